@@ -1,0 +1,141 @@
+# Isobar: one Makefile, no configuration step.
+#
+#   make            build/isobar                 make check   arrows between rooms, formatting rules
+#   make run        install, build, demo         make asan|tsan   unit tests and the end-to-end core
+#   make test       everything that must pass    make fuzz    each fuzz target for FUZZ_SECONDS
+#   make bench      against mosquitto            make lint    clang-tidy, cppcheck
+#
+# Debian packages the build and the tests need stand in tools/packages.txt.
+
+CC       ?= gcc
+BUILD    ?= build
+OPT      ?= -O2 -g
+SANITIZE ?=
+PREFIX   ?= /usr/local
+FUZZ_SECONDS ?= 60
+
+VERSION  := $(shell cat VERSION)
+LIBS_PC  := openssl libfyaml jansson libxxhash
+# The program builds before its packages are there only far enough to install them.
+PC_CFLAGS := $(shell pkg-config --cflags $(LIBS_PC) 2>/dev/null)
+PC_LIBS   := $(shell pkg-config --libs $(LIBS_PC) 2>/dev/null)
+
+WARN     := -Wall -Wextra -Wshadow -Wconversion -Werror
+CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(BUILD)/gen -DISOBAR_VERSION='"$(VERSION)"' $(PC_CFLAGS)
+CFLAGS   += -std=c11 $(WARN) $(OPT) -pthread -fno-common $(SANITIZE)
+LDFLAGS  += -pthread $(SANITIZE)
+LDLIBS   += $(PC_LIBS) -lcrypt -lm
+
+# A part of the house can be built alone: make ROOMS="base mqtt" BUILD=build/mqtt unit
+ROOMS    ?= base net mqtt wis2 journal seen commit broker source admin cli
+SOURCES  := $(filter-out %_test.c,$(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c)))
+OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
+TESTS    := $(foreach room,$(ROOMS),$(wildcard src/$(room)/*_test.c))
+TEST_BIN := $(TESTS:src/%.c=$(BUILD)/tests/%)
+FUZZ_SRC := $(foreach room,$(ROOMS),$(wildcard tests/fuzz/$(room)_*_fuzz.c))
+REPLAYS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/replay/%)
+FUZZERS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+LIBRARY  := $(BUILD)/libisobar.a
+GENERATED := $(if $(filter wis2,$(ROOMS)),$(BUILD)/gen/wis2/hierarchy_data.h)
+HEADERS  := $(wildcard src/*/*.h src/*/*.def) $(GENERATED)
+
+# The tests that also run under the sanitizers, besides all unit tests.
+E2E_CORE := tests/e2e/test_core.py
+
+.PHONY: all run test unit e2e check asan ubsan tsan fuzz fuzz-build bench lint format clean install \
+	packages
+.DELETE_ON_ERROR:
+
+all: packages
+	@$(MAKE) --no-print-directory $(BUILD)/isobar
+
+# Installs what is missing (asks nothing; needs root or sudo only when something is).
+packages:
+	@tools/packages.sh build
+
+$(BUILD)/isobar: $(BUILD)/src/main.o $(LIBRARY)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
+
+$(LIBRARY): $(OBJECTS)
+	@rm -f $@
+	@ar rcs $@ $^
+
+$(BUILD)/gen/wis2/hierarchy_data.h: tools/hierarchy.awk data/centres.txt data/topics.txt
+	@mkdir -p $(@D)
+	awk -f tools/hierarchy.awk data/centres.txt data/topics.txt > $@
+
+$(BUILD)/%.o: %.c $(GENERATED)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/tests/%: src/%.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDFLAGS) $(LDLIBS) -lcmocka
+
+$(BUILD)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $< tests/fuzz/replay.c $(LIBRARY) $(LDFLAGS) $(LDLIBS)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+
+run:
+	@tools/packages.sh build
+	@$(MAKE) --no-print-directory $(BUILD)/isobar
+	@tools/demo.sh $(BUILD)/isobar
+
+test:
+	@tools/packages.sh build test
+	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/isobar unit-build
+	@tests/run.sh $(BUILD) all
+
+unit-build: $(TEST_BIN) $(REPLAYS)
+unit: unit-build
+	@tests/run.sh $(BUILD) unit
+e2e: $(BUILD)/isobar
+	@tests/run.sh $(BUILD) e2e
+
+check:
+	@tools/check.sh
+
+asan:
+	@tools/packages.sh build test
+	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=build/asan OPT='-O1 -g -fno-omit-frame-pointer' \
+		SANITIZE='-fsanitize=address,undefined -fno-sanitize-recover=all' build/asan/isobar unit-build
+	@tests/run.sh build/asan core $(E2E_CORE)
+
+tsan:
+	@tools/packages.sh build test
+	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=build/tsan OPT='-O1 -g -fno-omit-frame-pointer' \
+		SANITIZE='-fsanitize=thread' build/tsan/isobar unit-build
+	@tests/run.sh build/tsan core $(E2E_CORE)
+
+fuzz-build: $(FUZZERS)
+$(BUILD)/fuzz/%: tests/fuzz/%.c $(SOURCES) $(HEADERS)
+	@mkdir -p $(@D)
+	clang $(CPPFLAGS) -std=c11 -O1 -g -pthread -fsanitize=fuzzer,address,undefined -o $@ $< \
+		$(SOURCES) $(LDLIBS)
+
+fuzz:
+	@tools/packages.sh build test
+	@$(MAKE) --no-print-directory fuzz-build
+	@for f in $(FUZZERS); do n=$$(basename $$f); mkdir -p $(BUILD)/corpus/$$n; \
+		$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 $(BUILD)/corpus/$$n \
+		tests/fuzz/corpus/$$n || exit 1; done
+
+bench:
+	@tools/packages.sh build test
+	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/isobar
+	@bench/run.sh $(BUILD)/isobar
+
+lint:
+	@tools/packages.sh build lint
+	@tools/lint.sh
+
+format:
+	clang-format -i $(wildcard src/*.c src/*/*.c src/*/*.h tests/fuzz/*.c)
+
+install: $(BUILD)/isobar
+	install -D -m 755 $(BUILD)/isobar $(DESTDIR)$(PREFIX)/bin/isobar
+
+clean:
+	rm -rf $(BUILD)

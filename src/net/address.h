@@ -1,0 +1,48 @@
+/* net/address.h - IPv4 and IPv6 addresses with ports, and URLs */
+#ifndef NET_ADDRESS_H
+#define NET_ADDRESS_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "base/view.h"
+
+struct address {
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	};
+};
+
+#define ADDRESS_TEXT_BYTES 64
+/* "127.0.0.1:1883", "[::1]:1883" */
+void address_format(const struct address *a, char out[ADDRESS_TEXT_BYTES]);
+socklen_t address_length(const struct address *a);
+/* Literal IPv4 or IPv6 (brackets optional) and port; false when it is a name. */
+bool address_parse(struct view host, uint16_t port, struct address *out);
+uint16_t address_port(const struct address *a);
+bool address_same_host(const struct address *a, const struct address *b);
+
+enum url_scheme { URL_MQTT, URL_MQTTS, URL_WS, URL_WSS, URL_HTTP, URL_HTTPS, URL_SCHEME_COUNT };
+
+struct url {
+	enum url_scheme scheme;
+	bool tls;              /* mqtts, wss, https */
+	uint16_t port;         /* given or the scheme's: 1883 8883 80 443 80 443 */
+	char host[256];        /* without brackets */
+	char user[128];        /* "" when not given; percent-decoded */
+	char password[128];
+	char path[256];        /* "/mqtt" for ws and wss when not given, else "/" */
+};
+
+/* 0, or ERR_CONFIG and *why names the fault (static text). */
+int url_parse(struct view text, struct url *out, const char **why);
+const char *url_scheme_name(enum url_scheme scheme);
+/* "mqtts://host:8883" without credentials, into out. */
+#define URL_TEXT_BYTES 320
+void url_format(const struct url *u, char out[URL_TEXT_BYTES]);
+
+#endif

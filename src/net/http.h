@@ -1,0 +1,57 @@
+/* net/http.h - HTTP/1.1 on the server side: requests from bytes, answers to bytes
+ *
+ * Sources: RFC 9110, RFC 9112. Pure parser plus a small server connection over net/conn.h
+ * that keeps the connection alive, bounds the head at 16 KiB and the body at 64 KiB, and
+ * closes slow senders.
+ */
+#ifndef NET_HTTP_H
+#define NET_HTTP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+#include "base/view.h"
+
+#define HTTP_HEAD_LARGEST (16u * 1024u)
+#define HTTP_BODY_LARGEST (64u * 1024u)
+#define HTTP_HEADERS_MOST 64
+
+struct http_header {
+	struct view name;
+	struct view value;
+};
+
+struct http_request {
+	struct view method;
+	struct view target;        /* as sent */
+	struct view path;          /* before '?' */
+	struct view query;         /* behind '?', undecoded */
+	bool keep_alive;
+	uint64_t body_bytes;       /* Content-Length; chunked bodies are refused with 501 */
+	struct http_header headers[HTTP_HEADERS_MOST];
+	int header_count;
+};
+
+/* >0 bytes of the head (request line, headers, empty line), 0 need more, <0: ERR_MALFORMED,
+ * ERR_TOO_LARGE, ERR_VERSION; *status is then the answer to give (400, 414, 431, 505, 501). */
+ssize_t http_parse(const uint8_t *p, size_t n, struct http_request *out, int *status);
+
+/* Value of a header by name (case-insensitive), {NULL,0} when absent. */
+struct view http_header(const struct http_request *r, struct view name);
+
+/* Decoded value of a query parameter into out (NUL-terminated); false when absent or too long. */
+bool http_parameter(const struct http_request *r, struct view name, char *out, size_t size);
+
+struct http_answer {
+	int status;
+	const char *type;          /* Content-Type */
+	struct buf body;
+	const char *extra;         /* further header lines, each with CRLF, or NULL */
+};
+
+/* Appends status line, headers and body. head_only: HEAD. */
+void http_write(struct buf *out, const struct http_answer *a, bool keep_alive, bool head_only);
+
+#endif

@@ -1,0 +1,51 @@
+/* seen/seen.h - has this notification been published before?
+ *
+ * The same notification reaches a Global Broker from several sides. The first copy is
+ * published, the others are counted and dropped. A claim is atomic: inside the window exactly
+ * one caller hears SEEN_FIRST for an id. Source: Guide to WIS 2.7.3.1, GB-50 to GB-52.
+ *
+ * The ids stand in a ring in the order of their claims, found through a hash table of ring
+ * places; the oldest leave first, by age or when max_ids are there. 16 bytes an id in the ring
+ * and 4 bytes a table slot; address space is taken at the start, memory as it fills.
+ *
+ * Threads: one at a time; claims of one batch are made together under the journal's lock.
+ */
+#ifndef SEEN_SEEN_H
+#define SEEN_SEEN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/uuid.h"
+
+struct seen;
+
+enum seen_answer {
+	SEEN_FIRST,   /* not seen inside the window: publish */
+	SEEN_REPEAT,  /* seen: count and drop */
+};
+
+/* NULL when address space for max_ids cannot be had (errno). max_ids >= 1. */
+struct seen *seen_open(size_t max_ids, uint64_t window_ms);
+void seen_close(struct seen *s);
+
+/* Ask and mark in one step. Borrows id. now_ms: the journal's monotone clock, never going back.
+ * Never fails. */
+enum seen_answer seen_claim(struct seen *s, const struct uuid *id, uint64_t now_ms);
+
+/* Fetches the cache lines that claims of these ids will need. */
+void seen_prefetch(const struct seen *s, const struct uuid *const *ids, size_t n);
+
+/* Takes back the newest n claims (what was to be published could not be written). */
+void seen_forget_newest(struct seen *s, size_t n);
+
+/* Drops what has left the window. Bounded work per call; call now and then. */
+void seen_expire(struct seen *s, uint64_t now_ms);
+
+size_t seen_count(const struct seen *s);
+/* Age of the oldest id; when full before the window is reached this is the true window. */
+uint64_t seen_span_ms(const struct seen *s, uint64_t now_ms);
+/* Bytes of memory in use for ids and table (resident, not reserved). */
+size_t seen_bytes(const struct seen *s);
+
+#endif
