@@ -32,7 +32,7 @@ uint8_t err_reason_code(int err)
 
 	if (info)
 		return info->reason;
-	return err < 0 ? 0x80 : 0x00;
+	return (uint8_t)(err < 0 ? 0x80 : 0x00);
 }
 
 int err_http_status(int err)
