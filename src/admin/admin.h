@@ -1,0 +1,44 @@
+/* admin/admin.h - what an operator sees over HTTP: metrics, health, JSON, a page
+ *
+ * Served on the workers' own loops from counters read without locks. Sources: WIS2 Metric Hierarchy
+ * (monitoring.md, section 1), OpenMetrics 1.0.0, Prometheus text 0.0.4.
+ *
+ * Threads: admin_accept() on the loop given; the rest any.
+ */
+#ifndef ADMIN_ADMIN_H
+#define ADMIN_ADMIN_H
+
+#include <stdbool.h>
+
+#include "broker/broker.h"
+#include "commit/commit.h"
+#include "net/address.h"
+#include "net/loop.h"
+#include "net/tls.h"
+#include "source/source.h"
+
+struct admin;
+
+struct admin_settings {
+	const char *centre_id;            /* report_by */
+	struct commit *commit;
+	struct broker *broker;
+	struct sources *sources;
+	struct hierarchy *hierarchy;      /* for its version */
+	char *const *listeners;           /* URLs as shown to people, without credentials */
+	unsigned listener_count;
+	unsigned workers;
+};
+
+struct admin *admin_new(const struct admin_settings *settings);
+void admin_free(struct admin *a);
+
+/* Where the process stands; decides /readyz. */
+enum admin_phase { ADMIN_STARTING, ADMIN_SERVING, ADMIN_DRAINING };
+void admin_set_phase(struct admin *a, enum admin_phase phase);
+
+/* An HTTP client's connection; takes fd. */
+void admin_accept(struct admin *a, struct loop *l, int fd, const struct address *peer,
+	struct tls_context *tls);
+
+#endif

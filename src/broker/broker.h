@@ -1,0 +1,99 @@
+/* broker/broker.h - serves MQTT clients from the journal
+ *
+ * A subscriber is a position in the journal plus a set of topic filters; there is no queue per
+ * subscriber. Each worker has its own sessions and match lists; nothing is shared on the way out.
+ *
+ * Threads: broker_worker functions on that worker's loop; the rest says so.
+ */
+#ifndef BROKER_BROKER_H
+#define BROKER_BROKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/count.h"
+#include "broker/account.h"
+#include "commit/commit.h"
+#include "net/address.h"
+#include "net/tls.h"
+
+/* `limits:` of the configuration; units in the names. */
+struct broker_limits {
+	uint32_t connections;
+	uint32_t sessions;
+	uint32_t sessions_per_account;
+	uint32_t sessions_per_address;
+	uint32_t connections_per_address;
+	uint32_t connect_rate_per_address;
+	uint32_t packet_bytes;
+	uint32_t subscriptions_per_session;
+	uint32_t subscription_bytes_per_session;
+	uint32_t send_buffer_bytes;
+	uint32_t in_flight;
+	uint32_t receive_maximum;
+	uint64_t session_expiry_ms;
+	uint32_t keep_alive_s;
+};
+void broker_limits_default(struct broker_limits *l);
+
+struct broker;
+struct broker_worker;
+
+struct broker_settings {
+	struct broker_limits limits;
+	struct hierarchy *hierarchy;   /* reffed */
+	struct accounts *accounts;     /* reffed */
+	bool shadow;                   /* serve nothing */
+};
+
+struct broker *broker_new(struct commit *c, struct commit_port *const *ports, unsigned port_count,
+	const struct broker_settings *settings);
+/* Tells clients (0x8B), saves sessions, closes; loops still run. Waits until done. */
+void broker_stop(struct broker *b);
+void broker_free(struct broker *b);
+struct broker_worker *broker_worker(struct broker *b, unsigned port_number);
+
+/* Accounts and limits from now on; clients that may stay are not dropped. Any one thread. */
+void broker_apply(struct broker *b, const struct broker_settings *settings);
+
+/* A client's TCP connection; takes fd. tls NULL: plain. On the worker's loop. */
+void broker_accept(struct broker_worker *w, int fd, const struct address *peer,
+	struct tls_context *tls);
+
+/* Sums over the workers; any thread. */
+struct broker_figures {
+	uint64_t connections;        /* open now */
+	uint64_t sessions;           /* connected and offline */
+	uint64_t sessions_offline;
+	uint64_t subscriptions;
+	uint64_t delivered;          /* messages handed to sockets */
+	uint64_t delivered_bytes;
+	uint64_t acknowledged;       /* PUBACKs (PUBCOMPs) received for them */
+	uint64_t resent;
+	uint64_t received;           /* PUBLISH packets from clients */
+	uint64_t published;          /* of these, published for the first time */
+	uint64_t refused;            /* of these, not authorized or rejected by the gate */
+	uint64_t live;               /* sessions at the tail */
+	uint64_t behind;
+	uint64_t connects;
+	uint64_t connects_refused;
+	uint64_t dropped_expired;    /* message expiry passed before delivery */
+	uint64_t dropped_removed;    /* fell out of the journal before a session came back */
+	uint64_t dropped_oversize;   /* larger than the client's maximum packet size */
+	uint64_t dropped_backlog;    /* older than the account's backlog */
+	struct histogram delivery;   /* append to hand-over to the socket, live sessions */
+};
+void broker_figures(struct broker *b, struct broker_figures *out);
+
+/* Lag of every session, as two histograms over sessions (messages by powers of two; seconds by
+ * powers of two of microseconds). May be called on any worker; reads other workers' positions. */
+struct broker_lag {
+	uint64_t messages[HISTOGRAM_BUCKETS];  /* sessions whose lag is < 2^i */
+	uint64_t message_sum;
+	uint64_t us[HISTOGRAM_BUCKETS];
+	uint64_t us_sum;
+	uint64_t sessions;
+};
+void broker_lag(struct broker *b, struct broker_lag *out);
+
+#endif

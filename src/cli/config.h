@@ -1,0 +1,65 @@
+/* cli/config.h - the configuration file, sources and accounts, as structs of the rooms they are for
+ *
+ * YAML read with libfyaml; keys come from config.def, so that names, types, defaults, bounds and
+ * help stand in one place. Every fault is reported with file:line:column, what is wrong and what
+ * would be right; all faults of all files are collected, not only the first.
+ */
+#ifndef CLI_CONFIG_H
+#define CLI_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "broker/account.h"
+#include "broker/broker.h"
+#include "commit/commit.h"
+#include "net/address.h"
+#include "source/source.h"
+
+struct config_listener {
+	struct url url;
+	char *text;                        /* as written, without credentials */
+	char *certificate;                 /* per listener, NULL: the global ones */
+	char *key;
+	char *client_ca;
+	bool client_certificate;           /* asked for */
+	bool client_certificate_required;
+};
+
+struct config {
+	char *file;                        /* NULL: built-in defaults */
+	char *centre_id;
+	char *data_dir;
+	uint32_t workers;                  /* `auto` resolved to the number of cores */
+	struct config_listener *listeners;
+	uint32_t listener_count;
+	char *tls_certificate;
+	char *tls_key;
+	char *tls_client_ca;
+	struct broker_limits limits;
+	uint64_t journal_keep_ms;
+	uint64_t journal_size_bytes;       /* a share of the disk is resolved when read */
+	enum journal_sync journal_sync;
+	uint32_t journal_sync_ms;
+	uint64_t window_ms;
+	uint64_t ids;
+	struct gate_settings checks;
+	struct source_config *sources;
+	uint32_t source_count;
+	struct accounts *accounts;         /* one reference */
+	char **bind;
+	uint32_t bind_count;
+	bool shadow;
+	enum log_level log_level;
+	bool log_json;
+};
+
+/* Reads file (NULL: /etc/isobar/isobar.yaml if it exists, else built-in defaults), its sources
+ * folder and accounts file. 0, or ERR_CONFIG with one line per fault appended to faults. *out is
+ * to be freed with config_free() in both cases when not NULL. */
+int config_load(const char *file, struct config **out, struct buf *faults);
+void config_free(struct config *c);
+
+#endif

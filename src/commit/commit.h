@@ -1,0 +1,93 @@
+/* commit/commit.h - claim the id, append the message, say when it is safe
+ *
+ * One face for one machine and for a cluster: messages are submitted in batches; what became
+ * of each is told later, on the submitting worker's loop, when it counts (in the sense of
+ * journal.sync and cluster.acknowledge). Nobody is acknowledged before.
+ *
+ *     commit_submit() --> claim (seen) --> append (journal) --> wake workers
+ *                                              |
+ *     on_done(token, first|repeat) <-- safe ---+      a repeat counts when its first does
+ *
+ * A port is a worker's way in and its handle: it carries the worker's loop and journal reader.
+ *
+ * Threads: a port is used on its loop's thread only.
+ * **Invariant:** per owner, on_done comes in the order of submission.
+ */
+#ifndef COMMIT_COMMIT_H
+#define COMMIT_COMMIT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "journal/journal.h"
+#include "net/loop.h"
+
+struct commit;        /* one per process */
+struct commit_port;   /* one per worker */
+
+struct commit_config {
+	struct journal_config journal;  /* on_index, context are commit's own */
+	uint64_t window_ms;             /* antiloop.window */
+	uint64_t ids;                   /* antiloop.ids */
+};
+
+/* Opens the journal, rebuilds the antiloop set. Errors as journal_open(); *why to free(). */
+int commit_open(struct commit **out, const struct commit_config *config, char **why);
+/* After all ports are gone. */
+void commit_close(struct commit *c);
+struct journal *commit_journal(struct commit *c);
+
+/* number: 0, 1, 2 ...; all ports are made before any loop runs. */
+struct commit_port *commit_port_new(struct commit *c, struct loop *l, unsigned number);
+void commit_port_free(struct commit_port *p);   /* its loop no longer runs */
+struct loop *commit_port_loop(struct commit_port *p);
+unsigned commit_port_number(const struct commit_port *p);
+
+enum commit_outcome {
+	COMMIT_FIRST,   /* published, and safe */
+	COMMIT_REPEAT,  /* published before, and that is safe */
+};
+
+/* Whoever submits embeds one. */
+struct commit_owner {
+	/* Never called inside commit_submit(). */
+	void (*on_done)(struct commit_owner *o, uint32_t token, enum commit_outcome outcome);
+};
+
+struct commit_request {
+	struct journal_message message;  /* borrowed during commit_submit(): it is copied to disk there */
+	bool claim;                      /* false: no antiloop (topics outside the WIS2 trees) */
+	uint32_t token;                  /* the owner's */
+};
+
+/* Takes a batch. 0: taken whole, on_done comes for each. ERR_HELD: nothing was taken (journal or
+ * shared log cannot take it now); wait with commit_wait() and submit again. */
+int commit_submit(struct commit_port *p, struct commit_owner *owner,
+	const struct commit_request *requests, uint32_t n);
+
+/* The owner goes away: no on_done any more for what it has under way. */
+void commit_forget(struct commit_port *p, struct commit_owner *owner);
+
+/* Called once when a submission may succeed again; zero-initialised, list_init() the link. */
+struct commit_waiter {
+	void (*on_ready)(struct commit_waiter *w);
+	struct list link;
+};
+void commit_wait(struct commit_port *p, struct commit_waiter *w);
+void commit_wait_cancel(struct commit_waiter *w);
+/* False while the last submission of any port was refused. */
+bool commit_is_ready(const struct commit_port *p);
+
+struct commit_figures {
+	uint64_t first;             /* messages published */
+	uint64_t repeats;
+	uint64_t ids;               /* in the antiloop set */
+	uint64_t span_ms;           /* age of the oldest */
+	uint64_t id_bytes;          /* its memory */
+	uint64_t held_ms;
+	bool held;
+};
+void commit_figures(struct commit *c, struct commit_figures *out);
+
+#endif
