@@ -35,10 +35,12 @@ struct account {
 	uint64_t messages_per_second;/* 0: no limit */
 	uint64_t bytes_per_second;   /* 0: no limit */
 	bool address_scope;          /* client_id_scope: address */
-	uint16_t number;             /* as publisher in the journal */
+	uint16_t number;             /* as publisher in the journal: 0x8000 and up, sources are below */
 	struct gate_policy policy;   /* what it publishes passes this gate */
 };
-void account_default(struct account *a);   /* defaults of interface.md; no strings set */
+/* What holds for a key that an accounts file leaves out: no rights, QoS 2, the broker's session
+ * expiry, 24 h of replay; no strings set. */
+void account_default(struct account *a);
 void account_fini(struct account *a);
 
 struct accounts {
@@ -46,6 +48,10 @@ struct accounts {
 	struct account *list;
 	uint32_t count;
 };
+#define ACCOUNTS_MOST 4096u
+/* Takes list (from mem_new(), policies compiled) and numbers it; one reference. At most
+ * ACCOUNTS_MOST. */
+struct accounts *accounts_new(struct account *list, uint32_t count);
 /* everyone/everyone, one reference. */
 struct accounts *accounts_public(const struct gate_settings *checks);
 struct accounts *accounts_ref(struct accounts *a);
@@ -54,9 +60,12 @@ void accounts_unref(struct accounts *a);
 /* The account of this name (has_user false: the anonymous one), or NULL. */
 const struct account *accounts_find(const struct accounts *a, bool has_user, struct view user);
 
-/* Is the filter wholly inside what the account may read? / may it publish to this topic? */
+/* Is the filter wholly inside what the account may read, and not wholly denied? / may it publish
+ * to this topic? A user name or client identifier that is empty or holds + # / never widens a
+ * filter: a right whose %u or %c it would fill is not given. */
 bool account_may_read(const struct account *a, struct view client_id, struct view filter);
 bool account_may_write(const struct account *a, struct view client_id, struct view topic);
+/* Taken out of both by `deny`, which has no placeholders. */
 bool account_is_denied(const struct account *a, struct view topic);
 
 #endif

@@ -78,22 +78,10 @@ struct broker_figures {
 	uint64_t connects;
 	uint64_t connects_refused;
 	uint64_t dropped_expired;    /* message expiry passed before delivery */
-	uint64_t dropped_removed;    /* fell out of the journal before a session came back */
 	uint64_t dropped_oversize;   /* larger than the client's maximum packet size */
-	uint64_t dropped_backlog;    /* older than the account's backlog */
+	uint64_t skipped_records;    /* records, wanted or not, removed before a session behind got there */
 	struct histogram delivery;   /* append to hand-over to the socket, live sessions */
 };
 void broker_figures(struct broker *b, struct broker_figures *out);
-
-/* Lag of every session, as two histograms over sessions (messages by powers of two; seconds by
- * powers of two of microseconds). May be called on any worker; reads other workers' positions. */
-struct broker_lag {
-	uint64_t messages[HISTOGRAM_BUCKETS];  /* sessions whose lag is < 2^i */
-	uint64_t message_sum;
-	uint64_t us[HISTOGRAM_BUCKETS];
-	uint64_t us_sum;
-	uint64_t sessions;
-};
-void broker_lag(struct broker *b, struct broker_lag *out);
 
 #endif

@@ -1,0 +1,279 @@
+#include "broker/broker.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker/client.h"
+#include "broker/deliver.h"
+#include "broker/worker.h"
+
+void broker_limits_default(struct broker_limits *l)
+{
+	*l = (struct broker_limits){
+		.connections = 100000,
+		.sessions = 1000000,
+		.sessions_per_address = 100,
+		.packet_bytes = 256u << 10,
+		.subscriptions_per_session = 1000,
+		.subscription_bytes_per_session = 64u << 10,
+		.send_buffer_bytes = 256u << 10,
+		.in_flight = 1024,
+		.receive_maximum = 100,
+		.session_expiry_ms = 24u * 3600u * 1000u,
+		.keep_alive_s = 600,
+	};
+}
+
+/* --- turns ------------------------------------------------------------ */
+
+static bool has_work(struct turn_hook *h)
+{
+	return deliver_has_work(container_of(h, struct broker_worker, hook));
+}
+
+static void tell_stopped(struct broker_worker *w)
+{
+	struct broker *b = w->broker;
+
+	w->has_stopped = true;
+	pthread_mutex_lock(&b->stop_lock);
+	b->workers_stopped++;
+	pthread_cond_signal(&b->stopped);
+	pthread_mutex_unlock(&b->stop_lock);
+}
+
+static bool on_turn(struct turn_hook *h)
+{
+	struct broker_worker *w = container_of(h, struct broker_worker, hook);
+
+	if (w->is_stopping && !w->has_stopped && list_is_empty(&w->clients))
+		tell_stopped(w);
+	return deliver_turn(w);
+}
+
+/* --- life ------------------------------------------------------------- */
+
+static void worker_init(struct broker_worker *w, struct broker *b, struct commit_port *port,
+	const struct broker_settings *settings)
+{
+	w->broker = b;
+	w->port = port;
+	w->loop = commit_port_loop(port);
+	w->number = commit_port_number(port);
+	w->journal = b->journal;
+	w->limits = settings->limits;
+	w->accounts = accounts_ref(settings->accounts);
+	w->hierarchy = hierarchy_ref(settings->hierarchy);
+	w->live = journal_tail(b->journal);
+	w->batch = mem_new(sizeof(*w->batch));
+	w->hook.on_turn = on_turn;
+	w->hook.has_work = has_work;
+	list_init(&w->ready);
+	list_init(&w->clients);
+	groups_init(&w->groups);
+	journal_reader_open(b->journal, &w->reader);
+	loop_add_hook(w->loop, &w->hook);
+}
+
+static void worker_fini(struct broker_worker *w)
+{
+	loop_remove_hook(w->loop, &w->hook);
+	journal_reader_close(&w->reader);
+	groups_fini(&w->groups);
+	hierarchy_unref(w->hierarchy);
+	accounts_unref(w->accounts);
+	buf_fini(&w->batch->properties);
+	buf_fini(&w->properties);
+	free(w->batch);
+	free(w->requests);
+}
+
+struct broker *broker_new(struct commit *c, struct commit_port *const *ports, unsigned port_count,
+	const struct broker_settings *settings)
+{
+	struct broker *b = mem_new(sizeof(*b));
+
+	b->commit = c;
+	b->journal = commit_journal(c);
+	b->shadow = settings->shadow;
+	b->passwords = passwords_new();
+	b->workers = mem_new(port_count * sizeof(*b->workers));
+	b->worker_count = port_count;
+	registry_init(&b->registry);
+	pthread_mutex_init(&b->stop_lock, NULL);
+	pthread_cond_init(&b->stopped, NULL);
+	for (unsigned i = 0; i < port_count; i++)
+		worker_init(&b->workers[i], b, ports[i], settings);
+	return b;
+}
+
+static void stop_worker(struct task *task)
+{
+	struct broker_worker *w = container_of(task, struct broker_worker, stop);
+	struct list *link = w->clients.next;
+
+	w->is_stopping = true;
+	while (link != &w->clients) {
+		struct client *c = container_of(link, struct client, link);
+
+		link = link->next;
+		client_fault(c, ERR_SHUTDOWN, "server shutting down");
+	}
+}
+
+void broker_stop(struct broker *b)
+{
+	for (unsigned i = 0; i < b->worker_count; i++) {
+		b->workers[i].stop.run = stop_worker;
+		loop_post(b->workers[i].loop, &b->workers[i].stop);
+	}
+	pthread_mutex_lock(&b->stop_lock);
+	while (b->workers_stopped < b->worker_count)
+		pthread_cond_wait(&b->stopped, &b->stop_lock);
+	pthread_mutex_unlock(&b->stop_lock);
+}
+
+void broker_free(struct broker *b)
+{
+	passwords_free(b->passwords);
+	for (unsigned i = 0; i < b->worker_count; i++)
+		worker_fini(&b->workers[i]);
+	registry_fini(&b->registry);
+	pthread_cond_destroy(&b->stopped);
+	pthread_mutex_destroy(&b->stop_lock);
+	free(b->workers);
+	free(b);
+}
+
+struct broker_worker *broker_worker(struct broker *b, unsigned port_number)
+{
+	check(port_number < b->worker_count);
+	return &b->workers[port_number];
+}
+
+/* --- reload ----------------------------------------------------------- */
+
+struct apply {
+	struct task task;
+	struct broker_worker *worker;
+	struct broker_settings settings;
+};
+
+/* Does everything the client has subscribed to stay allowed? */
+static bool may_keep(const struct client *c, const struct account *account)
+{
+	struct subscription one;
+	uint32_t at = 0;
+
+	while (subscriptions_next(&c->session->subscriptions, &at, &one)) {
+		if (!account_may_read(account, session_client_id(c->session), one.filter))
+			return false;
+	}
+	return true;
+}
+
+/* A client whose account is gone or may read less than it subscribed to is told and closed; it may come
+ * back and gets what it still may have. */
+static void judge_again(struct client *c, struct accounts *accounts)
+{
+	bool has_user = c->account && c->account->user;
+	const struct account *account =
+		accounts_find(accounts, has_user, has_user ? view_of(c->account->user) : VIEW(""));
+
+	if (!c->is_connected || c->session == NULL)
+		return; /* CONNECT is judged by the accounts it came with */
+	if (account == NULL || !may_keep(c, account)) {
+		client_fault(c, ERR_ADMIN, "the account or its rights have changed");
+		return;
+	}
+	accounts_ref(accounts);
+	accounts_unref(c->accounts);
+	c->accounts = accounts;
+	c->account = account;
+	session_regroup(c->session);
+}
+
+static void apply_worker(struct task *task)
+{
+	struct apply *a = container_of(task, struct apply, task);
+	struct broker_worker *w = a->worker;
+	struct list *link = w->clients.next;
+
+	accounts_unref(w->accounts);
+	hierarchy_unref(w->hierarchy);
+	w->accounts = a->settings.accounts;
+	w->hierarchy = a->settings.hierarchy;
+	w->limits = a->settings.limits;
+	while (link != &w->clients) {
+		struct client *c = container_of(link, struct client, link);
+
+		link = link->next;
+		judge_again(c, w->accounts);
+	}
+	free(a);
+}
+
+void broker_apply(struct broker *b, const struct broker_settings *settings)
+{
+	for (unsigned i = 0; i < b->worker_count; i++) {
+		struct apply *a = mem_new(sizeof(*a));
+
+		a->task.run = apply_worker;
+		a->worker = &b->workers[i];
+		a->settings = *settings;
+		accounts_ref(settings->accounts);
+		hierarchy_ref(settings->hierarchy);
+		loop_post(b->workers[i].loop, &a->task);
+	}
+}
+
+/* --- figures ---------------------------------------------------------- */
+
+static void add_histogram(struct histogram *to, const struct histogram *from)
+{
+	for (unsigned i = 0; i < HISTOGRAM_BUCKETS; i++)
+		count_add(&to->buckets[i], count_read(&from->buckets[i]));
+	count_add(&to->sum_us, count_read(&from->sum_us));
+}
+
+static void add_counts(struct broker_figures *to, const struct worker_counts *from)
+{
+	to->connections += count_read(&from->connections);
+	to->live += count_read(&from->live);
+	to->delivered += count_read(&from->delivered);
+	to->delivered_bytes += count_read(&from->delivered_bytes);
+	to->acknowledged += count_read(&from->acknowledged);
+	to->resent += count_read(&from->resent);
+	to->received += count_read(&from->received);
+	to->published += count_read(&from->published);
+	to->refused += count_read(&from->refused);
+	to->connects += count_read(&from->connects);
+	to->connects_refused += count_read(&from->connects_refused);
+	to->dropped_expired += count_read(&from->dropped_expired);
+	to->dropped_oversize += count_read(&from->dropped_oversize);
+	to->skipped_records += count_read(&from->skipped_records);
+	add_histogram(&to->delivery, &from->delivery);
+}
+
+static uint64_t gauge(const _Atomic int64_t *g)
+{
+	int64_t value = atomic_load_explicit(g, memory_order_relaxed);
+
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+void broker_figures(struct broker *b, struct broker_figures *out)
+{
+	*out = (struct broker_figures){0};
+	for (unsigned i = 0; i < b->worker_count; i++)
+		add_counts(out, &b->workers[i].counts);
+	out->sessions = gauge(&b->sessions);
+	out->sessions_offline = gauge(&b->sessions_offline);
+	out->subscriptions = gauge(&b->subscriptions);
+	if (out->sessions > out->sessions_offline + out->live)
+		out->behind = out->sessions - out->sessions_offline - out->live;
+}

@@ -1,0 +1,316 @@
+#include "broker/client.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define FIRST_PACKET_BYTES (64u * 1024u) /* CONNECT: identifier, will, user, password */
+
+/* --- sending ---------------------------------------------------------- */
+
+void client_send(struct client *c, const struct mqtt_packet *p)
+{
+	mqtt_encode(conn_out(&c->conn), c->version, p);
+	conn_pushed(&c->conn);
+}
+
+uint32_t client_window(const struct client *c)
+{
+	uint32_t own = c->account->in_flight ? c->account->in_flight : c->worker->limits.in_flight;
+
+	return own < c->receive_maximum ? own : c->receive_maximum;
+}
+
+/* A packet of only a reason code and, if wanted, a reason string that fits [MQTT-3.14.2-3]. */
+static void send_disconnect(struct client *c, int err, const char *why)
+{
+	struct mqtt_packet p = {.type = MQTT_DISCONNECT};
+	struct buf block = {0};
+
+	p.reason.reason = err_reason_code(err);
+	if (why && c->wants_problem_info && strlen(why) + 16 < c->largest) {
+		mqtt_put_text(&block, MQTT_PROPERTY_REASON_STRING, view_of(why));
+		p.properties.raw = buf_view(&block);
+	}
+	client_send(c, &p);
+	buf_fini(&block);
+}
+
+int client_fault(struct client *c, int err, const char *why)
+{
+	/* A server of 3.1.1 just closes [MQTT-4.8.0-1]; MQTT 5 says why [MQTT-4.13.1-1]. */
+	if (c->is_connected && c->version == MQTT_5 && conn_is_open(&c->conn))
+		send_disconnect(c, err, why);
+	conn_close(&c->conn, err, why);
+	return err;
+}
+
+/* --- packets ---------------------------------------------------------- */
+
+static int on_puback(struct client *c, const struct mqtt_packet *p)
+{
+	struct session *s = c->session;
+	uint32_t limit = client_window(c);
+
+	if (!window_ack(&s->window, p->ack.packet_id))
+		return 0;
+	count_add(&c->worker->counts.acknowledged, 1);
+	/* Wait for a quarter of the window, so that the next write is worth its call. */
+	if (s->state == SESSION_BEHIND && window_room(&s->window, limit) * 4 >= limit)
+		session_ready(s);
+	return 0;
+}
+
+static int on_pingreq(struct client *c, const struct mqtt_packet *p)
+{
+	(void)p;
+	client_send(c, &(struct mqtt_packet){.type = MQTT_PINGRESP}); /* [MQTT-3.12.4-1] */
+	return 0;
+}
+
+static uint64_t expiry_within(const struct client *c, uint32_t asked_s)
+{
+	uint64_t most = c->worker->limits.session_expiry_ms;
+	uint64_t asked = asked_s * 1000ull;
+
+	if (c->account->session_expiry_ms < most)
+		most = c->account->session_expiry_ms;
+	return asked < most ? asked : most;
+}
+
+static int on_disconnect(struct client *c, const struct mqtt_packet *p)
+{
+	if (mqtt_has(&p->properties, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL)) {
+		uint32_t asked = p->properties.number[MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL];
+
+		/* Zero at CONNECT cannot become more (MQTT 5, 3.14.2.2.2). */
+		if (c->session->expiry_ms == 0 && asked)
+			return client_fault(c, ERR_PROTOCOL,
+				"session expiry interval set in DISCONNECT, zero in CONNECT");
+		c->session->expiry_ms = expiry_within(c, asked);
+	}
+	conn_close(&c->conn, ERR_CLOSED, "DISCONNECT");
+	return 0;
+}
+
+static int on_auth(struct client *c, const struct mqtt_packet *p)
+{
+	(void)p;
+	/* No authentication method was agreed in CONNECT, so re-authentication has none (4.12.1). */
+	return client_fault(c, ERR_PROTOCOL, "AUTH without an authentication method");
+}
+
+static int on_second_connect(struct client *c, const struct mqtt_packet *p)
+{
+	(void)p;
+	return client_fault(c, ERR_PROTOCOL, "second CONNECT [MQTT-3.1.0-2]");
+}
+
+/* QoS 2 is not granted to subscribers, so none of its packets can be expected. */
+static int on_unexpected(struct client *c, const struct mqtt_packet *p)
+{
+	(void)p;
+	return client_fault(c, ERR_PROTOCOL, "packet that nothing here asked for");
+}
+
+typedef int on_packet(struct client *c, const struct mqtt_packet *p);
+
+static on_packet *const handlers[16] = {
+	[MQTT_CONNECT] = on_second_connect,
+	[MQTT_PUBACK] = on_puback,
+	[MQTT_PUBREC] = on_unexpected,
+	[MQTT_PUBREL] = on_unexpected,
+	[MQTT_PUBCOMP] = on_unexpected,
+	[MQTT_SUBSCRIBE] = client_on_subscribe,
+	[MQTT_UNSUBSCRIBE] = client_on_unsubscribe,
+	[MQTT_PINGREQ] = on_pingreq,
+	[MQTT_DISCONNECT] = on_disconnect,
+	[MQTT_AUTH] = on_auth,
+};
+
+/* --- bytes ------------------------------------------------------------ */
+
+static uint32_t largest_now(const struct client *c)
+{
+	uint32_t limit = c->worker->limits.packet_bytes;
+
+	return c->is_connected || limit < FIRST_PACKET_BYTES ? limit : FIRST_PACKET_BYTES;
+}
+
+static int on_first_packet(struct client *c, const struct mqtt_packet *p)
+{
+	if (p->type != MQTT_CONNECT) /* [MQTT-3.1.0-1] */
+		return client_fault(c, ERR_PROTOCOL, "first packet is not CONNECT");
+	return client_on_connect(c, p);
+}
+
+static int on_decode_fault(struct client *c, int err, const struct mqtt_packet *p, const char *why)
+{
+	if (err == ERR_VERSION) {
+		/* [MQTT-3.1.2-2]: answered in the form of the version nearest to what was asked. */
+		static const uint8_t v3[] = {0x20, 2, 0, 0x01};
+		static const uint8_t v5[] = {0x20, 3, 0, 0x84, 0};
+		bool is_old = p->connect.version < MQTT_5;
+
+		conn_push(&c->conn, is_old ? v3 : v5, is_old ? sizeof(v3) : sizeof(v5));
+	}
+	return client_fault(c, err, why);
+}
+
+/* One packet at p. >0 bytes consumed, 0 need more or cannot take it now, <0 a fault. */
+static int64_t take_packet(struct client *c, const uint8_t *p, size_t n, uint32_t *batched)
+{
+	int64_t length = mqtt_packet_length(p, n, largest_now(c));
+	struct mqtt_packet packet;
+	const char *why = NULL;
+	int64_t used;
+	int err = 0;
+
+	if (length < 0)
+		return client_fault(c, (int)length, err_text((int)length));
+	if (length == 0 || (size_t)length > n) {
+		conn_want(&c->conn, (uint32_t)length);
+		return 0;
+	}
+	used = mqtt_decode(p, n, MQTT_FROM_CLIENT, c->version, largest_now(c), &packet, &why);
+	if (used < 0)
+		return on_decode_fault(c, (int)used, &packet, why);
+	if (!c->is_connected)
+		err = c->connect ? ERR_HELD : on_first_packet(c, &packet);
+	else if (packet.type == MQTT_PUBLISH)
+		err = client_on_publish(c, &packet, batched);
+	else if ((err = client_commit(c, batched)) == 0)
+		err = handlers[packet.type](c, &packet);
+	return err == ERR_HELD ? 0 : err < 0 ? err : used;
+}
+
+/* The PUBACK of a busy subscriber, all that most reads contain: 40 02 id id. */
+static bool is_short_puback(const struct client *c, const uint8_t *p, size_t n)
+{
+	return c->is_connected && n >= 4 && p[0] == 0x40 && p[1] == 2 && (p[2] | p[3]);
+}
+
+static ssize_t on_bytes(struct conn *conn, const uint8_t *p, size_t n)
+{
+	struct client *c = container_of(conn, struct client, conn);
+	uint32_t batched = 0;   /* PUBLISH packets not yet committed */
+	size_t committed = 0;   /* where they begin */
+	size_t at = 0;
+
+	c->heard_ms = loop_now_ms(c->worker->loop);
+	c->is_held = false;
+	while (at < n && conn_is_open(conn)) {
+		int64_t used = 4;
+
+		if (batched == 0)
+			committed = at;
+		if (batched == 0 && is_short_puback(c, p + at, n - at))
+			on_puback(c,
+				&(struct mqtt_packet){
+					.ack.packet_id = (uint16_t)(p[at + 2] << 8 | p[at + 3])});
+		else
+			used = take_packet(c, p + at, n - at, &batched);
+		if (used <= 0)
+			break;
+		at += (size_t)used;
+	}
+	if (batched)
+		client_commit(c, &batched);
+	if (!conn_is_open(conn))
+		return (ssize_t)n;
+	return (ssize_t)(c->is_held ? committed : at);
+}
+
+/* --- life ------------------------------------------------------------- */
+
+static void on_writable(struct conn *conn)
+{
+	struct client *c = container_of(conn, struct client, conn);
+
+	if (c->session)
+		session_ready(c->session);
+}
+
+/* The time limits: CONNECT must come [MQTT-3.1.0-1], then something within one and a half times the
+ * keep alive [MQTT-3.1.2-22]. */
+static void on_time(struct timer *t)
+{
+	struct client *c = container_of(t, struct client, timer);
+	uint64_t now = loop_now_ms(c->worker->loop);
+	uint64_t limit = c->keep_alive_s * 1500ull;
+
+	if (!c->is_connected) {
+		conn_close(&c->conn, ERR_TIMEOUT, "no CONNECT in time");
+		return;
+	}
+	if (now - c->heard_ms >= limit) {
+		client_fault(c, ERR_KEEP_ALIVE, "nothing heard within 1.5 times the keep alive");
+		return;
+	}
+	timer_start(c->worker->loop, t, c->heard_ms + limit - now);
+}
+
+static void log_end(const struct client *c, int err, const char *why)
+{
+	char address[ADDRESS_TEXT_BYTES];
+	char quoted[LOG_QUOTE_BYTES];
+	char reason[LOG_QUOTE_BYTES];
+	struct view id = c->session ? session_client_id(c->session) : VIEW("");
+
+	if (!log_enabled(LOG_DEBUG) && (err == 0 || err == ERR_CLOSED))
+		return;
+	address_format(&c->conn.peer, address);
+	log_event(err == 0 || err == ERR_CLOSED ? LOG_DEBUG : LOG_INFO, "broker", "client-closed",
+		"peer=%s client_id=%s why=%s", address, log_quote(id.p, id.n, quoted),
+		log_quote(why, strlen(why), reason));
+}
+
+static void on_close(struct conn *conn, int err, const char *why)
+{
+	struct client *c = container_of(conn, struct client, conn);
+	struct broker_worker *w = c->worker;
+
+	log_end(c, err, why);
+	timer_stop(w->loop, &c->timer);
+	list_remove(&c->link);
+	count_drop(&w->counts.connections, 1);
+	if (c->session)
+		session_detach(c->session);
+	client_publish_fini(c);
+	client_connect_fini(c);
+	accounts_unref(c->accounts);
+	free(c);
+}
+
+const struct conn_handler client_handler = {
+	.on_bytes = on_bytes,
+	.on_writable = on_writable,
+	.on_close = on_close,
+};
+
+#define CONNECT_TIME_MS 10000u
+
+void broker_accept(struct broker_worker *w, int fd, const struct address *peer,
+	struct tls_context *tls)
+{
+	struct conn_options options = {.send_buffer_bytes = w->limits.send_buffer_bytes};
+	struct client *c = mem_new(sizeof(*c));
+
+	c->worker = w;
+	c->largest = MQTT_PACKET_LARGEST;
+	c->receive_maximum = 65535;
+	c->timer.on_time = on_time;
+	list_append(&w->clients, &c->link);
+	client_publish_init(c);
+	count_add(&w->counts.connections, 1);
+	if (conn_accept(&c->conn, w->loop, fd, peer, tls, &options, &client_handler) < 0) {
+		list_remove(&c->link);
+		count_drop(&w->counts.connections, 1);
+		client_publish_fini(c);
+		free(c);
+		return;
+	}
+	timer_start(w->loop, &c->timer, CONNECT_TIME_MS);
+}

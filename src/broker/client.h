@@ -1,0 +1,79 @@
+/* broker/client.h - one MQTT connection from a client (inside the room)
+ *
+ *   waiting for CONNECT -> [checking password] -> [fetching session] -> connected -> closing
+ *
+ * Bytes are decoded in place; PUBLISH packets of one read are committed as one batch and
+ * acknowledged, in their order, when they count.
+ *
+ * Threads: the worker's.
+ */
+#ifndef BROKER_CLIENT_H
+#define BROKER_CLIENT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/session.h"
+#include "broker/worker.h"
+#include "mqtt/packet.h"
+#include "net/conn.h"
+
+/* A PUBLISH with QoS 1 that is not acknowledged yet; acknowledgements leave in the order of the
+ * packets [MQTT-4.6.0-2]. */
+struct client_ack {
+	uint16_t packet_id;
+	uint8_t reason;
+	bool is_decided;
+};
+
+struct client {
+	struct conn conn;
+	struct broker_worker *worker;
+	struct list link;              /* worker->clients */
+	struct session *session;       /* NULL until connected */
+	struct accounts *accounts;     /* one reference, from CONNECT on */
+	const struct account *account;
+	struct commit_owner owner;
+	struct commit_waiter waiter;
+	struct timer timer;            /* CONNECT in time, then keep alive */
+	uint64_t heard_ms;
+	struct client_ack *acks;       /* ring, owned */
+	uint32_t ack_start;            /* token of the first */
+	uint32_t ack_count;
+	uint32_t ack_size;
+	uint32_t largest;              /* maximum packet size the client takes */
+	uint16_t receive_maximum;      /* QoS 1 messages it takes at once */
+	uint16_t keep_alive_s;         /* in force; 0: off */
+	uint8_t version;
+	bool is_connected;             /* CONNACK with success was sent */
+	bool wants_problem_info;       /* MQTT 5: reason strings */
+	bool is_held;                  /* the last batch was not taken: its packets are shown again */
+	struct connect_request *connect; /* between CONNECT and CONNACK; owned */
+};
+
+extern const struct conn_handler client_handler;
+
+/* The connection for reason `err`: tells an MQTT 5 client with DISCONNECT (or CONNACK before it was
+ * connected), then closes. Gives err, so that handlers can return it. */
+int client_fault(struct client *c, int err, const char *why);
+
+/* connect.c */
+int client_on_connect(struct client *c, const struct mqtt_packet *p);
+void client_connect_fini(struct client *c);
+/* subscribe.c */
+int client_on_subscribe(struct client *c, const struct mqtt_packet *p);
+int client_on_unsubscribe(struct client *c, const struct mqtt_packet *p);
+/* publish.c: 0 taken; ERR_HELD: not now (the packet is shown again); other errors: a fault */
+int client_on_publish(struct client *c, const struct mqtt_packet *p, uint32_t *batched);
+int client_commit(struct client *c, uint32_t *batched);
+void client_publish_init(struct client *c);
+void client_publish_fini(struct client *c);
+bool client_may_take(const struct client *c);
+
+/* Encodes into the connection's out buffer. */
+void client_send(struct client *c, const struct mqtt_packet *p);
+
+/* Window in force: QoS 1 messages that may be in flight. */
+uint32_t client_window(const struct client *c);
+
+#endif

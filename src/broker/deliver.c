@@ -1,0 +1,433 @@
+#include "broker/deliver.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker/batch.h"
+#include "broker/client.h"
+#include "broker/worker.h"
+
+#define LIVE_RECORDS 4096u      /* new records looked at per turn */
+#define SCAN_RECORDS 8192u      /* index entries a session behind looks at per piece */
+#define CATCH_UP_BYTES (8u << 20) /* sent to sessions behind per turn */
+
+static struct batch_form form_of(const struct broker_worker *w, const struct client *c,
+	const struct group *group)
+{
+	return (struct batch_form){
+		.ids = group && group->has_ids ? group : NULL,
+		.now_ms = w->now_ms,
+		.largest = c->largest,
+		.version = c->version,
+		.is_direct = group && group->is_direct,
+	};
+}
+
+static void count_sent(struct broker_worker *w, const struct batch *b, int sent)
+{
+	if (sent <= 0)
+		return;
+	count_add(&w->counts.delivered, (uint64_t)sent);
+	count_add(&w->counts.delivered_bytes, b->records[sent - 1].end);
+}
+
+/* --- live sessions ---------------------------------------------------- */
+
+/* Notes records [from, to) at the groups that want them. */
+static void collect(struct broker_worker *w, uint64_t from, uint64_t to)
+{
+	const struct journal_segment *segment = NULL;
+
+	for (uint64_t seq = from; seq < to; seq++) {
+		const struct journal_entry *entry;
+		const struct match *m;
+
+		if (segment == NULL || seq >= segment->end)
+			segment = journal_find(w->journal, seq);
+		if (segment == NULL)
+			continue;
+		entry = &segment->entries[seq - segment->base];
+		m = match_record(&w->groups, segment, entry);
+		for (uint32_t i = 0; i < m->count; i++) {
+			struct group *group = m->items[i].group;
+
+			if (list_is_empty(&group->live))
+				continue;
+			if (!group->is_active) {
+				group->is_active = true;
+				group->next_active = w->active;
+				w->active = group;
+			}
+			group_add_ref(group, (uint32_t)(seq - from),
+				qos_least(m->items[i].qos, journal_entry_qos(entry)));
+		}
+	}
+}
+
+/* Fills the batch with the group's records from ref i on; gives the next ref. */
+static uint32_t fill_from_refs(
+	struct broker_worker *w, const struct group *group, uint32_t i, uint64_t from)
+{
+	const struct journal_segment *segment = NULL;
+	struct batch_form form = {
+		.ids = group->has_ids ? group : NULL,
+		.now_ms = w->now_ms,
+		.largest = UINT32_MAX,
+		.version = group->version,
+		.is_direct = group->is_direct,
+	};
+
+	batch_clear(w->batch);
+	for (; i < group->ref_count; i++) {
+		uint64_t seq = from + group->refs[i].delta;
+
+		if (segment == NULL || seq >= segment->end)
+			segment = journal_find(w->journal, seq);
+		if (segment == NULL)
+			continue;
+		if (batch_add(w->batch, &form, segment, &segment->entries[seq - segment->base], seq,
+			    group->refs[i].qos) == BATCH_IS_FULL)
+			break;
+	}
+	return i;
+}
+
+static void send_live(struct broker_worker *w, struct session *s)
+{
+	struct client *c = s->client;
+	struct batch *b = w->batch;
+	int sent = 0;
+
+	if (conn_pending(&c->conn) && conn_flush(&c->conn) < 0)
+		sent = ERR_CLOSED;
+	else if (conn_pending(&c->conn) == 0 && c->largest >= b->largest)
+		sent = batch_send(b, batch_within(b, window_room(&s->window, client_window(c))),
+			&c->conn, &s->window);
+	count_sent(w, b, sent);
+	if (sent > 0)
+		b->records[sent - 1].sessions++;
+	if (sent == (int)b->count)
+		return;
+	session_fall_behind(s, b->records[sent > 0 ? sent : 0].seq);
+	if (c->largest < b->largest)
+		session_ready(s);
+}
+
+static void count_delays(struct broker_worker *w)
+{
+	struct batch *b = w->batch;
+	uint64_t sessions = 0;
+
+	for (uint32_t i = b->count; i-- > 0;) {
+		sessions += b->records[i].sessions;
+		if (sessions)
+			histogram_add(&w->counts.delivery,
+				(w->now_ms - b->records[i].time_ms) * 1000, sessions);
+	}
+}
+
+static void deliver_group(struct broker_worker *w, struct group *group, uint64_t from)
+{
+	uint32_t i = 0;
+
+	while (i < group->ref_count && !list_is_empty(&group->live)) {
+		struct list *link = group->live.next;
+
+		i = fill_from_refs(w, group, i, from);
+		if (w->batch->count == 0)
+			continue;
+		while (link != &group->live) {
+			struct session *s = container_of(link, struct session, link);
+
+			link = link->next;
+			send_live(w, s);
+		}
+		count_delays(w);
+	}
+	group->ref_count = 0;
+	group->is_active = false;
+}
+
+static void deliver_live(struct broker_worker *w)
+{
+	uint64_t from = w->live;
+	uint64_t to = journal_tail(w->journal);
+
+	if (to == from)
+		return;
+	if (to - from > LIVE_RECORDS)
+		to = from + LIVE_RECORDS;
+	collect(w, from, to);
+	while (w->active) {
+		struct group *group = w->active;
+
+		w->active = group->next_active;
+		deliver_group(w, group, from);
+	}
+	w->live = to;
+}
+
+/* --- sessions that are behind ----------------------------------------- */
+
+enum piece {
+	PIECE_BLOCKED,   /* something will wake the session: socket, acknowledgement, prefetch */
+	PIECE_MORE,      /* goes on next turn */
+	PIECE_LIVE,      /* reached the tail */
+};
+
+static void on_warm_task(struct task *task)
+{
+	struct session_prefetch *p = container_of(task, struct session_prefetch, task);
+	struct session *s = p->session;
+
+	if (s) {
+		s->prefetch = NULL;
+		s->warm_to = p->ticket.warm_to;
+		if (s->state == SESSION_BEHIND)
+			session_ready(s);
+	}
+	free(p);
+}
+
+static void on_warm(struct journal_prefetch *ticket)
+{
+	struct session_prefetch *p = container_of(ticket, struct session_prefetch, ticket);
+
+	loop_post(p->worker->loop, &p->task);
+}
+
+/* Is the packet at seq in memory? If not, has it fetched; the session waits. */
+static bool is_warm(struct broker_worker *w, struct session *s, uint64_t seq)
+{
+	struct session_prefetch *p;
+
+	if (seq < s->warm_to || journal_is_warm(w->journal, seq))
+		return true;
+	if (s->prefetch)
+		return false;
+	p = mem_new(sizeof(*p));
+	p->session = s;
+	p->worker = w;
+	p->task.run = on_warm_task;
+	p->ticket.from = seq;
+	p->ticket.on_warm = on_warm;
+	list_init(&p->ticket.link);
+	s->prefetch = p;
+	journal_prefetch(w->journal, &p->ticket);
+	return false;
+}
+
+/* Collects what was in flight when the last connection ended; slots[] are their places in the window,
+ * *next is the first slot not looked at. False: waits for cold packets. */
+static bool fill_resend(struct broker_worker *w, struct session *s, uint16_t *ids, uint16_t *slots,
+	uint16_t *next)
+{
+	struct batch_form form = form_of(w, s->client, s->group);
+	struct batch *b = w->batch;
+	uint16_t i = s->window.sent;
+
+	form.is_direct = false;
+	form.dup = true; /* [MQTT-3.3.1-1] */
+	batch_clear(b);
+	for (; i < s->window.count; i++) {
+		uint64_t seq = window_seq(&s->window, i);
+		const struct journal_segment *segment;
+		enum batch_answer answer;
+
+		if (seq == WINDOW_ACKED)
+			continue;
+		segment = journal_find(w->journal, seq);
+		if (segment && !is_warm(w, s, seq)) {
+			*next = i;
+			return b->count > 0;
+		}
+		if (segment == NULL) {
+			count_add(&w->counts.skipped_records, 1);
+			window_forget(&s->window, i);
+			continue;
+		}
+		answer = batch_add(b, &form, segment, &segment->entries[seq - segment->base], seq, 1);
+		if (answer == BATCH_IS_FULL)
+			break;
+		if (answer != BATCH_ADDED) {
+			window_forget(&s->window, i);
+			continue;
+		}
+		ids[b->count - 1] = window_id(&s->window, i);
+		slots[b->count - 1] = i;
+	}
+	*next = i;
+	return true;
+}
+
+static enum piece resend(struct broker_worker *w, struct session *s)
+{
+	uint16_t ids[BATCH_RECORDS];
+	uint16_t slots[BATCH_RECORDS];
+	uint16_t next;
+	int sent;
+
+	if (!fill_resend(w, s, ids, slots, &next))
+		return PIECE_BLOCKED;
+	sent = batch_send_again(w->batch, &s->client->conn, ids);
+	if (sent < 0)
+		return PIECE_BLOCKED;
+	count_sent(w, w->batch, sent);
+	count_add(&w->counts.resent, (uint64_t)sent);
+	window_set_sent(&s->window, (uint32_t)sent == w->batch->count ? next : slots[sent]);
+	return (uint32_t)sent == w->batch->count ? PIECE_MORE : PIECE_BLOCKED;
+}
+
+static void count_drop_reason(struct broker_worker *w, enum batch_answer answer)
+{
+	if (answer == BATCH_EXPIRED)
+		count_add(&w->counts.dropped_expired, 1);
+	else if (answer == BATCH_TOO_LARGE)
+		count_add(&w->counts.dropped_oversize, 1);
+}
+
+/* Fills the batch from the session's position to at most `end`; gives where it stopped looking. */
+static uint64_t fill_by_scan(struct broker_worker *w, struct session *s, uint64_t end)
+{
+	struct batch_form form = form_of(w, s->client, s->group);
+	const struct journal_segment *segment = NULL;
+	uint64_t seq = s->position;
+
+	if (end - seq > SCAN_RECORDS)
+		end = seq + SCAN_RECORDS;
+	batch_clear(w->batch);
+	for (; seq < end; seq++) {
+		const struct journal_entry *entry;
+		enum batch_answer answer;
+		int qos;
+
+		if (segment == NULL || seq >= segment->end)
+			segment = journal_find(w->journal, seq);
+		if (segment == NULL)
+			continue;
+		entry = &segment->entries[seq - segment->base];
+		qos = seq >= s->subscriptions.youngest
+			? group_wants(s->group, segment, entry)
+			: subscriptions_want(&s->subscriptions, s->client->account, segment, entry, seq);
+		if (qos < 0)
+			continue;
+		answer = batch_add(w->batch, &form, segment, entry, seq, (uint8_t)qos);
+		if (answer == BATCH_IS_FULL)
+			break;
+		count_drop_reason(w, answer);
+	}
+	return seq;
+}
+
+/* What was removed before the session got there cannot be had any more. */
+static void skip_removed(struct broker_worker *w, struct session *s)
+{
+	uint64_t head = journal_head(w->journal);
+	char quoted[LOG_QUOTE_BYTES];
+	struct view id = session_client_id(s);
+
+	if (s->position >= head)
+		return;
+	count_add(&w->counts.skipped_records, head - s->position);
+	log_warn("broker", "session-lost-records", "client_id=%s records=%llu",
+		log_quote(id.p, id.n, quoted), (unsigned long long)(head - s->position));
+	s->position = head;
+}
+
+static enum piece send_scanned(struct broker_worker *w, struct session *s, uint64_t stopped)
+{
+	struct batch *b = w->batch;
+	uint32_t most = batch_within(b, window_room(&s->window, client_window(s->client)));
+	int sent = batch_send(b, most, &s->client->conn, &s->window);
+
+	if (sent < 0)
+		return PIECE_BLOCKED;
+	count_sent(w, b, sent);
+	if (sent < (int)b->count) {
+		s->position = b->records[sent].seq;
+		return PIECE_BLOCKED;
+	}
+	s->position = stopped;
+	return s->position == w->live ? PIECE_LIVE : PIECE_MORE;
+}
+
+static enum piece catch_up(struct broker_worker *w, struct session *s)
+{
+	struct conn *conn = &s->client->conn;
+	uint64_t end = w->live;
+
+	if (!conn_is_open(conn))
+		return PIECE_BLOCKED;
+	if (conn_pending(conn) && (conn_flush(conn) < 0 || conn_pending(conn)))
+		return PIECE_BLOCKED;
+	if (s->window.sent < s->window.count)
+		return resend(w, s);
+	if (s->group == NULL)
+		s->position = end;
+	skip_removed(w, s);
+	if (s->position >= end)
+		return s->position == end ? PIECE_LIVE : PIECE_MORE;
+	if (window_room(&s->window, client_window(s->client)) == 0)
+		return PIECE_BLOCKED;
+	if (!is_warm(w, s, s->position))
+		return PIECE_BLOCKED;
+	if (s->position < s->warm_to && s->warm_to < end && !journal_is_warm(w->journal, s->position))
+		end = s->warm_to;
+	return send_scanned(w, s, fill_by_scan(w, s, end));
+}
+
+static void become_live(struct broker_worker *w, struct session *s)
+{
+	s->state = SESSION_LIVE;
+	s->warm_to = 0;
+	count_add(&w->counts.live, 1);
+	if (s->group)
+		list_append(&s->group->live, &s->link);
+}
+
+static void deliver_behind(struct broker_worker *w)
+{
+	struct list round;
+	uint64_t before = count_read(&w->counts.delivered_bytes);
+
+	list_init(&round);
+	list_splice(&round, &w->ready);
+	while (!list_is_empty(&round)) {
+		struct session *s = container_of(round.next, struct session, link);
+		enum piece piece;
+
+		if (count_read(&w->counts.delivered_bytes) - before > CATCH_UP_BYTES)
+			break;
+		list_remove(&s->link);
+		s->is_ready = false;
+		piece = catch_up(w, s);
+		if (piece == PIECE_LIVE)
+			become_live(w, s);
+		else if (piece == PIECE_MORE)
+			session_ready(s);
+	}
+	/* Who had no turn goes first next time. */
+	list_splice(&round, &w->ready);
+	list_splice(&w->ready, &round);
+}
+
+/* --- the turn --------------------------------------------------------- */
+
+bool deliver_has_work(const struct broker_worker *w)
+{
+	return w->live != journal_tail(w->journal) || !list_is_empty(&w->ready);
+}
+
+bool deliver_turn(struct broker_worker *w)
+{
+	if (!deliver_has_work(w))
+		return false;
+	w->now_ms = journal_now(w->journal);
+	journal_reader_enter(&w->reader);
+	deliver_live(w);
+	deliver_behind(w);
+	journal_reader_leave(&w->reader);
+	return deliver_has_work(w);
+}

@@ -1,0 +1,23 @@
+/* broker/deliver.h - from the journal to the sockets, once per turn
+ *
+ * Live sessions: each new record goes through its topic's match list and is noted once per group that
+ * wants it; then each group's records go out as batches to all its live sessions. A session that
+ * cannot take everything falls behind. Sessions that are behind scan the index on their own from
+ * their position, a bounded piece per turn, and become live when they reach the tail.
+ *
+ * Threads: the worker's; called from its turn hook.
+ */
+#ifndef BROKER_DELIVER_H
+#define BROKER_DELIVER_H
+
+#include <stdbool.h>
+
+struct broker_worker;
+
+/* True: there is more to do. */
+bool deliver_turn(struct broker_worker *w);
+
+/* Anything to deliver? */
+bool deliver_has_work(const struct broker_worker *w);
+
+#endif

@@ -1,0 +1,255 @@
+/* What clients publish: judged by the account's gate, committed in one batch per read, acknowledged in
+ * the order of the packets once it counts. */
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker/client.h"
+#include "commit/gate.h"
+
+#define REQUESTS_FIRST 64u
+
+/* --- acknowledgements ------------------------------------------------- */
+
+static struct client_ack *ack_at(struct client *c, uint32_t token)
+{
+	return &c->acks[token & (c->ack_size - 1)];
+}
+
+/* Room was checked by client_may_take(). Gives the token. */
+static uint32_t ack_add(struct client *c, uint16_t packet_id)
+{
+	uint32_t token = c->ack_start + c->ack_count;
+
+	if (c->ack_count == c->ack_size) {
+		uint32_t size = c->ack_size ? c->ack_size * 2 : 16;
+		struct client_ack *acks = mem_new(size * sizeof(*acks));
+
+		for (uint32_t i = 0; i < c->ack_count; i++)
+			acks[(c->ack_start + i) & (size - 1)] = *ack_at(c, c->ack_start + i);
+		free(c->acks);
+		c->acks = acks;
+		c->ack_size = size;
+	}
+	c->ack_count++;
+	*ack_at(c, token) = (struct client_ack){.packet_id = packet_id};
+	return token;
+}
+
+static void send_decided(struct client *c)
+{
+	while (c->ack_count && ack_at(c, c->ack_start)->is_decided) {
+		struct client_ack *ack = ack_at(c, c->ack_start);
+		struct mqtt_packet p = {.type = MQTT_PUBACK};
+
+		p.ack.packet_id = ack->packet_id; /* [MQTT-2.2.1-5] */
+		p.ack.reason = ack->reason;
+		c->ack_start++;
+		c->ack_count--;
+		if (p.ack.packet_id)
+			client_send(c, &p);
+	}
+}
+
+static void decide(struct client *c, uint32_t token, uint8_t reason)
+{
+	ack_at(c, token)->reason = reason;
+	ack_at(c, token)->is_decided = true;
+}
+
+static void on_done(struct commit_owner *o, uint32_t token, enum commit_outcome outcome)
+{
+	struct client *c = container_of(o, struct client, owner);
+
+	if (outcome == COMMIT_FIRST)
+		count_add(&c->worker->counts.published, 1);
+	decide(c, token, 0);
+	send_decided(c);
+	conn_resume(&c->conn);
+}
+
+/* Does one more PUBLISH fit? A 3.1.1 client knows no receive maximum: it is read later. */
+bool client_may_take(const struct client *c)
+{
+	return c->ack_count < c->worker->limits.receive_maximum;
+}
+
+/* --- properties ------------------------------------------------------- */
+
+/* Passed on unchanged, in their order [MQTT-3.3.2-17], [MQTT-3.3.2-18]: all but the alias, which
+ * belongs to the connection, and the expiry, which counts down and is kept as a number. */
+static bool is_forwarded(enum mqtt_property which)
+{
+	return which != MQTT_PROPERTY_TOPIC_ALIAS && which != MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL &&
+		which != MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER;
+}
+
+/* Appends them to the worker's buffer. It may move while it grows, so the view's pointer is only an
+ * offset until bind_properties(). */
+static struct view keep_properties(struct client *c, const struct mqtt_packet *p, uint32_t batched)
+{
+	struct buf *kept = &c->worker->properties;
+	struct mqtt_property_item item;
+	struct view rest = p->properties.raw;
+	size_t start;
+
+	if (batched == 0)
+		buf_clear(kept);
+	start = buf_length(kept);
+	if (p->properties.present == 0)
+		return (struct view){NULL, 0};
+	while (mqtt_next_property(&rest, &item)) {
+		if (is_forwarded(item.which))
+			buf_append(kept, item.raw.p, item.raw.n);
+	}
+	return (struct view){(const char *)(uintptr_t)start, buf_length(kept) - start};
+}
+
+static void bind_properties(struct broker_worker *w, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		struct view *v = &w->requests[i].message.properties;
+
+		v->p = v->n ? (const char *)buf_bytes(&w->properties) + (uintptr_t)v->p : NULL;
+	}
+}
+
+/* --- one packet ------------------------------------------------------- */
+
+static void add_request(struct client *c, const struct mqtt_packet *p, bool claim,
+	const struct uuid *id, uint32_t token, uint32_t n)
+{
+	struct broker_worker *w = c->worker;
+	struct commit_request *r;
+
+	if (n == w->request_size) {
+		w->request_size = w->request_size ? w->request_size * 2 : REQUESTS_FIRST;
+		w->requests = mem_resize(w->requests, w->request_size * sizeof(*w->requests));
+	}
+	r = &w->requests[n];
+	*r = (struct commit_request){.claim = claim, .token = token};
+	r->message = (struct journal_message){
+		.topic = p->publish.topic,
+		.payload = p->publish.payload,
+		.properties = keep_properties(c, p, n),
+		.id = *id,
+		.publisher = c->account->number,
+		.qos = p->publish.qos,
+		.flags = claim ? JOURNAL_CLAIMED : 0,
+		.expiry_s = mqtt_number(&p->properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL, 0),
+	};
+}
+
+/* Refused for good: MQTT 5 says so in the PUBACK, 3.1.1 has no words for it and closes rather than
+ * acknowledge what is not kept [MQTT-3.3.5-2]. */
+static int refuse(struct client *c, const struct mqtt_packet *p, int err, const char *why)
+{
+	char topic[LOG_QUOTE_BYTES];
+	char id[LOG_QUOTE_BYTES];
+	struct view client_id = session_client_id(c->session);
+
+	count_add(&c->worker->counts.refused, 1);
+	log_info("broker", "publish-refused", "client_id=%s topic=%s why=\"%s\"",
+		log_quote(client_id.p, client_id.n, id),
+		log_quote(p->publish.topic.p, p->publish.topic.n, topic), why);
+	if (c->version != MQTT_5)
+		return client_fault(c, err, why);
+	if (p->publish.qos)
+		decide(c, ack_add(c, p->publish.packet_id), err_reason_code(err));
+	return 0;
+}
+
+/* What this server said in CONNACK that it does not take. */
+static int check_supported(struct client *c, const struct mqtt_packet *p)
+{
+	if (mqtt_has(&p->properties, MQTT_PROPERTY_TOPIC_ALIAS))
+		return client_fault(c, ERR_TOPIC_ALIAS, "topic alias maximum is 0 [MQTT-3.3.2-9]");
+	if (p->publish.qos == 2)
+		return client_fault(c, ERR_QOS, "maximum QoS is 1 [MQTT-3.2.2-11]");
+	if (p->publish.retain && c->version == MQTT_5 && !gate_is_wis2(p->publish.topic))
+		return client_fault(c, ERR_RETAIN, "retain is not available [MQTT-3.2.2-14]");
+	return 0;
+}
+
+static int judge(struct client *c, const struct mqtt_packet *p, struct gate_verdict *v)
+{
+	if (!account_may_write(c->account, session_client_id(c->session), p->publish.topic))
+		return ERR_DENIED;
+	v->claim = false;
+	if (!gate_is_wis2(p->publish.topic)) {
+		uuid_random(&v->identity);
+		return 0;
+	}
+	gate_judge(c->worker->hierarchy, &c->account->policy, p->publish.topic, p->publish.payload, v);
+	if (v->pass)
+		return 0;
+	return v->check == CHECK_TOPIC ? ERR_TOPIC : v->check == CHECK_MESSAGE ? ERR_PAYLOAD : ERR_DENIED;
+}
+
+int client_on_publish(struct client *c, const struct mqtt_packet *p, uint32_t *batched)
+{
+	struct gate_verdict v;
+	int err = check_supported(c, p);
+
+	if (err)
+		return err;
+	if (!client_may_take(c)) {
+		if (c->version == MQTT_5) /* [MQTT-3.3.4-9] */
+			return client_fault(c, ERR_RECEIVE_MAXIMUM, "more open than receive maximum allows");
+		conn_pause(&c->conn);
+		return ERR_HELD;
+	}
+	err = judge(c, p, &v);
+	/* What stands before a refused packet is committed first, so that nothing is judged twice. */
+	if (err && client_commit(c, batched) == ERR_HELD)
+		return ERR_HELD;
+	count_add(&c->worker->counts.received, 1);
+	if (err)
+		return refuse(c, p, err, err == ERR_DENIED ? err_text(err) : rule_text(v.rule));
+	add_request(c, p, v.claim, &v.identity,
+		ack_add(c, p->publish.qos ? p->publish.packet_id : 0), *batched);
+	(*batched)++;
+	return 0;
+}
+
+/* --- the batch -------------------------------------------------------- */
+
+int client_commit(struct client *c, uint32_t *batched)
+{
+	uint32_t n = *batched;
+
+	*batched = 0;
+	send_decided(c);
+	if (n == 0)
+		return 0;
+	bind_properties(c->worker, n);
+	if (commit_submit(c->worker->port, &c->owner, c->worker->requests, n) == 0)
+		return 0;
+	/* Nothing was taken: the packets stay in the connection and are shown again. */
+	c->is_held = true;
+	c->ack_count = c->worker->requests[0].token - c->ack_start;
+	count_drop(&c->worker->counts.received, n);
+	conn_pause(&c->conn);
+	commit_wait(c->worker->port, &c->waiter);
+	return ERR_HELD;
+}
+
+static void on_ready(struct commit_waiter *waiter)
+{
+	conn_resume(&container_of(waiter, struct client, waiter)->conn);
+}
+
+void client_publish_init(struct client *c)
+{
+	c->owner.on_done = on_done;
+	c->waiter.on_ready = on_ready;
+	list_init(&c->waiter.link);
+}
+
+void client_publish_fini(struct client *c)
+{
+	commit_forget(c->worker->port, &c->owner);
+	commit_wait_cancel(&c->waiter);
+	free(c->acks);
+}

@@ -1,0 +1,229 @@
+#include "broker/session.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/mem.h"
+#include "broker/client.h"
+#include "broker/worker.h"
+
+/* --- registry --------------------------------------------------------- */
+
+void registry_init(struct registry *r)
+{
+	pthread_mutex_init(&r->lock, NULL);
+	r->sessions = (struct map){0};
+}
+
+static void session_free(struct session *s)
+{
+	subscriptions_fini(&s->subscriptions);
+	window_fini(&s->window);
+	free(s);
+}
+
+void registry_fini(struct registry *r)
+{
+	struct session *s;
+
+	for (size_t at = 0; (s = map_next(&r->sessions, &at)) != NULL;)
+		session_free(s);
+	map_fini(&r->sessions);
+	pthread_mutex_destroy(&r->lock);
+}
+
+uint32_t registry_count(struct registry *r)
+{
+	uint32_t n;
+
+	pthread_mutex_lock(&r->lock);
+	n = (uint32_t)r->sessions.count;
+	pthread_mutex_unlock(&r->lock);
+	return n;
+}
+
+void session_key(struct buf *out, const char *user, struct view client_id)
+{
+	if (user)
+		buf_text(out, user);
+	buf_append(out, "", 1);
+	buf_append(out, client_id.p, client_id.n);
+}
+
+struct view session_user(const struct session *s)
+{
+	struct view rest = s->key;
+
+	return view_cut(&rest, '\0');
+}
+
+struct view session_client_id(const struct session *s)
+{
+	struct view rest = s->key;
+
+	view_cut(&rest, '\0');
+	return rest;
+}
+
+/* --- life ------------------------------------------------------------- */
+
+static void on_expired(struct timer *t)
+{
+	session_end(container_of(t, struct session, expiry));
+}
+
+struct session *session_new(struct broker_worker *w, struct view key)
+{
+	struct session *s = mem_new(sizeof(*s) + key.n);
+
+	memcpy(s + 1, key.p, key.n);
+	s->key = (struct view){(const char *)(s + 1), key.n};
+	s->worker = w;
+	s->state = SESSION_OFFLINE;
+	s->expiry.on_time = on_expired;
+	list_init(&s->link);
+	w->broker->sessions++;
+	w->broker->sessions_offline++;
+	return s;
+}
+
+static void drop_prefetch(struct session *s)
+{
+	struct session_prefetch *p = s->prefetch;
+
+	if (p == NULL)
+		return;
+	s->prefetch = NULL;
+	p->session = NULL;
+	if (journal_prefetch_cancel(s->worker->journal, &p->ticket))
+		free(p);
+}
+
+static void leave_group(struct session *s)
+{
+	list_remove(&s->link);
+	s->is_ready = false;
+	if (s->state == SESSION_LIVE) {
+		s->position = s->worker->live;
+		count_drop(&s->worker->counts.live, 1);
+	}
+	if (s->group) {
+		group_leave(&s->worker->groups, s->group);
+		s->group = NULL;
+	}
+}
+
+void session_end(struct session *s)
+{
+	struct broker_worker *w = s->worker;
+	struct registry *r = &w->broker->registry;
+
+	check(s->state == SESSION_OFFLINE);
+	timer_stop(w->loop, &s->expiry);
+	pthread_mutex_lock(&r->lock);
+	map_remove(&r->sessions, s->key);
+	pthread_mutex_unlock(&r->lock);
+	w->broker->sessions--;
+	w->broker->sessions_offline--;
+	w->broker->subscriptions -= s->subscriptions.count;
+	session_free(s);
+}
+
+void session_detach(struct session *s)
+{
+	struct broker_worker *w = s->worker;
+
+	leave_group(s);
+	drop_prefetch(s);
+	s->warm_to = 0;
+	s->client = NULL;
+	s->state = SESSION_OFFLINE;
+	window_set_sent(&s->window, 0);
+	w->broker->sessions_offline++;
+	if (s->expiry_ms == 0)
+		session_end(s);
+	else if (s->expiry_ms != UINT64_MAX)
+		timer_start(w->loop, &s->expiry, s->expiry_ms);
+}
+
+void session_reset(struct session *s)
+{
+	s->worker->broker->subscriptions -= s->subscriptions.count;
+	subscriptions_fini(&s->subscriptions);
+	window_fini(&s->window);
+	s->position = s->worker->live;
+}
+
+void session_regroup(struct session *s)
+{
+	struct broker_worker *w = s->worker;
+	struct group *group = NULL;
+	enum session_state was = s->state;
+
+	if (s->subscriptions.count)
+		group = group_join(&w->groups, &s->subscriptions, s->client->version,
+			s->client->accounts, s->client->account);
+	leave_group(s);
+	s->group = group;
+	s->state = SESSION_BEHIND;
+	if (was == SESSION_LIVE && s->position >= s->subscriptions.youngest) {
+		s->state = SESSION_LIVE;
+		count_add(&w->counts.live, 1);
+		if (group)
+			list_append(&group->live, &s->link);
+		return;
+	}
+	session_ready(s);
+}
+
+void session_attach(struct session *s, struct client *c)
+{
+	struct broker *b = s->worker->broker;
+	struct subscription one;
+	uint32_t at = 0;
+
+	timer_stop(s->worker->loop, &s->expiry);
+	b->sessions_offline--;
+	s->client = c;
+	s->state = SESSION_BEHIND;
+	/* Rights may have changed since the filters were granted. */
+	while (subscriptions_next(&s->subscriptions, &at, &one)) {
+		if (account_may_read(c->account, session_client_id(s), one.filter))
+			continue;
+		at = 0;
+		b->subscriptions--;
+		subscriptions_remove(&s->subscriptions, one.filter);
+	}
+	session_regroup(s);
+}
+
+void session_rewind(struct session *s, uint64_t position)
+{
+	if (s->state == SESSION_LIVE && position < s->worker->live)
+		session_fall_behind(s, position);
+	else if (position < s->position)
+		s->position = position;
+	session_ready(s);
+}
+
+uint64_t session_position(const struct session *s)
+{
+	return s->state == SESSION_LIVE ? s->worker->live : s->position;
+}
+
+void session_ready(struct session *s)
+{
+	if (s->is_ready || s->state != SESSION_BEHIND)
+		return;
+	s->is_ready = true;
+	list_append(&s->worker->ready, &s->link);
+}
+
+void session_fall_behind(struct session *s, uint64_t position)
+{
+	check(s->state == SESSION_LIVE);
+	list_remove(&s->link);
+	s->state = SESSION_BEHIND;
+	s->position = position;
+	count_drop(&s->worker->counts.live, 1);
+}

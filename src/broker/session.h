@@ -1,0 +1,106 @@
+/* broker/session.h - what a client has subscribed to and how far it got
+ *
+ *             CONNECT                    reaches the tail
+ *   offline ----------> behind ------------------------------> live
+ *      ^                  |  ^        socket or window full       |
+ *      |                  |  +------------------------------------+
+ *      +------------------+------------- connection ends ---------+
+ *
+ * A live session's position is its worker's; one that is behind or offline has its own. Sessions
+ * are found by (account, client id) in a registry of the process; each belongs to one worker, and
+ * moves to another when its client reconnects there.
+ *
+ * Threads: the owner worker's, except the registry, which has a lock taken at connects only.
+ */
+#ifndef BROKER_SESSION_H
+#define BROKER_SESSION_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/map.h"
+#include "broker/group.h"
+#include "broker/subscriptions.h"
+#include "broker/window.h"
+#include "journal/journal.h"
+#include "net/loop.h"
+
+struct broker;
+struct broker_worker;
+struct client;
+
+enum session_state { SESSION_OFFLINE, SESSION_BEHIND, SESSION_LIVE };
+
+/* Present while a session waits for cold packets. */
+struct session_prefetch {
+	struct journal_prefetch ticket;
+	struct task task;
+	struct broker_worker *worker;
+	struct session *session;     /* NULL: gone meanwhile */
+};
+
+struct session {
+	struct list link;            /* in group->live or worker->ready, else alone */
+	struct client *client;       /* NULL: offline */
+	struct group *group;         /* NULL: offline or nothing subscribed */
+	uint64_t position;           /* next record to look at; a live session's is worker->live */
+	uint64_t warm_to;            /* packets below this were prefetched */
+	struct session_prefetch *prefetch;
+	struct subscriptions subscriptions;
+	struct window window;
+	struct timer expiry;
+	uint64_t expiry_ms;          /* kept so long after the connection's end; UINT64_MAX: for ever */
+	struct broker_worker *worker;/* owner; changed by the owner under the registry's lock */
+	struct view key;             /* user NUL client-id, behind the struct */
+	enum session_state state;
+	bool is_ready;               /* in worker->ready */
+};
+
+struct registry {
+	pthread_mutex_t lock;
+	struct map sessions;
+};
+
+void registry_init(struct registry *r);
+void registry_fini(struct registry *r);
+uint32_t registry_count(struct registry *r);
+
+/* The key of (account, client id) appended to out. user NULL: anonymous. */
+void session_key(struct buf *out, const char *user, struct view client_id);
+struct view session_client_id(const struct session *s);
+struct view session_user(const struct session *s);
+
+/* A new session owned by w. Not in the registry yet. */
+struct session *session_new(struct broker_worker *w, struct view key);
+
+/* A connected client takes s over (offline): drops filters it may no longer read, joins a group. */
+void session_attach(struct session *s, struct client *c);
+
+/* Next record it will look at. */
+uint64_t session_position(const struct session *s);
+
+/* A replay: goes on from position, if that is earlier. Connected. */
+void session_rewind(struct session *s, uint64_t position);
+
+/* The connection has ended: keeps the position, leaves the group, starts the expiry timer or ends the
+ * session. s may be freed. */
+void session_detach(struct session *s);
+
+/* Forgets subscriptions and what is in flight (clean start). */
+void session_reset(struct session *s);
+
+/* Takes s out of the registry and frees it. Offline. */
+void session_end(struct session *s);
+
+/* After subscriptions changed (connected): puts s into the group of its present subscriptions. */
+void session_regroup(struct session *s);
+
+/* Is behind (or may send again): looked at in this turn. Connected. */
+void session_ready(struct session *s);
+
+/* Was live and could not take everything: goes on alone from position. */
+void session_fall_behind(struct session *s, uint64_t position);
+
+#endif

@@ -1,0 +1,188 @@
+#include "base/error.h"
+#include "base/log.h"
+#include "broker/client.h"
+#include "broker/replay.h"
+#include "mqtt/filter.h"
+#include "mqtt/reason.h"
+
+#define QOS_MOST 1u /* QoS 2 is granted as 1 (GB-30) */
+
+/* One SUBSCRIBE being answered. */
+struct answer {
+	struct client *client;
+	struct view since;         /* MQTT 5: user property "since"; {NULL,0} when absent */
+	uint32_t id;               /* subscription identifier, 0: none */
+	uint64_t replay_from;      /* UINT64_MAX: no replay */
+};
+
+static int check_room(const struct client *c, const struct mqtt_subscription *asked)
+{
+	const struct subscriptions *s = &c->session->subscriptions;
+	const struct broker_limits *limits = &c->worker->limits;
+
+	if (s->count >= limits->subscriptions_per_session)
+		return ERR_QUOTA;
+	if (buf_length(&s->block) + asked->filter.n > limits->subscription_bytes_per_session)
+		return ERR_QUOTA;
+	return 0;
+}
+
+/* Where a replay begins, not further back than the account may. */
+static int find_replay(struct answer *a, struct view since, uint64_t *from)
+{
+	struct client *c = a->client;
+	struct journal *j = c->worker->journal;
+	uint64_t now = journal_now(j);
+	uint64_t oldest = now > c->account->replay_ms ? now - c->account->replay_ms : 0;
+	uint64_t at;
+
+	if (c->account->replay_ms == 0)
+		return ERR_DENIED;
+	if (!replay_parse_since(since, now, &at))
+		return ERR_FILTER;
+	journal_reader_enter(&c->worker->reader);
+	*from = journal_seq_at(j, at > oldest ? at : oldest);
+	journal_reader_leave(&c->worker->reader);
+	return 0;
+}
+
+static int add_subscription(struct answer *a, const struct mqtt_subscription *asked, uint64_t from)
+{
+	struct client *c = a->client;
+	struct session *s = c->session;
+	struct subscription one = {.filter = asked->filter, .id = a->id, .from = from};
+	uint8_t most = c->account->max_qos < QOS_MOST ? c->account->max_qos : QOS_MOST;
+
+	one.qos = asked->qos < most ? asked->qos : most; /* [MQTT-3.8.4-8] may be lower */
+	if (asked->no_local)
+		one.options |= SUBSCRIPTION_NO_LOCAL;
+	if (asked->retain_as_published)
+		one.options |= SUBSCRIPTION_RETAIN_AS_PUBLISHED;
+	if (from < session_position(s))
+		subscriptions_not_before(&s->subscriptions, session_position(s));
+	if (!subscriptions_put(&s->subscriptions, &one))
+		c->worker->broker->subscriptions++;
+	return one.qos;
+}
+
+/* The granted QoS, or an error. */
+static int do_subscribe(struct answer *a, struct mqtt_subscription *asked)
+{
+	struct client *c = a->client;
+	struct view group;
+	struct view filter;
+	struct view since = a->since;
+	uint64_t from = c->worker->live;
+	int err;
+
+	if (filter_cut_share(asked->filter, &group, &filter) != 0)
+		return ERR_SHARED;
+	err = replay_cut(asked->filter, &since, &filter);
+	if (err < 0)
+		return err;
+	if (err > 0)
+		asked->filter = filter;
+	if (!filter_is_valid(asked->filter))
+		return ERR_FILTER;
+	if (!account_may_read(c->account, session_client_id(c->session), asked->filter))
+		return ERR_DENIED;
+	err = check_room(c, asked);
+	if (err == 0 && since.p)
+		err = find_replay(a, since, &from);
+	if (err < 0)
+		return err;
+	if (from < a->replay_from && since.p)
+		a->replay_from = from;
+	return add_subscription(a, asked, from);
+}
+
+static uint8_t code_of(const struct client *c, int result)
+{
+	if (result >= 0)
+		return (uint8_t)result;
+	return c->version == MQTT_5 ? err_reason_code(result) : 0x80; /* [MQTT-3.9.3-2] */
+}
+
+static void log_refused(const struct client *c, struct view filter, int err)
+{
+	char quoted[LOG_QUOTE_BYTES];
+	char id[LOG_QUOTE_BYTES];
+	struct view client_id = session_client_id(c->session);
+
+	log_info("broker", "subscribe-refused", "client_id=%s filter=%s why=\"%s\"",
+		log_quote(client_id.p, client_id.n, id), log_quote(filter.p, filter.n, quoted),
+		err_text(err));
+}
+
+/* Value of the user property "since", {NULL,0} when absent. */
+static struct view since_of(const struct mqtt_packet *p)
+{
+	struct mqtt_property_item item;
+	struct view rest = p->properties.raw;
+
+	if (!mqtt_has(&p->properties, MQTT_PROPERTY_USER_PROPERTY))
+		return (struct view){NULL, 0};
+	while (mqtt_next_property(&rest, &item)) {
+		if (item.which == MQTT_PROPERTY_USER_PROPERTY && view_equal(item.name, VIEW("since")))
+			return item.text;
+	}
+	return (struct view){NULL, 0};
+}
+
+int client_on_subscribe(struct client *c, const struct mqtt_packet *p)
+{
+	struct answer a = {.client = c, .replay_from = UINT64_MAX, .since = since_of(p)};
+	struct mqtt_packet suback = {.type = MQTT_SUBACK};
+	struct mqtt_subscription asked;
+	struct view rest = p->list.items;
+	struct buf codes = {0};
+
+	a.id = mqtt_number(&p->properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER, 0);
+	while (mqtt_next_subscription(&rest, &asked)) {
+		struct view whole = asked.filter;
+		int result = do_subscribe(&a, &asked);
+		uint8_t code = code_of(c, result);
+
+		if (result < 0)
+			log_refused(c, whole, result);
+		buf_append(&codes, &code, 1); /* [MQTT-3.8.4-6]: one per filter, in order */
+	}
+	suback.list = (struct mqtt_list){
+		p->list.packet_id, buf_view(&codes), (uint32_t)buf_length(&codes)};
+	client_send(c, &suback); /* [MQTT-3.8.4-1], [MQTT-3.8.4-2] */
+	buf_fini(&codes);
+	session_regroup(c->session);
+	if (a.replay_from != UINT64_MAX)
+		session_rewind(c->session, a.replay_from);
+	return 0;
+}
+
+int client_on_unsubscribe(struct client *c, const struct mqtt_packet *p)
+{
+	struct mqtt_packet unsuback = {.type = MQTT_UNSUBACK};
+	struct view rest = p->list.items;
+	struct view filter;
+	struct view since;
+	struct buf codes = {0};
+
+	while (mqtt_next_filter(&rest, &filter)) {
+		bool found;
+		uint8_t code;
+
+		replay_cut(filter, &since, &filter);
+		found = subscriptions_remove(&c->session->subscriptions, filter);
+		code = found ? MQTT_RC_SUCCESS : MQTT_RC_NO_SUBSCRIPTION_EXISTED;
+		if (found)
+			c->worker->broker->subscriptions--;
+		buf_append(&codes, &code, 1);
+	}
+	unsuback.list.packet_id = p->list.packet_id;
+	if (c->version == MQTT_5) { /* 3.1.1 answers without codes */
+		unsuback.list.items = buf_view(&codes);
+		unsuback.list.count = (uint32_t)buf_length(&codes);
+	}
+	client_send(c, &unsuback); /* [MQTT-3.10.4-4] */
+	buf_fini(&codes);
+	session_regroup(c->session);
+	return 0;
+}

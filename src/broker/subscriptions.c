@@ -1,0 +1,135 @@
+/* The block is a row of entries: struct entry_head, then the filter's bytes. */
+#include "broker/subscriptions.h"
+
+#include "base/check.h"
+
+struct entry_head {
+	uint64_t from;
+	uint32_t id;
+	uint8_t qos;
+	uint8_t options;
+	uint16_t filter_bytes;
+};
+
+void subscriptions_fini(struct subscriptions *s)
+{
+	buf_fini(&s->block);
+	*s = (struct subscriptions){0};
+}
+
+bool subscriptions_next(const struct subscriptions *s, uint32_t *at, struct subscription *out)
+{
+	struct entry_head head;
+
+	if (*at >= buf_length(&s->block))
+		return false;
+	memcpy(&head, buf_bytes(&s->block) + *at, sizeof(head));
+	*out = (struct subscription){
+		.filter = {(const char *)buf_bytes(&s->block) + *at + sizeof(head), head.filter_bytes},
+		.from = head.from,
+		.id = head.id,
+		.qos = head.qos,
+		.options = head.options,
+	};
+	*at += (uint32_t)sizeof(head) + head.filter_bytes;
+	return true;
+}
+
+static int order(struct view a, struct view b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int difference = n ? memcmp(a.p, b.p, n) : 0;
+
+	return difference ? difference : a.n < b.n ? -1 : a.n > b.n;
+}
+
+/* Where the filter stands or would stand; *bytes is its entry's length, 0 when absent. */
+static uint32_t find(const struct subscriptions *s, struct view filter, uint32_t *bytes)
+{
+	struct subscription one;
+	uint32_t at = 0;
+	uint32_t start = 0;
+
+	*bytes = 0;
+	while (subscriptions_next(s, &at, &one)) {
+		int where = order(one.filter, filter);
+
+		if (where == 0)
+			*bytes = at - start;
+		if (where >= 0)
+			return start;
+		start = at;
+	}
+	return start;
+}
+
+static void cut(struct subscriptions *s, uint32_t at, uint32_t bytes)
+{
+	uint8_t *p = s->block.data + s->block.start;
+
+	memmove(p + at, p + at + bytes, buf_length(&s->block) - at - bytes);
+	s->block.end -= bytes;
+}
+
+static void find_youngest(struct subscriptions *s)
+{
+	struct subscription one;
+	uint32_t at = 0;
+
+	s->youngest = 0;
+	while (subscriptions_next(s, &at, &one)) {
+		if (one.from > s->youngest)
+			s->youngest = one.from;
+	}
+}
+
+bool subscriptions_put(struct subscriptions *s, const struct subscription *one)
+{
+	struct entry_head head = {one->from, one->id, one->qos, one->options,
+		(uint16_t)one->filter.n};
+	uint32_t bytes = (uint32_t)(sizeof(head) + one->filter.n);
+	uint32_t old;
+	uint32_t at = find(s, one->filter, &old);
+	uint8_t *p;
+
+	check(one->filter.n && one->filter.n <= UINT16_MAX);
+	if (old)
+		cut(s, at, old);
+	buf_reserve(&s->block, bytes);
+	p = s->block.data + s->block.start;
+	memmove(p + at + bytes, p + at, buf_length(&s->block) - at);
+	memcpy(p + at, &head, sizeof(head));
+	memcpy(p + at + sizeof(head), one->filter.p, one->filter.n);
+	buf_grown(&s->block, bytes);
+	s->count += old == 0;
+	find_youngest(s);
+	return old != 0;
+}
+
+bool subscriptions_remove(struct subscriptions *s, struct view filter)
+{
+	uint32_t bytes;
+	uint32_t at = find(s, filter, &bytes);
+
+	if (bytes == 0)
+		return false;
+	cut(s, at, bytes);
+	s->count--;
+	find_youngest(s);
+	return true;
+}
+
+void subscriptions_not_before(struct subscriptions *s, uint64_t position)
+{
+	uint8_t *p = s->block.data + s->block.start;
+	size_t length = buf_length(&s->block);
+	struct entry_head head;
+
+	for (size_t at = 0; at < length; at += sizeof(head) + head.filter_bytes) {
+		memcpy(&head, p + at, sizeof(head));
+		if (head.from < position)
+			head.from = position;
+		memcpy(p + at, &head, sizeof(head));
+	}
+	find_youngest(s);
+}

@@ -1,0 +1,49 @@
+/* broker/subscriptions.h - the topic filters of one session, in one compact block
+ *
+ * Sorted by filter, so that sessions which subscribe to the same things in whatever order
+ * have the same bytes and share one match list (broker/group.h).
+ *
+ * Threads: the session's worker.
+ */
+#ifndef BROKER_SUBSCRIPTIONS_H
+#define BROKER_SUBSCRIPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/view.h"
+
+#define SUBSCRIPTION_NO_LOCAL 1u
+#define SUBSCRIPTION_RETAIN_AS_PUBLISHED 2u
+
+struct subscription {
+	struct view filter;
+	uint64_t from;      /* journal position it was made at: no record before it matches */
+	uint32_t id;        /* subscription identifier (MQTT 5), 0: none */
+	uint8_t qos;        /* granted */
+	uint8_t options;    /* SUBSCRIPTION_... */
+};
+
+struct subscriptions {
+	struct buf block;
+	uint32_t count;
+	uint64_t youngest;  /* largest `from`: behind it all subscriptions count alike */
+};
+
+void subscriptions_fini(struct subscriptions *s);
+
+/* Replaces the one with the same filter (true) or adds it (false). */
+bool subscriptions_put(struct subscriptions *s, const struct subscription *one);
+
+/* False when there is none with this filter. */
+bool subscriptions_remove(struct subscriptions *s, struct view filter);
+
+/* Walk: *at starts at 0. */
+bool subscriptions_next(const struct subscriptions *s, uint32_t *at, struct subscription *out);
+
+/* A replay puts the session's position back: what the session had asked for before keeps counting
+ * only from `position` on. */
+void subscriptions_not_before(struct subscriptions *s, uint64_t position);
+
+#endif

@@ -1,0 +1,82 @@
+/* broker/worker.h - a worker of the broker (inside the room) */
+#ifndef BROKER_WORKER_H
+#define BROKER_WORKER_H
+
+#include "broker/account.h"
+#include "broker/batch.h"
+#include "broker/broker.h"
+#include "broker/group.h"
+#include "broker/password.h"
+#include "broker/session.h"
+#include "commit/commit.h"
+
+/* Written by the worker, read by any thread. */
+struct worker_counts {
+	count connections;
+	count live;
+	count delivered;
+	count delivered_bytes;
+	count acknowledged;
+	count resent;
+	count received;
+	count published;
+	count refused;
+	count connects;
+	count connects_refused;
+	count dropped_expired;
+	count dropped_oversize;
+	count skipped_records;
+	struct histogram delivery;
+};
+
+struct broker_worker {
+	struct broker *broker;
+	struct loop *loop;
+	struct commit_port *port;
+	struct journal *journal;
+	struct journal_reader reader;
+	struct turn_hook hook;
+	struct broker_limits limits;
+	struct accounts *accounts;
+	struct hierarchy *hierarchy;
+	struct groups groups;
+	struct group *active;        /* groups with records in this turn */
+	struct list ready;           /* sessions that are behind and may go on */
+	struct list clients;
+	uint64_t live;               /* position of all live sessions */
+	uint64_t now_ms;             /* journal's clock at this turn */
+	struct batch *batch;
+	struct commit_request *requests; /* PUBLISH packets of one read */
+	uint32_t request_size;
+	struct buf properties;       /* of these packets: what is forwarded of MQTT 5 properties */
+	unsigned number;
+	struct task stop;
+	bool is_stopping;
+	bool has_stopped;
+	struct worker_counts counts;
+};
+
+struct broker {
+	struct commit *commit;
+	struct journal *journal;
+	struct registry registry;
+	struct passwords *passwords;
+	struct broker_worker *workers;
+	unsigned worker_count;
+	bool shadow;
+	/* gauges that sessions moving between workers change from several threads */
+	_Atomic int64_t sessions;
+	_Atomic int64_t sessions_offline;
+	_Atomic int64_t subscriptions;
+	pthread_mutex_t stop_lock;
+	pthread_cond_t stopped;
+	unsigned workers_stopped;
+};
+
+/* A gauge goes down as well. */
+static inline void count_drop(count *c, uint64_t n)
+{
+	count_set(c, count_read(c) - n);
+}
+
+#endif
