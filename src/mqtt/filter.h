@@ -17,6 +17,9 @@ bool topic_is_valid(struct view topic);
 /* Wildcards alone in their level, # last; UTF-8; not a $share form (cut it first). */
 bool filter_is_valid(struct view filter);
 
+/* The same, but "$share/..." counts as any other text, as in MQTT 3.1.1. */
+bool filter_is_well_formed(struct view filter);
+
 /* $share/{name}/{filter}: 1 and *group, *filter set; 0 not a shared filter; ERR_FILTER malformed
  * (MQTT 5, 4.8.2: a name without / + #, at least one character; a filter behind it). */
 int filter_cut_share(struct view whole, struct view *group, struct view *filter);

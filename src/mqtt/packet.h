@@ -115,26 +115,36 @@ struct mqtt_subscription {
  * four bytes, ERR_TOO_LARGE when it exceeds largest. */
 int64_t mqtt_packet_length(const uint8_t *p, size_t n, uint32_t largest);
 
-/* Decodes one packet. >0 bytes consumed, 0 need more, <0: ERR_MALFORMED, ERR_PROTOCOL,
- * ERR_VERSION (CONNECT of another version: out->connect.version is set), ERR_TOO_LARGE,
- * ERR_TOPIC, ERR_FILTER, ERR_QOS (PUBLISH with QoS 3 is ERR_MALFORMED, MQTT 5 3.3.1.2) ....
+/* Decodes one packet. >0 bytes consumed, 0 need more, <0: ERR_MALFORMED, ERR_PROTOCOL (told
+ * apart as MQTT 5 1.2 does), ERR_TOO_LARGE, ERR_TOPIC (wildcard in a topic name), ERR_FILTER,
+ * ERR_TOPIC_ALIAS (0), ERR_VERSION (CONNECT of another version: out->type and
+ * out->connect.version are set), ERR_CLIENT_ID (CONNECT of 3.1.1 with an empty client id and
+ * clean session 0, [MQTT-3.1.3-8]: all of *out is set, so that the CONNACK can say so).
  * version: what CONNECT agreed (ignored when decoding CONNECT itself). *out is untouched
- * unless the result is >0 or ERR_VERSION. *why, when not NULL, gets a static text naming the
- * fault and its clause. */
+ * unless the result is >0, ERR_VERSION or ERR_CLIENT_ID; of its properties only `present` and
+ * what `present` names is set. *why, when not NULL, gets a static text naming the fault and its
+ * clause when the result is <0. In 3.1.1 a filter "$share/..." is text like any other. */
 int64_t mqtt_decode(const uint8_t *p, size_t n, enum mqtt_side side, uint8_t version,
 	uint32_t largest, struct mqtt_packet *out, const char **why);
+
+/* The protocol version that a CONNECT names, however wrong the rest of it is: 3, 4, 5, or what
+ * else it says behind a known protocol name; 0 when p is no CONNECT or ends before. For the
+ * CONNACK that answers a CONNECT which mqtt_decode() refused. */
+uint8_t mqtt_connect_version(const uint8_t *p, size_t n);
 
 /* Walks list.items: true and *out filled, false at the end. `rest` starts as list.items. */
 bool mqtt_next_subscription(struct view *rest, struct mqtt_subscription *out);
 bool mqtt_next_filter(struct view *rest, struct view *out);
 
-/* Appends the packet's bytes. Properties are written for MQTT 5 only. Lists are given in wire
- * form (items); use mqtt_put_subscription()/mqtt_put_string() to build them. Fields are taken as
- * valid; 0, or ERR_TOO_LARGE when a length field cannot hold them (nothing appended then). */
+/* Appends the packet's bytes. Of properties only `raw` is read (build it with mqtt_put_number()
+ * and the like), for MQTT 5 only. Lists are given in wire form (items); use
+ * mqtt_put_subscription()/mqtt_put_string() to build them. A CONNECT is written for `version`,
+ * whatever its version field says. Fields are taken as valid; 0, or ERR_TOO_LARGE when a length
+ * field cannot hold them (nothing appended then). out must not own what the packet borrows. */
 int mqtt_encode(struct buf *out, uint8_t version, const struct mqtt_packet *packet);
 
 void mqtt_put_subscription(struct buf *out, uint8_t version, const struct mqtt_subscription *s);
-void mqtt_put_string(struct buf *out, struct view text);
+void mqtt_put_string(struct buf *out, struct view text); /* at most 65535 bytes */
 
 /* Header of a PUBLISH whose remaining length is known: fixed header only (2-5 bytes) into out.
  * Gives its length. */

@@ -15,7 +15,7 @@
 
 /* Rows of property.def in order; the identifier on the wire is another number. */
 enum mqtt_property {
-#define X(name, id, type, where, many) MQTT_PROPERTY_##name,
+#define X(name, id, words, type, where, many) MQTT_PROPERTY_##name,
 #include "mqtt/property.def"
 #undef X
 	MQTT_PROPERTY_COUNT
