@@ -1,0 +1,161 @@
+/* The built-in hierarchy is constant data; one with further centres holds a reference to nothing
+ * but its own sorted copy of them, and the built-in tables besides. */
+#include "wis2/hierarchy.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "wis2/hierarchy_data.h"
+#include "wis2/nearest.h"
+
+struct hierarchy {
+	atomic_uint references;     /* of the built-in one: not used */
+	bool is_built_in;
+	size_t centre_count;
+	struct view *centres;       /* owned: further known ones, in byte order */
+	char *text;                 /* owned: their bytes */
+};
+
+/* Constant, and therefore never counted: the functions that hand it out take the const away. */
+static const struct hierarchy built_in = {.is_built_in = true};
+
+struct hierarchy *hierarchy_built_in(void)
+{
+	return (struct hierarchy *)&built_in;
+}
+
+struct hierarchy *hierarchy_ref(struct hierarchy *h)
+{
+	if (!h->is_built_in)
+		atomic_fetch_add(&h->references, 1);
+	return h;
+}
+
+void hierarchy_unref(struct hierarchy *h)
+{
+	if (h == NULL || h->is_built_in || atomic_fetch_sub(&h->references, 1) != 1)
+		return;
+	free(h->centres);
+	free(h->text);
+	free(h);
+}
+
+const char *hierarchy_version(const struct hierarchy *h)
+{
+	(void)h; /* there is one set of tables */
+	return HIERARCHY_VERSION;
+}
+
+static int compare(struct view a, struct view b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int order = n ? memcmp(a.p, b.p, n) : 0;
+
+	return order ? order : (a.n > b.n) - (a.n < b.n);
+}
+
+static int compare_views(const void *a, const void *b)
+{
+	return compare(*(const struct view *)a, *(const struct view *)b);
+}
+
+/* Copies a name to the end of h's own text. */
+static void add_centre(struct hierarchy *h, struct view name, size_t *used)
+{
+	if (name.n)
+		memcpy(h->text + *used, name.p, name.n);
+	h->centres[h->centre_count++] = (struct view){h->text + *used, name.n};
+	*used += name.n;
+}
+
+struct hierarchy *hierarchy_with_centres(struct hierarchy *h, const struct view *names, size_t n)
+{
+	struct hierarchy *more = mem_new(sizeof(*more));
+	size_t bytes = 1, used = 0;
+
+	for (size_t i = 0; i < h->centre_count; i++)
+		bytes += h->centres[i].n;
+	for (size_t i = 0; i < n; i++)
+		bytes += names[i].n;
+	atomic_init(&more->references, 1);
+	more->centres = mem_new((h->centre_count + n + 1) * sizeof(more->centres[0]));
+	more->text = mem_new(bytes);
+	for (size_t i = 0; i < h->centre_count; i++)
+		add_centre(more, h->centres[i], &used);
+	for (size_t i = 0; i < n; i++)
+		add_centre(more, names[i], &used);
+	qsort(more->centres, more->centre_count, sizeof(more->centres[0]), compare_views);
+	return more;
+}
+
+static struct view name_view(const struct hierarchy_name *name)
+{
+	return (struct view){hierarchy_text + name->at, name->length};
+}
+
+/* The place of a name among `count` in byte order, or -1. */
+static int32_t find(const struct hierarchy_name *names, size_t count, struct view name)
+{
+	size_t low = 0, high = count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		int order = compare(name, name_view(&names[middle]));
+
+		if (order == 0)
+			return (int32_t)middle;
+		if (order < 0)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return -1;
+}
+
+bool hierarchy_knows_centre(const struct hierarchy *h, struct view centre)
+{
+	if (find(hierarchy_centres, HIERARCHY_CENTRES, centre) >= 0)
+		return true;
+	return h->centre_count && bsearch(&centre, h->centres, h->centre_count, sizeof(h->centres[0]),
+		compare_views) != NULL;
+}
+
+unsigned hierarchy_child(const struct hierarchy *h, unsigned node, struct view name)
+{
+	const struct hierarchy_branch *branch = &hierarchy_branches[node];
+	int32_t at = find(&hierarchy_nodes[branch->first], branch->count, name);
+
+	(void)h;
+	return at < 0 ? HIERARCHY_NONE : branch->first + (unsigned)at;
+}
+
+bool hierarchy_is_leaf(const struct hierarchy *h, unsigned node)
+{
+	(void)h;
+	return hierarchy_branches[node].count == 0;
+}
+
+struct view hierarchy_nearest_child(const struct hierarchy *h, unsigned node, struct view name)
+{
+	const struct hierarchy_branch *branch = &hierarchy_branches[node];
+	struct nearest nearest;
+
+	(void)h;
+	nearest_init(&nearest, name);
+	for (unsigned i = 0; i < branch->count; i++)
+		nearest_try(&nearest, name_view(&hierarchy_nodes[branch->first + i]));
+	return nearest.best;
+}
+
+struct view hierarchy_nearest_centre(const struct hierarchy *h, struct view name)
+{
+	struct nearest nearest;
+
+	nearest_init(&nearest, name);
+	for (size_t i = 0; i < HIERARCHY_CENTRES; i++)
+		nearest_try(&nearest, name_view(&hierarchy_centres[i]));
+	for (size_t i = 0; i < h->centre_count; i++)
+		nearest_try(&nearest, h->centres[i]);
+	return nearest.best;
+}

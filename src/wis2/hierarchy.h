@@ -1,0 +1,41 @@
+/* wis2/hierarchy.h - the tables behind a topic's verdict
+ *
+ * Inside the room only; the public face is wis2/topic.h. A tree of names with the children of each
+ * node side by side in byte order, and the list of centre identifiers in the same form. The tables
+ * compiled into the program come from tools/hierarchy.awk.
+ *
+ * Threads: any; nothing changes once made.
+ */
+#ifndef WIS2_HIERARCHY_H
+#define WIS2_HIERARCHY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/view.h"
+#include "wis2/topic.h"
+
+#define HIERARCHY_ROOT 0u     /* above the disciplines */
+#define HIERARCHY_NONE 0u     /* as an answer: no such node */
+
+/* A name's place in the text of all names. */
+struct hierarchy_name {
+	uint16_t at;
+	uint16_t length;
+};
+
+/* A node's children. */
+struct hierarchy_branch {
+	uint16_t first;
+	uint16_t count;       /* 0: a leaf */
+};
+
+/* The child of that name, or HIERARCHY_NONE. */
+unsigned hierarchy_child(const struct hierarchy *h, unsigned node, struct view name);
+bool hierarchy_is_leaf(const struct hierarchy *h, unsigned node);
+
+/* The nearest name among a node's children, or among the centres; {NULL, 0} when none is near. */
+struct view hierarchy_nearest_child(const struct hierarchy *h, unsigned node, struct view name);
+struct view hierarchy_nearest_centre(const struct hierarchy *h, struct view name);
+
+#endif
