@@ -4,9 +4,13 @@
  * sequence number `seq` (0, 1, 2 ... over the journal's whole life). Records lie in segments
  * of two preallocated files each:
  *
- *   <base>.packets   each message as a ready MQTT 3.1.1 QoS 0 PUBLISH packet, back to back;
- *                    behind a packet the MQTT 5 properties to forward, if any
- *   <base>.index     a head of 4096 bytes, then one 64-byte struct journal_entry per record
+ *   <number>.packets  each message as a ready MQTT 3.1.1 QoS 0 PUBLISH packet, back to back;
+ *                     behind a packet the MQTT 5 properties to forward, if any
+ *   <number>.index    a head of 4096 bytes, then one 64-byte struct journal_entry per record
+ *   <number>.topics   (topic, count) of a sealed segment; outlives the other two by a week
+ *
+ * Files are named by the segment's number, as the first seq of a segment made ahead of need is
+ * not known yet; it stands in the head. Each start begins a new segment.
  *
  * Appended by pwritev under the journal's lock, read through read-only maps without any lock:
  * a reader loads journal_tail() and touches only records below it.
@@ -40,6 +44,8 @@ enum journal_sync {
 	JOURNAL_SYNC_NEVER,    /* safe = written */
 };
 
+struct journal_system;   /* journal/system.h */
+
 struct journal_config {
 	const char *dir;            /* made when absent */
 	uint64_t keep_ms;           /* packets are kept this long ... */
@@ -53,6 +59,7 @@ struct journal_config {
 	 * within index_keep_ms, oldest first. age: see journal_now(). May be NULL. */
 	void (*on_index)(void *context, const struct uuid *id, uint64_t time_ms, uint8_t flags);
 	void *context;
+	const struct journal_system *system; /* NULL: the machine's; tests make calls fail */
 };
 
 struct journal;
@@ -63,6 +70,11 @@ struct journal;
 int journal_open(struct journal **out, const struct journal_config *config, char **why);
 /* Stops the threads, syncs, seals. No reader may be active. */
 void journal_close(struct journal *j);
+
+/* From now on a page of the journal that the disk cannot give (SIGBUS) is named on stderr and ends
+ * the process with this status; the next journal_open() leaves that segment out. Once, at start. */
+#define JOURNAL_EXIT_UNREADABLE 74   /* EX_IOERR of sysexits.h */
+void journal_guard_sigbus(void);
 
 /* The journal's clock: milliseconds that never go back, anchored at open to the wall clock or to
  * the newest record, whichever is later, then running with monotonic time. */
@@ -95,9 +107,15 @@ void journal_lock(struct journal *j);
 void journal_unlock(struct journal *j);
 
 /* With the lock: is there room for this many bytes (topic + payload + properties + 16 each) in
- * this many records, in one segment or its successor? 0 or ERR_HELD (disk full, or the next segment
- * is not there yet). What is reserved is used by the next journal_append() under the same lock. */
+ * this many records, in one segment or its successor? 0, ERR_HELD (disk full, or the next segment
+ * is not there yet; on_progress follows) or ERR_TOO_LARGE (never: see journal_batch_bytes()). What
+ * is reserved is used by the next journal_append() under the same lock. */
 int journal_reserve(struct journal *j, uint64_t bytes, uint32_t records);
+
+/* The most bytes and records that one reserve may ask for: what an empty segment takes. Constant
+ * after open. A caller with more makes two batches. */
+uint64_t journal_batch_bytes(const struct journal *j);
+uint32_t journal_batch_records(const struct journal *j);
 
 /* With the lock, after a reserve that covers it: appends in order and moves the tail once, at the
  * end. 0, or ERR_HELD / ERR_SYSTEM with nothing appended. Does not wake anybody. */
@@ -142,7 +160,8 @@ static inline uint8_t journal_entry_qos(const struct journal_entry *e)
 }
 
 /* One segment as readers see it. `number` grows by one per segment: topic numbers are valid within
- * one. count: read journal_tail() first. */
+ * one. count: read journal_tail() first and then journal_find(); for a newer tail, find again, as
+ * a segment found open stays "open" in this view although it may have been closed since. */
 struct journal_segment {
 	uint64_t base;                        /* seq of entries[0] */
 	uint64_t end;                         /* seq behind the last; UINT64_MAX for the open one */
