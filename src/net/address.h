@@ -25,6 +25,8 @@ socklen_t address_length(const struct address *a);
 bool address_parse(struct view host, uint16_t port, struct address *out);
 uint16_t address_port(const struct address *a);
 bool address_same_host(const struct address *a, const struct address *b);
+/* ::ffff:192.0.2.1 (an IPv4 peer of a socket for both) becomes 192.0.2.1. */
+void address_unmap(struct address *a);
 
 enum url_scheme { URL_MQTT, URL_MQTTS, URL_WS, URL_WSS, URL_HTTP, URL_HTTPS, URL_SCHEME_COUNT };
 
@@ -38,7 +40,8 @@ struct url {
 	char path[256];        /* "/mqtt" for ws and wss when not given, else "/" */
 };
 
-/* 0, or ERR_CONFIG and *why names the fault (static text). */
+/* 0, or ERR_CONFIG and *why names the fault (static text). Port 0 is taken as written: a listener
+ * then takes a free one. */
 int url_parse(struct view text, struct url *out, const char **why);
 const char *url_scheme_name(enum url_scheme scheme);
 /* "mqtts://host:8883" without credentials, into out. */

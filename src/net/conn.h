@@ -12,6 +12,8 @@
  * Life: conn_open()/conn_accept() ... on_close is the last call, after which the owner may
  * free the memory. conn_close() may be called any time; on_close comes at the end of the turn.
  *
+ * Reading uses the loop's scratch memory: what on_bytes is shown may lie there.
+ *
  * Threads: the loop's.
  */
 #ifndef NET_CONN_H
@@ -35,11 +37,13 @@ struct tls_context;    /* net/tls.h: certificates and settings */
 struct conn_handler {
 	/* Connected, TLS handshake done: bytes may flow. May be NULL. */
 	void (*on_open)(struct conn *c);
-	/* n > 0 bytes, borrowed during the call. Gives how many were consumed (0: need more);
+	/* n > 0 bytes, borrowed during the call. Gives how many were consumed (0: need more; the
+	 * owner bounds how much it waits for, as all of it is kept);
 	 * negative: an error; the connection is closed and on_close gets it. May call conn_close().
 	 * After conn_pause() the rest is kept and shown again after conn_resume(). */
 	ssize_t (*on_bytes)(struct conn *c, const uint8_t *p, size_t n);
-	/* Everything pushed has left and the socket takes more. May be NULL. */
+	/* Everything pushed has left and the socket takes more: after the loop has sent what was
+	 * pushed, and when a socket that was full has room again. May be NULL. */
 	void (*on_writable)(struct conn *c);
 	/* Last call. err: 0 closed by us (conn_close), ERR_CLOSED by the peer, ERR_TLS, ERR_SYSTEM,
 	 * or what on_bytes returned. `why`: a text for the log, never NULL. */
@@ -66,7 +70,9 @@ struct conn {
 	bool paused;
 	bool readable;               /* the edge came, nothing read to the end yet */
 	bool writable;               /* last write did not block */
-	bool closing_after_flush;
+	bool hangup;                 /* the peer has ended or failed: a short read is not the end */
+	bool resumed;                /* what was kept while paused is to be shown again */
+	bool closing_after_flush;    /* was open when closed: what is pending is tried once */
 	int close_err;
 	char *close_why;             /* owned; NULL: err_text(close_err) */
 	struct deferred later;       /* flush, more reading, on_close */
@@ -87,12 +93,13 @@ int conn_accept(struct conn *c, struct loop *l, int fd, const struct address *pe
 	struct tls_context *tls, const struct conn_options *options, const struct conn_handler *handler);
 
 /* Begins to connect. local: address to bind, or NULL. server_name: for SNI and verification
- * (borrowed during the call), NULL without TLS. Failures later come by on_close. */
+ * (borrowed during the call), NULL without TLS. 0; or ERR_SYSTEM (errno says why: no route, address
+ * not ours ...) or ERR_TLS, on_close is not called then. Failures later come by on_close. */
 int conn_open(struct conn *c, struct loop *l, const struct address *to, const struct address *local,
 	struct tls_context *tls, const char *server_name, const struct conn_options *options,
 	const struct conn_handler *handler);
 
-/* Sends straight from iov. Gives the bytes taken (possibly fewer, 0 when the socket is full or
+/* Sends straight from iov, after what was pushed. Gives the bytes taken (possibly fewer, 0 when the socket is full or
  * something pushed still waits), or negative after which on_close comes. What was taken is sent. */
 ssize_t conn_writev(struct conn *c, const struct iovec *iov, int count);
 
@@ -124,6 +131,9 @@ static inline void conn_want(struct conn *c, uint32_t n)
 /* Stops and resumes reading; the peer is slowed down by TCP. */
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
+
+/* Common name in the peer's verified certificate; false: none, or not whole in size bytes. */
+bool conn_peer_name(const struct conn *c, char *out, size_t size);
 
 /* Ends the connection: what was pushed is tried once, then closed; on_close(err, why) comes at the
  * end of the turn. why is copied, NULL: err_text(err). Harmless when closing already. */

@@ -20,9 +20,9 @@
 struct loop;
 
 struct loop *loop_new(void);                   /* NULL: errno says why */
-void loop_free(struct loop *l);                /* after loop_run() returned */
+void loop_free(struct loop *l);                /* after loop_run() returned; tasks posted are dropped */
 
-/* Runs turns until loop_stop(). */
+/* Runs turns until loop_stop(), which also ends a run that has not begun yet. */
 void loop_run(struct loop *l);
 void loop_stop(struct loop *l);                /* any thread, signal-safe */
 
@@ -55,8 +55,9 @@ struct timer {
 	uint32_t place;  /* in the loop's heap, 1-based; 0: not running */
 };
 
-void timer_start(struct loop *l, struct timer *t, uint64_t delay_ms); /* restarts a running one */
-void timer_stop(struct loop *l, struct timer *t);                     /* harmless when not running */
+/* Restarts a running one. Not before the next turn: a delay of 0 is 1. */
+void timer_start(struct loop *l, struct timer *t, uint64_t delay_ms);
+void timer_stop(struct loop *l, struct timer *t); /* harmless when not running */
 
 /* --- tasks ------------------------------------------------------------ */
 
@@ -69,8 +70,9 @@ struct task {
  * until run() is called; a task is posted once at a time. */
 void loop_post(struct loop *l, struct task *t);
 
-/* Runs t at the end of this turn, before the turn hooks (or in the next turn when called from one).
- * Loop's thread only, a task already deferred stays deferred once. */
+/* Runs t at the end of this turn, before the turn hooks (or in the next turn, which then begins at
+ * once, when called from a hook or from a deferred task). Loop's thread only, a task already deferred
+ * stays deferred once. It may be taken back by list_remove(&d->link). */
 struct deferred {
 	void (*run)(struct deferred *d);
 	struct list link;   /* list_init() before first use */
@@ -81,6 +83,12 @@ void loop_defer(struct loop *l, struct deferred *d);
  * Sequentially consistent with what the turn hooks read: what was stored before loop_wake() is
  * seen by a hook of the next turn. */
 void loop_wake(struct loop *l);
+
+/* Leave for one costly step (a TLS handshake's, some 200 microseconds) in this turn, so that a crowd
+ * that connects at once delays the others by little; false: defer it. A turn gives it
+ * LOOP_COSTLY_A_TURN times. */
+#define LOOP_COSTLY_A_TURN 8
+bool loop_may_spend(struct loop *l);
 
 /* Called at the end of every turn; true: there is more to do, do not sleep. Also asked (has_work,
  * may be NULL) after the loop has declared itself asleep and before it sleeps. */

@@ -12,6 +12,8 @@ struct resolver;       /* one per process; threads start at the first question *
 struct resolve_query;  /* one question under way */
 
 struct resolver *resolver_new(void);
+/* When no loop with queries under way runs any more; their answers do not come. Does not wait for
+ * name servers. */
 void resolver_free(struct resolver *r);
 
 #define RESOLVE_ADDRESSES 16

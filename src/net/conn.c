@@ -1,0 +1,298 @@
+/* net/conn.c - the life of a connection
+ *
+ *	CONNECTING --> HANDSHAKE --> OPEN --> CLOSING --> on_close
+ *	  (outgoing)     (a plain one passes it at the end of the turn)
+ *
+ * Everything that is not done at once waits in `later`, which runs at the end of the
+ * turn: opening, a TLS handshake's steps (some per turn for the whole loop), the rest
+ * of a long read, sending what was pushed, and the end.
+ *
+ * **Invariant:** on_close is called exactly once, from conn_later() or not at all
+ * when conn_accept() or conn_open() failed; nothing of the connection is touched
+ * afterwards.
+ */
+#include "net/conn.h"
+
+#include <errno.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "net/conn_part.h"
+#include "net/tls_session.h"
+
+/* --- the end ----------------------------------------------------------- */
+
+void conn_close(struct conn *c, int err, const char *why)
+{
+	if (c->state == CONN_CLOSING)
+		return;
+	c->closing_after_flush = c->state == CONN_OPEN;
+	c->state = CONN_CLOSING;
+	c->close_err = err;
+	c->close_why = mem_text(why);
+	loop_defer(c->loop, &c->later);
+}
+
+int conn_failed(struct conn *c, int error)
+{
+	int err = error == ECONNRESET || error == EPIPE ? ERR_CLOSED : ERR_SYSTEM;
+
+	conn_close(c, err, strerror(error));
+	return err;
+}
+
+/* What was pushed is tried once. Bytes that nobody read are thrown away, else the kernel answers
+ * them with a reset, which may overtake our last words. */
+static void say_goodbye(struct conn *c)
+{
+	if (c->closing_after_flush) {
+		conn_send_pending(c);
+		if (c->tls && buf_length(&c->out) == 0)
+			tls_goodbye(c->tls);
+	}
+	if (c->close_err != ERR_CLOSED && c->close_err != ERR_SYSTEM &&
+		recv(c->io.fd, loop_scratch(c->loop), LOOP_SCRATCH_BYTES, MSG_DONTWAIT) < 0) {
+		/* nothing was there */
+	}
+}
+
+static void release(struct conn *c)
+{
+	list_remove(&c->later.link);
+	loop_remove(c->loop, &c->io);
+	tls_session_free(c->tls);
+	close(c->io.fd);
+	c->tls = NULL;
+	c->io.fd = -1;
+	buf_fini(&c->in);
+	buf_fini(&c->out);
+}
+
+static void finish(struct conn *c)
+{
+	char *why = c->close_why;
+
+	say_goodbye(c);
+	release(c);
+	c->close_why = NULL;
+	c->handler->on_close(c, c->close_err, why ? why : err_text(c->close_err));
+	free(why);
+}
+
+/* --- progress ---------------------------------------------------------- */
+
+static void become_open(struct conn *c)
+{
+	c->state = CONN_OPEN;
+	if (c->handler->on_open)
+		c->handler->on_open(c);
+}
+
+static void step_handshake(struct conn *c)
+{
+	int done;
+
+	if (c->tls && !loop_may_spend(c->loop)) {
+		loop_defer(c->loop, &c->later);
+		return;
+	}
+	done = c->tls ? tls_handshake(c->tls) : 1;
+	if (done < 0)
+		conn_close(c, done, tls_why(c->tls));
+	else if (done)
+		become_open(c);
+}
+
+/* Sends what waits; tells the owner when that was all, or the socket has room again. */
+static void step_write(struct conn *c, bool room_again)
+{
+	bool had = buf_length(&c->out) > 0;
+
+	if (conn_send_pending(c) < 0 || buf_length(&c->out) || !c->writable)
+		return;
+	if ((had || room_again) && c->handler->on_writable)
+		c->handler->on_writable(c);
+}
+
+static void conn_later(struct deferred *d)
+{
+	struct conn *c = container_of(d, struct conn, later);
+
+	if (c->state == CONN_HANDSHAKE)
+		step_handshake(c);
+	if (c->state == CONN_OPEN)
+		conn_read(c);
+	if (c->state == CONN_OPEN)
+		step_write(c, false);
+	if (c->state == CONN_CLOSING)
+		finish(c);
+}
+
+static int socket_error(const struct conn *c)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	getsockopt(c->io.fd, SOL_SOCKET, SO_ERROR, &error, &size);
+	return error;
+}
+
+static void step_connect(struct conn *c)
+{
+	int error = socket_error(c);
+
+	if (error) {
+		conn_failed(c, error);
+		return;
+	}
+	c->state = CONN_HANDSHAKE;
+	loop_defer(c->loop, &c->later);
+}
+
+static void on_ready_open(struct conn *c, bool room_again)
+{
+	/* Nobody reads a paused connection: a reset has to be asked for. */
+	if (c->paused && c->hangup) {
+		int error = socket_error(c);
+
+		if (error)
+			conn_failed(c, error);
+	}
+	if (c->state == CONN_OPEN)
+		conn_read(c);
+	if (c->state == CONN_OPEN && (room_again || buf_length(&c->out)))
+		step_write(c, room_again);
+}
+
+static void conn_on_ready(struct io *io, unsigned what)
+{
+	struct conn *c = container_of(io, struct conn, io);
+	bool was_full = !c->writable;
+
+	if (what & IO_HANGUP)
+		c->hangup = true;
+	if (what & IO_WRITE)
+		c->writable = true;
+	/* TLS may have to read in order to write and the other way round. */
+	if (what & (IO_READ | IO_HANGUP) || c->tls)
+		c->readable = true;
+	if (c->state == CONN_OPEN)
+		on_ready_open(c, was_full && c->writable);
+	else if (c->state == CONN_CONNECTING && what & (IO_WRITE | IO_HANGUP))
+		step_connect(c);
+	else if (c->state == CONN_HANDSHAKE)
+		loop_defer(c->loop, &c->later);
+}
+
+void conn_pause(struct conn *c)
+{
+	c->paused = true;
+}
+
+void conn_resume(struct conn *c)
+{
+	if (!c->paused)
+		return;
+	c->paused = false;
+	c->resumed = true;
+	if (c->state == CONN_OPEN)
+		loop_defer(c->loop, &c->later);
+}
+
+bool conn_peer_name(const struct conn *c, char *out, size_t size)
+{
+	return c->tls && tls_peer_name(c->tls, out, size);
+}
+
+/* --- the beginning ----------------------------------------------------- */
+
+static void set_up(struct conn *c, struct loop *l, int fd, const struct address *peer,
+	const struct conn_handler *handler)
+{
+	memset(c, 0, sizeof(*c));
+	c->io = (struct io){fd, conn_on_ready};
+	c->loop = l;
+	c->handler = handler;
+	c->peer = *peer;
+	c->later.run = conn_later;
+	list_init(&c->later.link);
+}
+
+static void set_option(int fd, int level, int option, uint32_t value)
+{
+	int number = value > INT32_MAX ? INT32_MAX : (int)value;
+
+	setsockopt(fd, level, option, &number, sizeof(number));
+}
+
+static void set_options(int fd, const struct conn_options *options)
+{
+	if (options && options->send_buffer_bytes)
+		set_option(fd, SOL_SOCKET, SO_SNDBUF, options->send_buffer_bytes);
+	if (options && options->receive_buffer_bytes)
+		set_option(fd, SOL_SOCKET, SO_RCVBUF, options->receive_buffer_bytes);
+}
+
+/* Gives err after closing the socket; errno stays. */
+static int abandon(struct conn *c, int err)
+{
+	int saved = errno;
+
+	tls_session_free(c->tls);
+	c->tls = NULL;
+	close(c->io.fd);
+	c->io.fd = -1;
+	errno = saved;
+	return err;
+}
+
+int conn_accept(struct conn *c, struct loop *l, int fd, const struct address *peer,
+	struct tls_context *tls, const struct conn_options *options, const struct conn_handler *handler)
+{
+	set_up(c, l, fd, peer, handler);
+	c->state = CONN_HANDSHAKE;
+	c->writable = true;
+	set_options(fd, options);
+	if (tls && (c->tls = tls_session_new(tls, fd, NULL)) == NULL)
+		return abandon(c, ERR_TLS);
+	if (loop_add(l, &c->io) < 0)
+		return abandon(c, ERR_SYSTEM);
+	if (c->tls == NULL) /* otherwise the peer begins */
+		loop_defer(l, &c->later);
+	return 0;
+}
+
+static int begin_to_connect(struct conn *c, const struct address *to, const struct address *local)
+{
+	if (local) {
+		/* The port is chosen at connect(), so one address serves many peers. */
+		set_option(c->io.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+		if (bind(c->io.fd, &local->any, address_length(local)) != 0)
+			return ERR_SYSTEM;
+	}
+	if (connect(c->io.fd, &to->any, address_length(to)) != 0 && errno != EINPROGRESS)
+		return ERR_SYSTEM;
+	/* Not before connect(): a socket that is nowhere is reported as hung up. */
+	return loop_add(c->loop, &c->io);
+}
+
+int conn_open(struct conn *c, struct loop *l, const struct address *to, const struct address *local,
+	struct tls_context *tls, const char *server_name, const struct conn_options *options,
+	const struct conn_handler *handler)
+{
+	int fd = socket(to->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	set_up(c, l, fd, to, handler);
+	if (fd < 0)
+		return ERR_SYSTEM;
+	set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+	set_options(fd, options);
+	if (tls && (c->tls = tls_session_new(tls, fd, server_name)) == NULL)
+		return abandon(c, ERR_TLS);
+	return begin_to_connect(c, to, local) < 0 ? abandon(c, ERR_SYSTEM) : 0;
+}
