@@ -1,0 +1,89 @@
+"""Fixtures: each makes things that are gone when the test ends, whatever happened in it."""
+import os
+import sys
+
+import pytest
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from harness.certificates import Authority  # noqa: E402
+from harness.clients import Client, MosquittoSub, Subscriber  # noqa: E402
+from harness.isobar import Isobar  # noqa: E402
+from harness.mosquitto import Mosquitto  # noqa: E402
+
+
+class _Keeper:
+    """Ends what was made, newest first."""
+
+    def __init__(self):
+        self.made = []
+
+    def keep(self, thing):
+        self.made.append(thing)
+        return thing
+
+    def end(self):
+        failures = []
+        for thing in reversed(self.made):
+            try:
+                thing()
+            except Exception as failure:  # all must be tried
+                failures.append(failure)
+        assert not failures, failures
+
+
+@pytest.fixture
+def keeper():
+    made = _Keeper()
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def node(tmp_path, keeper):
+    """node(name, **settings): a running mosquitto."""
+    def make(name="node", **settings):
+        broker = Mosquitto(tmp_path, name, **settings)
+        keeper.keep(lambda: broker.process and broker.process.end())
+        return broker.start()
+    return make
+
+
+@pytest.fixture
+def gb(tmp_path, keeper):
+    """gb(sources, **settings): a running Isobar; start=False: not yet."""
+    def make(sources=None, start=True, **settings):
+        broker = Isobar(tmp_path, sources, **settings)
+
+        def end():
+            broker.end()
+            if broker.process:
+                log = broker.process.log()
+                print(f"--- last lines of isobar's log\n" + "\n".join(log.split("\n")[-60:]))
+                assert "ERROR: AddressSanitizer" not in log and "runtime error:" not in log, log
+                assert "WARNING: ThreadSanitizer" not in log, log
+        keeper.keep(end)
+        return broker.start() if start else broker
+    return make
+
+
+def _client_fixture(kind):
+    @pytest.fixture
+    def fixture(keeper):
+        def make(*arguments, **settings):
+            client = kind(*arguments, **settings)
+            keeper.keep(client.end)
+            return client
+        return make
+    return fixture
+
+
+client = _client_fixture(Client)
+subscriber = _client_fixture(Subscriber)
+mosquitto_sub = _client_fixture(MosquittoSub)
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return Authority(tmp_path)

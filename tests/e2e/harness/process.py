@@ -1,0 +1,148 @@
+"""Child processes whose log lines can be waited for, and waiting in general.
+
+Everything waits for an event and gives up after a limit. Limits are written for a release build on
+a quiet machine and multiplied by FACTOR, because sanitizers and busy machines are slow.
+"""
+import functools
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+
+
+@functools.lru_cache(None)
+def binary():
+    """The program under test: $ISOBAR, or the default build of this checkout."""
+    here = os.path.dirname(os.path.abspath(__file__))
+    return os.environ.get("ISOBAR") or os.path.normpath(
+        os.path.join(here, "..", "..", "..", "build", "isobar"))
+
+
+@functools.lru_cache(None)
+def is_sanitized():
+    try:
+        with open(binary(), "rb") as f:
+            text = f.read()
+    except OSError:
+        return False
+    return b"__tsan_init" in text or b"__asan_init" in text
+
+
+@functools.lru_cache(None)
+def factor():
+    """$ISOBAR_TIME_FACTOR, else 1 for a plain build and 8 for one with sanitizers."""
+    return float(os.environ.get("ISOBAR_TIME_FACTOR") or (8 if is_sanitized() else 1))
+
+
+def wait_until(condition, limit=10.0, what="condition", pause=0.01):
+    """Asks until the answer is true, and gives that answer."""
+    end = time.monotonic() + limit * factor()
+    while True:
+        answer = condition()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            text = what() if callable(what) else what
+            raise AssertionError(f"waited {limit * factor():.0f} s for {text}")
+        time.sleep(pause)
+
+
+class Process:
+    """A child that writes lines; they are kept, and can be waited for."""
+
+    def __init__(self, argv, name, out=subprocess.DEVNULL, env=None, cwd=None):
+        self.name = name
+        self.lines = []
+        self.changed = threading.Condition()
+        self.ended = False
+        self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out,
+                                      stderr=subprocess.PIPE, env=env, cwd=cwd)
+        self.reader = threading.Thread(target=self._read, args=(self.popen.stderr,), daemon=True)
+        self.reader.start()
+
+    def _read(self, stream):
+        for raw in stream:
+            with self.changed:
+                self.lines.append(raw.decode("utf-8", "replace").rstrip("\n"))
+                self.changed.notify_all()
+        with self.changed:
+            self.ended = True
+            self.changed.notify_all()
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    def log(self, since=0):
+        with self.changed:
+            return "\n".join(self.lines[since:])
+
+    def mark(self):
+        """A place in the log: pass it as `since` to look at later lines only."""
+        with self.changed:
+            return len(self.lines)
+
+    def find_log(self, pattern, since=0):
+        with self.changed:
+            return [line for line in self.lines[since:] if re.search(pattern, line)]
+
+    def wait_log(self, pattern, since=0, limit=10.0):
+        """The match in the first line from `since` on that fits; fails when the process ends first."""
+        end = time.monotonic() + limit * factor()
+        with self.changed:
+            at = since
+            while True:
+                while at < len(self.lines):
+                    found = re.search(pattern, self.lines[at])
+                    if found:
+                        return found
+                    at += 1
+                left = end - time.monotonic()
+                if left <= 0 or self.ended:
+                    why = "it ended" if self.ended else f"{limit * factor():.0f} s passed"
+                    raise AssertionError(f"{self.name}: no log line /{pattern}/ ({why}):\n"
+                                         + "\n".join(self.lines[since:][-40:]))
+                self.changed.wait(left)
+
+    def is_running(self):
+        return self.popen.poll() is None
+
+    def signal(self, number):
+        self.popen.send_signal(number)
+
+    def wait(self, limit=10.0):
+        """The exit status."""
+        try:
+            status = self.popen.wait(limit * factor())
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} (pid {self.pid}) does not end:\n"
+                                 + "\n".join(self.lines[-40:])) from None
+        self.reader.join(5)
+        return status
+
+    def kill(self):
+        """As a crash would: no chance to say good-bye."""
+        if self.is_running():
+            self.popen.kill()
+        self.popen.wait()
+        self.reader.join(5)
+
+    def end(self, limit=10.0):
+        """For the end of a test: ask, then insist. Gives the exit status."""
+        if self.is_running():
+            self.signal(signal.SIGCONT)
+            self.signal(signal.SIGTERM)
+            try:
+                self.popen.wait(limit * factor())
+            except subprocess.TimeoutExpired:
+                self.popen.kill()
+        self.popen.wait()
+        self.reader.join(5)
+        return self.popen.returncode
+
+    def rss_anon(self):
+        """Bytes of anonymous memory in use (mapped files are not counted)."""
+        with open(f"/proc/{self.pid}/status", encoding="ascii") as f:
+            return int(re.search(r"^RssAnon:\s+(\d+) kB$", f.read(), re.M)[1]) * 1024
