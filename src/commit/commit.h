@@ -40,7 +40,7 @@ struct journal *commit_journal(struct commit *c);
 
 /* number: 0, 1, 2 ...; all ports are made before any loop runs. */
 struct commit_port *commit_port_new(struct commit *c, struct loop *l, unsigned number);
-void commit_port_free(struct commit_port *p);   /* its loop no longer runs */
+void commit_port_free(struct commit_port *p);   /* no loop of any port runs any more */
 struct loop *commit_port_loop(struct commit_port *p);
 unsigned commit_port_number(const struct commit_port *p);
 

@@ -43,13 +43,19 @@ struct gate_policy {
 	unsigned channels;             /* enum gate_channel, or-ed */
 	bool any_centre;               /* caches, brokers, accounts: level 4 is free */
 	bool metadata_only;            /* catalogue: only its own metadata topic */
+	bool outside_passes;           /* accounts: topics outside the WIS2 trees pass unjudged; false:
+	                                * they break WTH-04 */
 	char **centres;                /* owned; may speak for these */
 	uint32_t centre_count;
-	uint8_t rule_modes[RULE_COUNT];/* compiled by gate_policy_compile() */
+	/* Compiled by gate_policy_compile(): the mildest message mode in which a rule counts. */
+	uint8_t rule_modes[RULE_COUNT];
+	uint8_t event_modes[RULE_COUNT]; /* the same for payloads under monitor/ */
 	bool has_rule_overrides;
 };
 
+/* Fills in what is compiled, from what was set before. */
 void gate_policy_compile(struct gate_policy *p);
+/* Frees the centres. */
 void gate_policy_fini(struct gate_policy *p);
 
 struct gate_verdict {
@@ -64,9 +70,13 @@ struct gate_verdict {
 	struct notification note;
 };
 
+/* What the policy does with a message that breaks this rule. */
+enum gate_mode gate_rule_mode(const struct gate_policy *p, enum rule r);
+
 /* True for topics under origin/, cache/ and monitor/, which the gate judges. */
 bool gate_is_wis2(struct view topic);
 
+/* Borrows topic and payload; the views in *out point into them. */
 void gate_judge(const struct hierarchy *h, const struct gate_policy *p, struct view topic,
 	struct view payload, struct gate_verdict *out);
 
