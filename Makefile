@@ -36,7 +36,8 @@ FUZZ_SRC := $(foreach room,$(ROOMS),$(wildcard tests/fuzz/$(room)_*_fuzz.c))
 REPLAYS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/replay/%)
 FUZZERS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/fuzz/%)
 LIBRARY  := $(BUILD)/libisobar.a
-GENERATED := $(if $(filter wis2,$(ROOMS)),$(BUILD)/gen/wis2/hierarchy_data.h)
+GENERATED := $(if $(filter wis2,$(ROOMS)),$(BUILD)/gen/wis2/hierarchy_data.h) \
+	$(if $(filter admin,$(ROOMS)),$(BUILD)/gen/admin/overview.h)
 HEADERS  := $(wildcard src/*/*.h src/*/*.def) $(GENERATED)
 
 # The tests that also run under the sanitizers, besides all unit tests.
@@ -64,9 +65,13 @@ $(BUILD)/gen/wis2/hierarchy_data.h: tools/hierarchy.awk data/centres.txt data/to
 	@mkdir -p $(@D)
 	awk -f tools/hierarchy.awk data/centres.txt data/topics.txt > $@
 
+$(BUILD)/gen/admin/overview.h: tools/embed.awk ui/overview.html
+	@mkdir -p $(@D)
+	awk -v name=overview_html -f tools/embed.awk ui/overview.html > $@
+
 $(BUILD)/%.o: %.c $(GENERATED)
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@echo "CC  $<"; $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/tests/%: src/%.c $(LIBRARY)
 	@mkdir -p $(@D)

@@ -28,6 +28,8 @@ struct admin_settings {
 	char *const *listeners;           /* URLs as shown to people, without credentials */
 	unsigned listener_count;
 	unsigned workers;
+	uint64_t journal_keep_ms;
+	uint64_t journal_size_bytes;
 };
 
 struct admin *admin_new(const struct admin_settings *settings);

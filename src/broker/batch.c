@@ -251,7 +251,7 @@ static int send_prefix(struct batch *b, uint32_t n, struct conn *conn)
 	return (int)begun;
 }
 
-int batch_send(struct batch *b, uint32_t n, struct conn *conn, struct window *window)
+int batch_send(struct batch *b, uint32_t n, struct conn *conn, struct inflight *window)
 {
 	uint16_t given = 0;
 	uint16_t used = 0;
@@ -262,14 +262,14 @@ int batch_send(struct batch *b, uint32_t n, struct conn *conn, struct window *wi
 	for (uint32_t i = 0; b->with_id && i < n; i++) {
 		if (b->records[i].id_at == 0)
 			continue;
-		patch_id(b, i, window_add(window, b->records[i].seq));
+		patch_id(b, i, inflight_add(window, b->records[i].seq));
 		given++;
 	}
 	sent = send_prefix(b, n, conn);
 	for (uint32_t i = 0; given && (int)i < sent; i++)
 		used = (uint16_t)(used + (b->records[i].id_at != 0));
 	if (used < given)
-		window_take_back(window, (uint16_t)(given - used));
+		inflight_take_back(window, (uint16_t)(given - used));
 	return sent;
 }
 

@@ -16,7 +16,7 @@
 
 #include "base/buf.h"
 #include "broker/group.h"
-#include "broker/window.h"
+#include "broker/inflight.h"
 #include "journal/journal.h"
 #include "net/conn.h"
 
@@ -74,7 +74,7 @@ enum batch_answer batch_add(struct batch *b, const struct batch_form *form,
 /* Sends records [0, n) as far as the connection takes them, with packet ids from the window (which
  * has room). Gives how many left, the last one possibly with its rest copied into the connection;
  * fewer than n: the socket is full. Negative: the connection is closing. */
-int batch_send(struct batch *b, uint32_t n, struct conn *conn, struct window *window);
+int batch_send(struct batch *b, uint32_t n, struct conn *conn, struct inflight *window);
 
 /* The same for a resend: ids[] are the packet ids of the records; the window is left alone. */
 int batch_send_again(struct batch *b, struct conn *conn, const uint16_t *ids);

@@ -77,10 +77,12 @@ static void worker_init(struct broker_worker *w, struct broker *b, struct commit
 	groups_init(&w->groups);
 	journal_reader_open(b->journal, &w->reader);
 	loop_add_hook(w->loop, &w->hook);
+	lag_start(w);
 }
 
 static void worker_fini(struct broker_worker *w)
 {
+	lag_stop(w);
 	loop_remove_hook(w->loop, &w->hook);
 	journal_reader_close(&w->reader);
 	groups_fini(&w->groups);

@@ -84,4 +84,15 @@ struct broker_figures {
 };
 void broker_figures(struct broker *b, struct broker_figures *out);
 
+/* Lag of the connected sessions, as each worker saw it at most five seconds ago: two histograms over
+ * sessions, bucket i below 2^i records or microseconds. Any thread. */
+struct broker_lag {
+	uint64_t messages[HISTOGRAM_BUCKETS];
+	uint64_t message_sum;
+	uint64_t us[HISTOGRAM_BUCKETS];
+	uint64_t us_sum;
+};
+void broker_lag(struct broker *b, struct broker_lag *out);
+
+
 #endif

@@ -54,11 +54,11 @@ static int on_puback(struct client *c, const struct mqtt_packet *p)
 	struct session *s = c->session;
 	uint32_t limit = client_window(c);
 
-	if (!window_ack(&s->window, p->ack.packet_id))
+	if (!inflight_ack(&s->window, p->ack.packet_id))
 		return 0;
 	count_add(&c->worker->counts.acknowledged, 1);
 	/* Wait for a quarter of the window, so that the next write is worth its call. */
-	if (s->state == SESSION_BEHIND && window_room(&s->window, limit) * 4 >= limit)
+	if (s->state == SESSION_BEHIND && inflight_room(&s->window, limit) * 4 >= limit)
 		session_ready(s);
 	return 0;
 }

@@ -103,7 +103,7 @@ static void send_live(struct broker_worker *w, struct session *s)
 	if (conn_pending(&c->conn) && conn_flush(&c->conn) < 0)
 		sent = ERR_CLOSED;
 	else if (conn_pending(&c->conn) == 0 && c->largest >= b->largest)
-		sent = batch_send(b, batch_within(b, window_room(&s->window, client_window(c))),
+		sent = batch_send(b, batch_within(b, inflight_room(&s->window, client_window(c))),
 			&c->conn, &s->window);
 	count_sent(w, b, sent);
 	if (sent > 0)
@@ -232,11 +232,11 @@ static bool fill_resend(struct broker_worker *w, struct session *s, uint16_t *id
 	form.dup = true; /* [MQTT-3.3.1-1] */
 	batch_clear(b);
 	for (; i < s->window.count; i++) {
-		uint64_t seq = window_seq(&s->window, i);
+		uint64_t seq = inflight_seq(&s->window, i);
 		const struct journal_segment *segment;
 		enum batch_answer answer;
 
-		if (seq == WINDOW_ACKED)
+		if (seq == INFLIGHT_ACKED)
 			continue;
 		segment = journal_find(w->journal, seq);
 		if (segment && !is_warm(w, s, seq)) {
@@ -245,17 +245,17 @@ static bool fill_resend(struct broker_worker *w, struct session *s, uint16_t *id
 		}
 		if (segment == NULL) {
 			count_add(&w->counts.skipped_records, 1);
-			window_forget(&s->window, i);
+			inflight_forget(&s->window, i);
 			continue;
 		}
 		answer = batch_add(b, &form, segment, &segment->entries[seq - segment->base], seq, 1);
 		if (answer == BATCH_IS_FULL)
 			break;
 		if (answer != BATCH_ADDED) {
-			window_forget(&s->window, i);
+			inflight_forget(&s->window, i);
 			continue;
 		}
-		ids[b->count - 1] = window_id(&s->window, i);
+		ids[b->count - 1] = inflight_id(&s->window, i);
 		slots[b->count - 1] = i;
 	}
 	*next = i;
@@ -276,7 +276,7 @@ static enum piece resend(struct broker_worker *w, struct session *s)
 		return PIECE_BLOCKED;
 	count_sent(w, w->batch, sent);
 	count_add(&w->counts.resent, (uint64_t)sent);
-	window_set_sent(&s->window, (uint32_t)sent == w->batch->count ? next : slots[sent]);
+	inflight_set_sent(&s->window, (uint32_t)sent == w->batch->count ? next : slots[sent]);
 	return (uint32_t)sent == w->batch->count ? PIECE_MORE : PIECE_BLOCKED;
 }
 
@@ -339,7 +339,7 @@ static void skip_removed(struct broker_worker *w, struct session *s)
 static enum piece send_scanned(struct broker_worker *w, struct session *s, uint64_t stopped)
 {
 	struct batch *b = w->batch;
-	uint32_t most = batch_within(b, window_room(&s->window, client_window(s->client)));
+	uint32_t most = batch_within(b, inflight_room(&s->window, client_window(s->client)));
 	int sent = batch_send(b, most, &s->client->conn, &s->window);
 
 	if (sent < 0)
@@ -369,7 +369,7 @@ static enum piece catch_up(struct broker_worker *w, struct session *s)
 	skip_removed(w, s);
 	if (s->position >= end)
 		return s->position == end ? PIECE_LIVE : PIECE_MORE;
-	if (window_room(&s->window, client_window(s->client)) == 0)
+	if (inflight_room(&s->window, client_window(s->client)) == 0)
 		return PIECE_BLOCKED;
 	if (!is_warm(w, s, s->position))
 		return PIECE_BLOCKED;

@@ -18,7 +18,7 @@ void registry_init(struct registry *r)
 static void session_free(struct session *s)
 {
 	subscriptions_fini(&s->subscriptions);
-	window_fini(&s->window);
+	inflight_fini(&s->window);
 	free(s);
 }
 
@@ -138,7 +138,7 @@ void session_detach(struct session *s)
 	s->warm_to = 0;
 	s->client = NULL;
 	s->state = SESSION_OFFLINE;
-	window_set_sent(&s->window, 0);
+	inflight_set_sent(&s->window, 0);
 	w->broker->sessions_offline++;
 	if (s->expiry_ms == 0)
 		session_end(s);
@@ -150,7 +150,7 @@ void session_reset(struct session *s)
 {
 	s->worker->broker->subscriptions -= s->subscriptions.count;
 	subscriptions_fini(&s->subscriptions);
-	window_fini(&s->window);
+	inflight_fini(&s->window);
 	s->position = s->worker->live;
 }
 

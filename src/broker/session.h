@@ -23,7 +23,7 @@
 #include "base/map.h"
 #include "broker/group.h"
 #include "broker/subscriptions.h"
-#include "broker/window.h"
+#include "broker/inflight.h"
 #include "journal/journal.h"
 #include "net/loop.h"
 
@@ -49,7 +49,7 @@ struct session {
 	uint64_t warm_to;            /* packets below this were prefetched */
 	struct session_prefetch *prefetch;
 	struct subscriptions subscriptions;
-	struct window window;
+	struct inflight window;
 	struct timer expiry;
 	uint64_t expiry_ms;          /* kept so long after the connection's end; UINT64_MAX: for ever */
 	struct broker_worker *worker;/* owner; changed by the owner under the registry's lock */

@@ -6,6 +6,7 @@
 #include "broker/batch.h"
 #include "broker/broker.h"
 #include "broker/group.h"
+#include "broker/lag.h"
 #include "broker/password.h"
 #include "broker/session.h"
 #include "commit/commit.h"
@@ -54,6 +55,7 @@ struct broker_worker {
 	bool is_stopping;
 	bool has_stopped;
 	struct worker_counts counts;
+	struct lag lag;
 };
 
 struct broker {

@@ -1,4 +1,4 @@
-/* broker/window.h - QoS 1 messages in flight to one client: packet id -> journal position
+/* broker/inflight.h - QoS 1 messages in flight to one client: packet id -> journal position
  *
  * Packet identifiers are given in order, 1 to 65535 and again, so the open ones are one run
  * of a ring; a slot holds the position to read the message again for a resend. An acknowledged
@@ -9,15 +9,15 @@
  *
  * Threads: the session's worker.
  */
-#ifndef BROKER_WINDOW_H
-#define BROKER_WINDOW_H
+#ifndef BROKER_INFLIGHT_H
+#define BROKER_INFLIGHT_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WINDOW_ACKED UINT64_MAX
+#define INFLIGHT_ACKED UINT64_MAX
 
-struct window {
+struct inflight {
 	uint64_t *seqs;     /* ring of `size` slots, owned; NULL until something is in flight */
 	uint32_t size;      /* power of two */
 	uint32_t start;     /* slot of the first */
@@ -26,31 +26,31 @@ struct window {
 	uint16_t sent;      /* of these, sent on the present connection (the rest waits for a resend) */
 };
 
-void window_fini(struct window *w);
+void inflight_fini(struct inflight *w);
 
 /* Room left under `limit` (<= 65535). */
-static inline uint32_t window_room(const struct window *w, uint32_t limit)
+static inline uint32_t inflight_room(const struct inflight *w, uint32_t limit)
 {
 	return w->count >= limit ? 0 : limit - w->count;
 }
 
-/* Puts seq into the next slot; gives its packet id. The caller looked at window_room(). */
-uint16_t window_add(struct window *w, uint64_t seq);
+/* Puts seq into the next slot; gives its packet id. The caller looked at inflight_room(). */
+uint16_t inflight_add(struct inflight *w, uint64_t seq);
 
 /* Takes the n newest back (not sent after all). */
-void window_take_back(struct window *w, uint16_t n);
+void inflight_take_back(struct inflight *w, uint16_t n);
 
 /* False when the id is not open (not in the run, or acknowledged before). */
-bool window_ack(struct window *w, uint16_t packet_id);
+bool inflight_ack(struct inflight *w, uint16_t packet_id);
 
 /* Slot i needs no acknowledgement any more (its message is gone). */
-void window_forget(struct window *w, uint16_t i);
+void inflight_forget(struct inflight *w, uint16_t i);
 
 /* The first n slots have been sent on the present connection (a resend moves this forward). */
-void window_set_sent(struct window *w, uint16_t n);
+void inflight_set_sent(struct inflight *w, uint16_t n);
 
-/* Slot i of the run, 0 <= i < count: its position (WINDOW_ACKED when acknowledged) and id. */
-uint64_t window_seq(const struct window *w, uint16_t i);
-uint16_t window_id(const struct window *w, uint16_t i);
+/* Slot i of the run, 0 <= i < count: its position (INFLIGHT_ACKED when acknowledged) and id. */
+uint64_t inflight_seq(const struct inflight *w, uint16_t i);
+uint16_t inflight_id(const struct inflight *w, uint16_t i);
 
 #endif

@@ -1,4 +1,4 @@
-#include "broker/window.h"
+#include "broker/inflight.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,113 +8,113 @@
 
 static void ids_are_given_in_order_and_wrap_past_zero(void **state)
 {
-	struct window w = {.first_id = 65534};
+	struct inflight w = {.first_id = 65534};
 
 	(void)state;
-	assert_int_equal(window_add(&w, 10), 65534);
-	assert_int_equal(window_add(&w, 11), 65535);
-	assert_int_equal(window_add(&w, 12), 1);
-	assert_true(window_ack(&w, 65534));
-	assert_true(window_ack(&w, 65535));
-	assert_int_equal(window_id(&w, 0), 1);
-	assert_int_equal(window_seq(&w, 0), 12);
-	window_fini(&w);
+	assert_int_equal(inflight_add(&w, 10), 65534);
+	assert_int_equal(inflight_add(&w, 11), 65535);
+	assert_int_equal(inflight_add(&w, 12), 1);
+	assert_true(inflight_ack(&w, 65534));
+	assert_true(inflight_ack(&w, 65535));
+	assert_int_equal(inflight_id(&w, 0), 1);
+	assert_int_equal(inflight_seq(&w, 0), 12);
+	inflight_fini(&w);
 }
 
 static void an_ack_out_of_order_frees_room_only_when_the_front_is_acked(void **state)
 {
-	struct window w = {0};
+	struct inflight w = {0};
 
 	(void)state;
 	for (uint64_t seq = 0; seq < 4; seq++)
-		window_add(&w, seq);
-	assert_int_equal(window_room(&w, 4), 0);
-	assert_true(window_ack(&w, 2));
-	assert_int_equal(window_room(&w, 4), 0);
-	assert_true(window_ack(&w, 1));
-	assert_int_equal(window_room(&w, 4), 2);
-	assert_int_equal(window_id(&w, 0), 3);
-	window_fini(&w);
+		inflight_add(&w, seq);
+	assert_int_equal(inflight_room(&w, 4), 0);
+	assert_true(inflight_ack(&w, 2));
+	assert_int_equal(inflight_room(&w, 4), 0);
+	assert_true(inflight_ack(&w, 1));
+	assert_int_equal(inflight_room(&w, 4), 2);
+	assert_int_equal(inflight_id(&w, 0), 3);
+	inflight_fini(&w);
 }
 
 static void an_unknown_or_repeated_ack_changes_nothing(void **state)
 {
-	struct window w = {0};
+	struct inflight w = {0};
 
 	(void)state;
-	window_add(&w, 7);
-	window_add(&w, 8);
-	assert_false(window_ack(&w, 0));
-	assert_false(window_ack(&w, 3));
-	assert_true(window_ack(&w, 2));
-	assert_false(window_ack(&w, 2));
+	inflight_add(&w, 7);
+	inflight_add(&w, 8);
+	assert_false(inflight_ack(&w, 0));
+	assert_false(inflight_ack(&w, 3));
+	assert_true(inflight_ack(&w, 2));
+	assert_false(inflight_ack(&w, 2));
 	assert_int_equal(w.count, 2);
-	window_fini(&w);
+	inflight_fini(&w);
 }
 
 static void positions_survive_growth_of_a_wrapped_ring(void **state)
 {
-	struct window w = {0};
+	struct inflight w = {0};
 	uint64_t next = 0;
 
 	(void)state;
 	for (int i = 0; i < 10; i++)
-		window_add(&w, next++);
+		inflight_add(&w, next++);
 	for (uint16_t id = 1; id <= 8; id++)
-		assert_true(window_ack(&w, id));
+		assert_true(inflight_ack(&w, id));
 	for (int i = 0; i < 100; i++)
-		window_add(&w, next++);
+		inflight_add(&w, next++);
 	for (uint16_t i = 0; i < w.count; i++) {
-		assert_int_equal(window_seq(&w, i), 8u + i);
-		assert_int_equal(window_id(&w, i), 9u + i);
+		assert_int_equal(inflight_seq(&w, i), 8u + i);
+		assert_int_equal(inflight_id(&w, i), 9u + i);
 	}
-	window_fini(&w);
+	inflight_fini(&w);
 }
 
 static void what_was_not_sent_is_taken_back(void **state)
 {
-	struct window w = {0};
+	struct inflight w = {0};
 
 	(void)state;
 	for (uint64_t seq = 0; seq < 5; seq++)
-		window_add(&w, seq);
-	window_take_back(&w, 2);
+		inflight_add(&w, seq);
+	inflight_take_back(&w, 2);
 	assert_int_equal(w.count, 3);
-	assert_int_equal(window_add(&w, 9), 4);
-	assert_int_equal(window_seq(&w, 3), 9);
-	window_fini(&w);
+	assert_int_equal(inflight_add(&w, 9), 4);
+	assert_int_equal(inflight_seq(&w, 3), 9);
+	inflight_fini(&w);
 }
 
 static void an_ack_for_a_slot_that_waits_for_its_resend_is_refused(void **state)
 {
-	struct window w = {0};
+	struct inflight w = {0};
 
 	(void)state;
-	window_add(&w, 1);
-	window_add(&w, 2);
+	inflight_add(&w, 1);
+	inflight_add(&w, 2);
 	w.sent = 0; /* reconnected, nothing sent again yet */
-	assert_false(window_ack(&w, 1));
+	assert_false(inflight_ack(&w, 1));
 	w.sent = 1;
-	assert_true(window_ack(&w, 1));
+	assert_true(inflight_ack(&w, 1));
 	assert_int_equal(w.count, 1);
-	window_fini(&w);
+	inflight_fini(&w);
 }
 
 static void a_forgotten_slot_leaves_when_it_reaches_the_front(void **state)
 {
-	struct window w = {0};
+	struct inflight w = {0};
 
 	(void)state;
 	for (uint64_t seq = 0; seq < 3; seq++)
-		window_add(&w, seq);
-	window_set_sent(&w, 0);
-	window_forget(&w, 0);
-	window_forget(&w, 1);
+		inflight_add(&w, seq);
+	inflight_set_sent(&w, 0);
+	inflight_forget(&w, 0);
+	inflight_forget(&w, 1);
 	assert_int_equal(w.count, 3);
-	window_set_sent(&w, 2);
+	inflight_set_sent(&w, 2);
 	assert_int_equal(w.count, 1);
-	assert_int_equal(window_id(&w, 0), 3);
-	window_fini(&w);
+	assert_int_equal(inflight_id(&w, 0), 3);
+	inflight_fini(&w);
 }
 
 int main(void)

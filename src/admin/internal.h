@@ -1,0 +1,83 @@
+/* admin/internal.h - what the files of this room share
+ *
+ *     admin.c       who asks for what: paths to answers
+ *     metrics.c     /metrics              status.c   /api/v1/...
+ *     exposition.c  metrics as text       centre.c   figures of sources, summed per centre
+ *     process.c     the process itself, from /proc
+ */
+#ifndef ADMIN_INTERNAL_H
+#define ADMIN_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "admin/admin.h"
+#include "base/buf.h"
+#include "net/http_server.h"
+
+struct admin_server {
+	struct loop *loop;
+	struct http_server *http;
+};
+
+struct admin {
+	struct admin_settings settings;   /* strings owned */
+	char *centre_id;
+	char **listeners;
+	uint64_t started_ms;              /* wall clock */
+	uint64_t started_mono_ms;
+	_Atomic int phase;                /* enum admin_phase */
+	pthread_mutex_t lock;             /* of servers: one per loop, made at its first client */
+	struct admin_server *servers;
+	unsigned server_count;
+};
+
+/* Sources of one centre, summed: series are by centre, and one centre may have several sources. */
+struct centre {
+	char *centre_id;
+	uint64_t received;
+	uint64_t published;
+	uint64_t duplicates;
+	uint64_t oversized;
+	uint64_t clean_starts;
+	uint64_t connects;
+	uint64_t bytes;
+	uint64_t last_message_ms;
+	uint64_t rejected[RULE_COUNT];
+	uint64_t checks[CHECK_COUNT];
+	uint64_t delay[HISTOGRAM_BUCKETS];
+	uint64_t delay_us;
+	bool connected;
+};
+
+struct centres {
+	struct centre *list;
+	uint32_t count;
+	uint32_t size;
+};
+
+/* As they are now; free with centres_fini(). */
+void centres_collect(struct sources *s, struct centres *out);
+void centres_fini(struct centres *c);
+
+struct process {
+	double cpu_seconds;
+	uint64_t resident_bytes;
+	uint64_t anonymous_bytes;
+	uint64_t open_fds;
+	uint64_t most_fds;
+};
+void process_read(struct process *out);
+
+void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics);
+
+/* Seconds the journal would reach back at the rate since start; its present age without one. */
+double admin_journal_reach(const struct admin *a, const struct journal_figures *j);
+
+void status_write(struct admin *a, struct buf *out);
+/* centre_id {NULL,0}: all. Gives how many sources were written. */
+uint32_t sources_write(struct admin *a, struct view centre_id, struct buf *out);
+/* False: 503. */
+bool ready_write(struct admin *a, struct buf *out);
+
+#endif

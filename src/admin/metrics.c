@@ -1,0 +1,274 @@
+#include <stdlib.h>
+
+#include "admin/exposition.h"
+#include "admin/internal.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "wis2/topic.h"
+
+/* --- per centre ------------------------------------------------------- */
+
+/* A metric that is one number of struct centre: table instead of a function each. */
+struct centre_row {
+	enum metric metric;
+	size_t place;
+	bool is_wis2;   /* carries report_by (MON-01) */
+};
+
+#define PLACE(member) offsetof(struct centre, member)
+
+static const struct centre_row centre_rows[] = {
+	{METRIC_RECEIVED, PLACE(received), true},
+	{METRIC_PUBLISHED, PLACE(published), true},
+	{METRIC_INVALID_TOPIC, PLACE(checks[CHECK_TOPIC]), true},
+	{METRIC_INVALID_FORMAT, PLACE(checks[CHECK_MESSAGE]), true},
+	{METRIC_NO_METADATA, PLACE(checks[CHECK_METADATA]), true},
+	{METRIC_DUPLICATES, PLACE(duplicates), false},
+	{METRIC_OVERSIZED, PLACE(oversized), false},
+	{METRIC_SESSION_LOSS, PLACE(clean_starts), false},
+	{METRIC_SOURCE_CONNECTS, PLACE(connects), false},
+	{METRIC_SOURCE_BYTES, PLACE(bytes), false},
+};
+
+static void label_centre(struct buf *labels, const struct centre *c, const char *report_by)
+{
+	buf_clear(labels);
+	exposition_label(labels, "centre_id", view_of(c->centre_id));
+	if (report_by)
+		exposition_label(labels, "report_by", view_of(report_by));
+}
+
+static void write_row(struct exposition *e, const struct centres *centres,
+	const struct centre_row *row, const char *report_by)
+{
+	struct buf labels = {0};
+
+	exposition_family(e, row->metric);
+	for (uint32_t i = 0; i < centres->count; i++) {
+		const struct centre *c = &centres->list[i];
+		uint64_t value;
+
+		memcpy(&value, (const char *)c + row->place, sizeof(value));
+		label_centre(&labels, c, row->is_wis2 ? report_by : NULL);
+		exposition_count(e, row->metric, &labels, value);
+	}
+	buf_fini(&labels);
+}
+
+static void write_wis2_gauges(
+	struct exposition *e, const struct centres *centres, const char *report_by)
+{
+	struct buf labels = {0};
+
+	exposition_family(e, METRIC_CONNECTED);
+	for (uint32_t i = 0; i < centres->count; i++) {
+		label_centre(&labels, &centres->list[i], report_by);
+		exposition_count(e, METRIC_CONNECTED, &labels, centres->list[i].connected);
+	}
+	exposition_family(e, METRIC_LAST_MESSAGE);
+	for (uint32_t i = 0; i < centres->count; i++) {
+		if (centres->list[i].last_message_ms == 0)
+			continue; /* no message, no time of one */
+		label_centre(&labels, &centres->list[i], report_by);
+		exposition_number(e, METRIC_LAST_MESSAGE, &labels,
+			(double)centres->list[i].last_message_ms / 1000);
+	}
+	buf_fini(&labels);
+}
+
+static void write_rejected(struct exposition *e, const struct centres *centres)
+{
+	struct buf labels = {0};
+
+	exposition_family(e, METRIC_REJECTED);
+	for (uint32_t i = 0; i < centres->count; i++) {
+		for (int rule = 1; rule < RULE_COUNT; rule++) {
+			if (centres->list[i].rejected[rule] == 0)
+				continue;
+			label_centre(&labels, &centres->list[i], NULL);
+			exposition_label(&labels, "rule", view_of(rule_id((enum rule)rule)));
+			exposition_count(e, METRIC_REJECTED, &labels, centres->list[i].rejected[rule]);
+		}
+	}
+	buf_fini(&labels);
+}
+
+static void write_delays(struct exposition *e, const struct centres *centres)
+{
+	struct buf labels = {0};
+
+	exposition_family(e, METRIC_DELAY);
+	for (uint32_t i = 0; i < centres->count; i++) {
+		const struct centre *c = &centres->list[i];
+
+		label_centre(&labels, c, NULL);
+		exposition_histogram(e, METRIC_DELAY, &labels, c->delay, (double)c->delay_us, 1e-6);
+	}
+	buf_fini(&labels);
+}
+
+static void write_centres(struct exposition *e, struct admin *a)
+{
+	size_t rows = sizeof(centre_rows) / sizeof(centre_rows[0]);
+	struct centres centres;
+	size_t i = 0;
+
+	centres_collect(a->settings.sources, &centres);
+	for (; i < rows && centre_rows[i].is_wis2; i++)
+		write_row(e, &centres, &centre_rows[i], a->centre_id);
+	write_wis2_gauges(e, &centres, a->centre_id);
+	for (; i < rows; i++)
+		write_row(e, &centres, &centre_rows[i], NULL);
+	write_rejected(e, &centres);
+	write_delays(e, &centres);
+	centres_fini(&centres);
+}
+
+/* --- single numbers --------------------------------------------------- */
+
+static void one_count(struct exposition *e, enum metric m, uint64_t value)
+{
+	exposition_family(e, m);
+	exposition_count(e, m, NULL, value);
+}
+
+static void one_number(struct exposition *e, enum metric m, double value)
+{
+	exposition_family(e, m);
+	exposition_number(e, m, NULL, value);
+}
+
+static void one_labelled(
+	struct exposition *e, enum metric m, const char *name, const char *value, uint64_t n)
+{
+	struct buf labels = {0};
+
+	exposition_label(&labels, name, view_of(value));
+	exposition_count(e, m, &labels, n);
+	buf_fini(&labels);
+}
+
+static void write_histogram(struct exposition *e, enum metric m, const struct histogram *h)
+{
+	uint64_t buckets[HISTOGRAM_BUCKETS];
+
+	for (int i = 0; i < HISTOGRAM_BUCKETS; i++)
+		buckets[i] = count_read(&h->buckets[i]);
+	exposition_family(e, m);
+	exposition_histogram(e, m, NULL, buckets, (double)count_read(&h->sum_us), 1e-6);
+}
+
+static void write_lag(struct exposition *e, struct broker *b)
+{
+	struct broker_lag lag;
+
+	broker_lag(b, &lag);
+	exposition_family(e, METRIC_LAG_MESSAGES);
+	exposition_histogram(
+		e, METRIC_LAG_MESSAGES, NULL, lag.messages, (double)lag.message_sum, 1.0);
+	exposition_family(e, METRIC_LAG_SECONDS);
+	exposition_histogram(e, METRIC_LAG_SECONDS, NULL, lag.us, (double)lag.us_sum, 1e-6);
+}
+
+static void write_broker(struct exposition *e, struct admin *a)
+{
+	struct broker_figures f;
+
+	broker_figures(a->settings.broker, &f);
+	one_count(e, METRIC_DELIVERED, f.delivered);
+	one_count(e, METRIC_DELIVERED_BYTES, f.delivered_bytes);
+	one_count(e, METRIC_ACKNOWLEDGED, f.acknowledged);
+	one_count(e, METRIC_RESENT, f.resent);
+	one_count(e, METRIC_CLIENT_RECEIVED, f.received);
+	one_count(e, METRIC_CLIENT_REFUSED, f.refused);
+	exposition_family(e, METRIC_DROPPED);
+	one_labelled(e, METRIC_DROPPED, "reason", "expired", f.dropped_expired);
+	one_labelled(e, METRIC_DROPPED, "reason", "oversize", f.dropped_oversize);
+	one_count(e, METRIC_SKIPPED, f.skipped_records);
+	one_count(e, METRIC_CONNECTIONS, f.connections);
+	one_count(e, METRIC_CONNECTS, f.connects);
+	one_count(e, METRIC_CONNECTS_REFUSED, f.connects_refused);
+	one_count(e, METRIC_SESSIONS, f.sessions);
+	one_count(e, METRIC_SESSIONS_OFFLINE, f.sessions_offline);
+	one_count(e, METRIC_SESSIONS_BEHIND, f.behind);
+	one_count(e, METRIC_SUBSCRIPTIONS, f.subscriptions);
+	write_histogram(e, METRIC_DELIVERY, &f.delivery);
+	write_lag(e, a->settings.broker);
+}
+
+static void write_journal(struct exposition *e, struct admin *a)
+{
+	struct journal_figures j;
+	struct commit_figures c;
+
+	journal_figures(commit_journal(a->settings.commit), &j);
+	commit_figures(a->settings.commit, &c);
+	one_number(e, METRIC_HOLD, (double)c.held_ms / 1000);
+	one_count(e, METRIC_JOURNAL_BYTES, j.bytes);
+	one_count(e, METRIC_JOURNAL_INDEX_BYTES, j.index_bytes);
+	one_count(e, METRIC_JOURNAL_SEGMENTS, j.segments);
+	one_number(e, METRIC_JOURNAL_OLDEST, (double)j.oldest_ms / 1000);
+	one_number(e, METRIC_JOURNAL_REACH, admin_journal_reach(a, &j));
+	exposition_family(e, METRIC_SYNC);
+	exposition_summary(e, METRIC_SYNC, NULL, (double)j.sync_ns / 1e9, j.syncs);
+	one_count(e, METRIC_IDS, c.ids);
+	one_number(e, METRIC_IDS_SPAN, (double)c.span_ms / 1000);
+	one_count(e, METRIC_IDS_BYTES, c.id_bytes);
+}
+
+struct state_counts {
+	uint64_t of[SOURCE_STATE_COUNT];
+};
+
+static void count_state(void *context, const struct source_view *v)
+{
+	struct state_counts *n = context;
+
+	n->of[count_read(&v->figures->state)]++;
+}
+
+static void write_sources(struct exposition *e, struct admin *a)
+{
+	struct state_counts n = {{0}};
+
+	sources_each(a->settings.sources, count_state, &n);
+	exposition_family(e, METRIC_SOURCES);
+	for (unsigned i = 0; i < SOURCE_STATE_COUNT; i++)
+		one_labelled(e, METRIC_SOURCES, "state", source_state_text(i), n.of[i]);
+}
+
+static void write_process(struct exposition *e, struct admin *a)
+{
+	struct buf labels = {0};
+	struct process p;
+
+	exposition_family(e, METRIC_INFO);
+	exposition_label(&labels, "version", view_of(ISOBAR_VERSION));
+	exposition_label(
+		&labels, "topic_hierarchy", view_of(hierarchy_version(a->settings.hierarchy)));
+	exposition_count(e, METRIC_INFO, &labels, 1);
+	buf_fini(&labels);
+	process_read(&p);
+	one_number(e, METRIC_CPU, p.cpu_seconds);
+	one_count(e, METRIC_RESIDENT, p.resident_bytes);
+	one_count(e, METRIC_ANONYMOUS, p.anonymous_bytes);
+	one_count(e, METRIC_FDS, p.open_fds);
+	one_count(e, METRIC_FDS_MOST, p.most_fds);
+	one_number(e, METRIC_START, (double)a->started_ms / 1000);
+}
+
+void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics)
+{
+	struct exposition e = {out, is_openmetrics};
+	struct commit_figures c;
+
+	write_centres(&e, a);
+	commit_figures(a->settings.commit, &c);
+	one_count(&e, METRIC_COMMITTED, c.first);
+	one_count(&e, METRIC_REPEATS, c.repeats);
+	write_broker(&e, a);
+	write_journal(&e, a);
+	write_sources(&e, a);
+	write_process(&e, a);
+	exposition_end(&e);
+}

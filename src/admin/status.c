@@ -1,0 +1,208 @@
+/* The JSON documents; built with jansson, which is quick enough for people. */
+#include <jansson.h>
+#include <stdlib.h>
+
+#include "admin/internal.h"
+#include "base/check.h"
+#include "base/clock.h"
+#include "wis2/topic.h"
+
+#define NUMBER(value) (json_int_t)(value)
+
+/* Wall time as RFC 3339, null for 0. */
+static json_t *time_of(uint64_t ms)
+{
+	char text[CLOCK_TEXT_BYTES];
+
+	if (ms == 0)
+		return json_null();
+	clock_format(ms, text);
+	return json_string(text);
+}
+
+static json_t *figure(const count *c)
+{
+	return json_integer(NUMBER(count_read(c)));
+}
+
+/* Takes the document. */
+static void write_document(struct buf *out, json_t *document)
+{
+	char *text;
+
+	check(document != NULL);
+	text = json_dumps(document, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	check(text != NULL);
+	buf_text(out, text);
+	buf_text(out, "\n");
+	free(text);
+	json_decref(document);
+}
+
+/* --- sources ---------------------------------------------------------- */
+
+static json_t *rejected_of(const struct source_figures *f)
+{
+	json_t *rules = json_object();
+
+	for (int rule = 1; rule < RULE_COUNT; rule++) {
+		if (count_read(&f->rejected[rule]))
+			json_object_set_new(rules, rule_id((enum rule)rule), figure(&f->rejected[rule]));
+	}
+	return rules;
+}
+
+struct source_list {
+	json_t *list;
+	struct view centre_id;
+};
+
+static void add_source(void *context, const struct source_view *v)
+{
+	struct source_list *sources = context;
+	const struct source_figures *f = v->figures;
+
+	if (sources->centre_id.p && !view_equal(sources->centre_id, view_of(v->centre_id)))
+		return;
+	json_array_append_new(sources->list,
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o,"
+			  " s:o, s:o, s:o, s:o, s:o}",
+			"name", v->name, "centre_id", v->centre_id, "kind", v->kind, "url", v->url,
+			"state", v->state, "last_error", v->last_error, "enabled", v->enabled,
+			"connected", count_read(&f->connected) != 0, "protocol",
+			v->protocol == 4 ? "3.1.1" : "5", "connected_since",
+			time_of(count_read(&f->connected_since_ms)), "last_message",
+			time_of(count_read(&f->last_message_ms)), "received", figure(&f->received),
+			"published", figure(&f->published), "duplicates", figure(&f->duplicates),
+			"invalid_topic", figure(&f->checks[CHECK_TOPIC]), "invalid_format",
+			figure(&f->checks[CHECK_MESSAGE]), "no_metadata",
+			figure(&f->checks[CHECK_METADATA]), "foreign", figure(&f->checks[CHECK_CENTRE]),
+			"connects", figure(&f->connects), "rejected", rejected_of(f)));
+}
+
+uint32_t sources_write(struct admin *a, struct view centre_id, struct buf *out)
+{
+	struct source_list sources = {json_array(), centre_id};
+	uint32_t n;
+
+	sources_each(a->settings.sources, add_source, &sources);
+	n = (uint32_t)json_array_size(sources.list);
+	write_document(out, json_pack("{s:o}", "sources", sources.list));
+	return n;
+}
+
+struct source_count {
+	uint32_t total;
+	uint32_t connected;
+};
+
+static void count_source(void *context, const struct source_view *v)
+{
+	struct source_count *n = context;
+
+	n->total++;
+	n->connected += count_read(&v->figures->connected) != 0;
+}
+
+static json_t *count_sources(struct admin *a)
+{
+	struct source_count n = {0};
+
+	sources_each(a->settings.sources, count_source, &n);
+	return json_pack("{s:i, s:i}", "total", (int)n.total, "connected", (int)n.connected);
+}
+
+/* --- readiness -------------------------------------------------------- */
+
+static const char *const phase_texts[] = {
+	[ADMIN_STARTING] = "starting",
+	[ADMIN_SERVING] = "serving",
+	[ADMIN_DRAINING] = "draining",
+};
+
+/* 503 only for what another node would do better (interface.md, Endpoints). */
+bool ready_write(struct admin *a, struct buf *out)
+{
+	struct journal_figures j;
+	struct commit_figures c;
+	int phase = atomic_load(&a->phase);
+	const char *reason = "";
+
+	journal_figures(commit_journal(a->settings.commit), &j);
+	commit_figures(a->settings.commit, &c);
+	if (phase != ADMIN_SERVING)
+		reason = phase_texts[phase];
+	else if (j.failed)
+		reason = "the journal cannot be written";
+	write_document(out,
+		json_pack("{s:b, s:s, s:b, s:s, s:o, s:s, s:f}", "ready", reason[0] == '\0', "reason",
+			reason, "degraded", j.held, "degraded_reason",
+			j.held ? "the journal cannot take more: sources are held" : "", "sources",
+			count_sources(a), "topic_hierarchy", hierarchy_version(a->settings.hierarchy),
+			"antiloop_span_seconds", (double)c.span_ms / 1000));
+	return reason[0] == '\0';
+}
+
+/* --- status ----------------------------------------------------------- */
+
+/* Bytes a second since start tell how far `journal.size` reaches back. */
+double admin_journal_reach(const struct admin *a, const struct journal_figures *j)
+{
+	uint64_t up_ms = clock_mono_ms() - a->started_mono_ms;
+	double rate = up_ms ? (double)j->appended_bytes * 1000 / (double)up_ms : 0;
+	double keep = (double)a->settings.journal_keep_ms / 1000;
+	double reach = rate > 0 ? (double)a->settings.journal_size_bytes / rate : keep;
+
+	return reach < keep ? reach : keep;
+}
+
+static json_t *journal_of(const struct admin *a, const struct journal_figures *j)
+{
+	return json_pack("{s:I, s:i, s:I, s:f, s:f, s:b, s:b}", "bytes", NUMBER(j->bytes), "segments",
+		(int)j->segments, "appended", NUMBER(j->appended), "oldest_seconds",
+		(double)j->oldest_ms / 1000, "reach_seconds", admin_journal_reach(a, j), "held", j->held,
+		"failed", j->failed);
+}
+
+static json_t *antiloop_of(const struct commit_figures *c)
+{
+	return json_pack("{s:I, s:I, s:I, s:f}", "ids", NUMBER(c->ids), "published", NUMBER(c->first),
+		"repeats", NUMBER(c->repeats), "span_seconds", (double)c->span_ms / 1000);
+}
+
+static json_t *clients_of(const struct broker_figures *f)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connections", NUMBER(f->connections),
+		"sessions", NUMBER(f->sessions), "sessions_offline", NUMBER(f->sessions_offline),
+		"behind", NUMBER(f->behind), "subscriptions", NUMBER(f->subscriptions), "delivered",
+		NUMBER(f->delivered), "delivered_bytes", NUMBER(f->delivered_bytes));
+}
+
+static json_t *listeners_of(const struct admin *a)
+{
+	json_t *list = json_array();
+
+	for (unsigned i = 0; i < a->settings.listener_count; i++)
+		json_array_append_new(list, json_string(a->listeners[i]));
+	return list;
+}
+
+void status_write(struct admin *a, struct buf *out)
+{
+	struct journal_figures j;
+	struct commit_figures c;
+	struct broker_figures f;
+
+	journal_figures(commit_journal(a->settings.commit), &j);
+	commit_figures(a->settings.commit, &c);
+	broker_figures(a->settings.broker, &f);
+	write_document(out,
+		json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o}", "centre_id",
+			a->centre_id, "version", ISOBAR_VERSION, "topic_hierarchy",
+			hierarchy_version(a->settings.hierarchy), "phase",
+			phase_texts[atomic_load(&a->phase)], "started", time_of(a->started_ms),
+			"uptime_seconds", NUMBER((clock_mono_ms() - a->started_mono_ms) / 1000), "workers",
+			(int)a->settings.workers, "listeners", listeners_of(a), "sources",
+			count_sources(a), "clients", clients_of(&f), "journal", journal_of(a, &j),
+			"antiloop", antiloop_of(&c)));
+}
