@@ -141,15 +141,20 @@ static void refuse(struct cli_client *c, int err, char *why)
 	conn_close(&c->conn, err, why);
 }
 
-/* The error whose reason code is what the server said; ERR_DENIED stands for the rest. */
+/* ERR_CREDENTIALS or ERR_DENIED: refused; ERR_CLOSED: the server ends the connection for reasons of
+ * its own. */
 static int error_of(uint8_t version, const struct mqtt_packet *p, uint8_t reason)
 {
-	bool credentials =
-		version == MQTT_5 ? reason == MQTT_RC_BAD_USER_NAME_OR_PASSWORD : reason == 4;
+	static const uint8_t own[] = {MQTT_RC_SERVER_UNAVAILABLE, MQTT_RC_SERVER_BUSY,
+		MQTT_RC_SERVER_SHUTTING_DOWN, MQTT_RC_KEEP_ALIVE_TIMEOUT,
+		MQTT_RC_SESSION_TAKEN_OVER, MQTT_RC_USE_ANOTHER_SERVER, MQTT_RC_SERVER_MOVED};
+	bool is_v3 = version != MQTT_5 && p->type == MQTT_CONNACK; /* return codes of table 3.1 */
 
-	if (p->type == MQTT_CONNACK && credentials)
+	if (reason == (is_v3 ? 4 : MQTT_RC_BAD_USER_NAME_OR_PASSWORD))
 		return ERR_CREDENTIALS;
-	return ERR_DENIED;
+	if (is_v3)
+		return reason == 3 ? ERR_CLOSED : ERR_DENIED;
+	return memchr(own, reason, sizeof(own)) ? ERR_CLOSED : ERR_DENIED;
 }
 
 static void take_connack(struct cli_client *c, const struct mqtt_packet *p)
