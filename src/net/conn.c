@@ -84,6 +84,14 @@ static void finish(struct conn *c)
 	free(why);
 }
 
+void conn_abort(struct conn *c)
+{
+	release(c);
+	free(c->close_why);
+	c->close_why = NULL;
+	c->state = CONN_CLOSING;
+}
+
 /* --- progress ---------------------------------------------------------- */
 
 static void become_open(struct conn *c)

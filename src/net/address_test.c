@@ -1,0 +1,165 @@
+#include "net/address.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "base/error.h"
+
+static void addresses_are_read_and_written_back(void **state)
+{
+	static const struct {
+		struct view text;
+		const char *want; /* NULL: a name */
+	} rows[] = {
+		{VIEW("127.0.0.1"), "127.0.0.1:7"},
+		{VIEW("::1"), "[::1]:7"},
+		{VIEW("[2001:DB8::0:1]"), "[2001:db8::1]:7"},
+		{VIEW("[127.0.0.1]"), NULL},
+		{VIEW("127.0.0.256"), NULL},
+		{VIEW("127.1"), NULL},
+		{VIEW("localhost"), NULL},
+		{VIEW("fe80::1%eth0"), NULL},
+		{VIEW("::1\0"), NULL},
+		{VIEW("[]"), NULL},
+		{VIEW(""), NULL},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char text[ADDRESS_TEXT_BYTES];
+		struct address a;
+		bool got = address_parse(rows[i].text, 7, &a);
+
+		if (got != (rows[i].want != NULL))
+			fail_msg("row %zu: %.*s", i, VIEW_ARG(rows[i].text));
+		if (!got)
+			continue;
+		address_format(&a, text);
+		assert_string_equal(text, rows[i].want);
+		assert_int_equal(address_port(&a), 7);
+	}
+}
+
+static void the_same_host_is_recognised_whatever_its_port(void **state)
+{
+	struct address a, b, c, mapped;
+
+	(void)state;
+	assert_true(address_parse(VIEW("192.0.2.1"), 1, &a));
+	assert_true(address_parse(VIEW("192.0.2.1"), 2, &b));
+	assert_true(address_parse(VIEW("192.0.2.2"), 1, &c));
+	assert_true(address_parse(VIEW("::ffff:192.0.2.1"), 3, &mapped));
+	assert_true(address_same_host(&a, &b));
+	assert_false(address_same_host(&a, &c));
+	assert_false(address_same_host(&a, &mapped));
+	address_unmap(&mapped);
+	assert_true(address_same_host(&a, &mapped));
+	assert_int_equal(address_port(&mapped), 3);
+	assert_int_equal(address_length(&mapped), sizeof(struct sockaddr_in));
+}
+
+static void urls_are_taken_apart(void **state)
+{
+	static const struct {
+		const char *text;
+		struct url want;
+		const char *shown;
+	} rows[] = {
+		{"mqtt://a", {URL_MQTT, false, 1883, "a", "", "", "/"}, "mqtt://a:1883"},
+		{"MQTTS://a.example.", {URL_MQTTS, true, 8883, "a.example.", "", "", "/"},
+			"mqtts://a.example.:8883"},
+		{"ws://a", {URL_WS, false, 80, "a", "", "", "/mqtt"}, "ws://a:80"},
+		{"wss://a:8084/ws?x=1", {URL_WSS, true, 8084, "a", "", "", "/ws?x=1"},
+			"wss://a:8084"},
+		{"http://127.0.0.1:8080/", {URL_HTTP, false, 8080, "127.0.0.1", "", "", "/"},
+			"http://127.0.0.1:8080"},
+		{"https://[2001:db8::1]", {URL_HTTPS, true, 443, "2001:db8::1", "", "", "/"},
+			"https://[2001:db8::1]:443"},
+		{"mqtt://[::]:0", {URL_MQTT, false, 0, "::", "", "", "/"}, "mqtt://[::]:0"},
+		{"mqtt://u@a", {URL_MQTT, false, 1883, "a", "u", "", "/"}, "mqtt://a:1883"},
+		{"mqtt://u:p%40:%2f@a:1/", {URL_MQTT, false, 1, "a", "u", "p@:/", "/"},
+			"mqtt://a:1"},
+		{"mqtt://u:p@ss@a", {URL_MQTT, false, 1883, "a", "u", "p@ss", "/"},
+			"mqtt://a:1883"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char shown[URL_TEXT_BYTES];
+		const char *why = "";
+		struct url u;
+
+		if (url_parse(view_of(rows[i].text), &u, &why) != 0)
+			fail_msg("%s: %s", rows[i].text, why);
+		assert_int_equal(u.scheme, rows[i].want.scheme);
+		assert_int_equal(u.tls, rows[i].want.tls);
+		assert_int_equal(u.port, rows[i].want.port);
+		assert_string_equal(u.host, rows[i].want.host);
+		assert_string_equal(u.user, rows[i].want.user);
+		assert_string_equal(u.password, rows[i].want.password);
+		assert_string_equal(u.path, rows[i].want.path);
+		url_format(&u, shown);
+		assert_string_equal(shown, rows[i].shown);
+	}
+}
+
+#define A50 "aaaaaaaaaabbbbbbbbbbccccccccccddddddddddeeeeeeeeee"
+
+static void faulty_urls_say_what_is_wrong(void **state)
+{
+	static const struct {
+		struct view text;
+		const char *why; /* some of it */
+	} rows[] = {
+		{VIEW(""), "no \"scheme://\""},
+		{VIEW("a:1883"), "no \"scheme://\""},
+		{VIEW("amqp://a"), "unknown scheme"},
+		{VIEW("mqtt://"), "host is missing"},
+		{VIEW("mqtt://u@"), "host is missing"},
+		{VIEW("mqtt://:1883"), "host is missing"},
+		{VIEW("mqtt://a b"), "not a host name"},
+		{VIEW("mqtt://a\0b"), "not a host name"},
+		{VIEW("mqtt://::1"), "brackets"},
+		{VIEW("mqtt://[::1"), "not an IPv6 address"},
+		{VIEW("mqtt://[a]"), "not an IPv6 address"},
+		{VIEW("mqtt://[::1]x"), "behind the host"},
+		{VIEW("mqtt://a:"), "port"},
+		{VIEW("mqtt://a:65536"), "port"},
+		{VIEW("mqtt://a:-1"), "port"},
+		{VIEW("mqtt://a:000001"), "port"},
+		{VIEW("mqtt://a/b"), "no path"},
+		{VIEW("ws://a/b c"), "path"},
+		{VIEW("ws://a/b#c"), "path"},
+		{VIEW("mqtt://%4:x@a"), "hexadecimal"},
+		{VIEW("mqtt://%00@a"), "hexadecimal"},
+		{VIEW("mqtt://" A50 A50 A50 "@a"), "127"},
+		{VIEW("mqtt://" A50 A50 A50 A50 A50 "abcd"), "host name"},
+		{VIEW("ws://a/" A50 A50 A50 A50 A50 "abcde"), "255"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct url u = {.port = 4711};
+		const char *why = "";
+
+		if (url_parse(rows[i].text, &u, &why) != ERR_CONFIG || !strstr(why, rows[i].why))
+			fail_msg("%.*s: got \"%s\", want \"%s\"", VIEW_ARG(rows[i].text), why,
+				rows[i].why);
+		assert_int_equal(u.port, 4711);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(addresses_are_read_and_written_back),
+		cmocka_unit_test(the_same_host_is_recognised_whatever_its_port),
+		cmocka_unit_test(urls_are_taken_apart),
+		cmocka_unit_test(faulty_urls_say_what_is_wrong),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

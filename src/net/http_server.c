@@ -1,0 +1,252 @@
+/* net/http_server.c
+ *
+ * A connection waits for a request, receives one, or sends an answer; which of them
+ * sets its time limit. A request whose body is still to come is parsed again when all
+ * of it is there: the head is at most 16 KiB and the parser keeps nothing.
+ *
+ * **Invariant:** an `ending` connection reads no more requests and is closed when its
+ * last answer has left.
+ */
+#include "net/http_server.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/list.h"
+#include "base/mem.h"
+#include "net/conn.h"
+
+/* While more than this of the answers waits, no further request is read. */
+#define PENDING_MOST (64u * 1024u)
+
+enum phase {
+	IDLE,      /* nothing of a request is there */
+	HEAD,      /* part of a head */
+	BODY,      /* a head and part of the body */
+	ANSWERING, /* paused until the answer has left */
+	PHASE_COUNT,
+};
+
+struct http_server {
+	struct loop *loop;
+	uint32_t count;
+	uint32_t most;
+	uint32_t limit_ms[PHASE_COUNT];
+	http_on_request *on_request;
+	void *context;
+	struct list connections;
+};
+
+struct http_conn {
+	struct conn conn;
+	struct list link;
+	struct http_server *server;
+	struct timer limit;
+	uint64_t sent;   /* bytes_out when the limit was started */
+	enum phase phase;
+	bool continued;  /* 100 was sent for the request under way */
+	bool ending;
+};
+
+static void enter(struct http_conn *h, enum phase phase)
+{
+	/* One byte more does not prolong what is under way. */
+	if (h->phase == phase && phase != IDLE)
+		return;
+	h->phase = phase;
+	h->sent = h->conn.bytes_out;
+	timer_start(h->server->loop, &h->limit, h->server->limit_ms[phase]);
+}
+
+static void on_limit(struct timer *t)
+{
+	struct http_conn *h = container_of(t, struct http_conn, limit);
+
+	if (h->phase == ANSWERING && h->conn.bytes_out != h->sent) {
+		h->sent = h->conn.bytes_out;
+		timer_start(h->server->loop, t, h->server->limit_ms[ANSWERING]);
+		return;
+	}
+	conn_close(&h->conn, ERR_TIMEOUT, NULL);
+}
+
+/* --- answers ----------------------------------------------------------- */
+
+static void after_answer(struct http_conn *h, bool keep_alive)
+{
+	conn_pushed(&h->conn);
+	h->continued = false;
+	h->ending = !keep_alive;
+	if (h->ending || conn_pending(&h->conn) > PENDING_MOST) {
+		conn_pause(&h->conn);
+		enter(h, ANSWERING);
+	} else {
+		enter(h, IDLE);
+	}
+}
+
+static void answer_request(struct http_conn *h, const struct http_request *r, struct view body)
+{
+	struct http_answer answer = {0};
+
+	h->server->on_request(h->server->context, r, body, &answer);
+	if (answer.status == 0)
+		answer.status = 500;
+	http_write(conn_out(&h->conn), &answer, r->keep_alive,
+		view_equal(r->method, VIEW("HEAD")));
+	buf_fini(&answer.body);
+	after_answer(h, r->keep_alive);
+}
+
+static void answer_fault(struct http_conn *h, int status)
+{
+	struct http_answer answer = {.status = status, .type = "text/plain; charset=utf-8"};
+
+	buf_printf(&answer.body, "%d %s\n", status, http_status_text(status));
+	http_write(conn_out(&h->conn), &answer, false, false);
+	buf_fini(&answer.body);
+	after_answer(h, false);
+}
+
+/* RFC 9110, section 10.1.1: who asks waits for it before sending the body. */
+static void answer_expectation(struct http_conn *h, const struct http_request *r)
+{
+	static const struct http_answer go_on = {.status = 100};
+	struct view expect = http_header(r, VIEW("expect"));
+
+	if (h->continued || expect.n == 0)
+		return;
+	h->continued = true;
+	http_write(conn_out(&h->conn), &go_on, true, false);
+	conn_pushed(&h->conn);
+}
+
+/* --- callbacks of the connection --------------------------------------- */
+
+static ssize_t on_bytes(struct conn *c, const uint8_t *p, size_t n)
+{
+	struct http_conn *h = container_of(c, struct http_conn, conn);
+	struct http_request r;
+	int status = 400;
+	ssize_t head = http_parse(p, n, &r, &status);
+
+	if (head < 0) {
+		answer_fault(h, status);
+		return (ssize_t)n;
+	}
+	if (head == 0) {
+		enter(h, HEAD);
+		return 0;
+	}
+	if (n - (size_t)head < r.body_bytes) {
+		answer_expectation(h, &r);
+		conn_want(c, (uint32_t)head + (uint32_t)r.body_bytes);
+		enter(h, BODY);
+		return 0;
+	}
+	answer_request(h, &r, (struct view){(const char *)p + head, (size_t)r.body_bytes});
+	return head + (ssize_t)r.body_bytes;
+}
+
+static void on_open(struct conn *c)
+{
+	enter(container_of(c, struct http_conn, conn), IDLE);
+}
+
+static void on_writable(struct conn *c)
+{
+	struct http_conn *h = container_of(c, struct http_conn, conn);
+
+	if (h->phase != ANSWERING)
+		return;
+	if (h->ending) {
+		conn_close(c, 0, NULL);
+		return;
+	}
+	enter(h, IDLE);
+	conn_resume(c);
+}
+
+static void drop(struct http_conn *h)
+{
+	timer_stop(h->server->loop, &h->limit);
+	list_remove(&h->link);
+	h->server->count--;
+	free(h);
+}
+
+static void on_close(struct conn *c, int err, const char *why)
+{
+	(void)err;
+	(void)why;
+	drop(container_of(c, struct http_conn, conn));
+}
+
+static const struct conn_handler handler = {on_open, on_bytes, on_writable, on_close};
+
+/* --- the server -------------------------------------------------------- */
+
+static uint32_t or_default(uint32_t value, uint32_t otherwise)
+{
+	return value ? value : otherwise;
+}
+
+struct http_server *http_server_new(struct loop *l, const struct http_server_settings *settings,
+	http_on_request *on_request, void *context)
+{
+	static const struct http_server_settings defaults = {0};
+	struct http_server *s = mem_new(sizeof(*s));
+
+	if (settings == NULL)
+		settings = &defaults;
+	s->loop = l;
+	s->on_request = on_request;
+	s->context = context;
+	s->most = or_default(settings->connections_most, 1000);
+	s->limit_ms[HEAD] = or_default(settings->head_ms, 10000);
+	s->limit_ms[BODY] = or_default(settings->body_ms, 30000);
+	s->limit_ms[IDLE] = or_default(settings->idle_ms, 30000);
+	s->limit_ms[ANSWERING] = s->limit_ms[IDLE];
+	list_init(&s->connections);
+	return s;
+}
+
+void http_server_free(struct http_server *s)
+{
+	if (s == NULL)
+		return;
+	while (!list_is_empty(&s->connections)) {
+		struct http_conn *h = container_of(s->connections.next, struct http_conn, link);
+
+		conn_abort(&h->conn);
+		drop(h);
+	}
+	free(s);
+}
+
+void http_server_accept(
+	struct http_server *s, int fd, const struct address *peer, struct tls_context *tls)
+{
+	struct http_conn *h;
+
+	if (s->count >= s->most) {
+		close(fd);
+		return;
+	}
+	h = mem_new(sizeof(*h));
+	if (conn_accept(&h->conn, s->loop, fd, peer, tls, NULL, &handler) < 0) {
+		free(h);
+		return;
+	}
+	h->server = s;
+	h->limit.on_time = on_limit;
+	list_append(&s->connections, &h->link);
+	s->count++;
+	enter(h, HEAD); /* the TLS handshake, if any */
+}
+
+uint32_t http_server_connections(const struct http_server *s)
+{
+	return s->count;
+}

@@ -1,0 +1,48 @@
+/* net/http_server.h - answers HTTP requests on connections of one loop
+ *
+ * Each request is handed over whole and answered in the same call. Connections are
+ * kept alive; pipelined requests are answered in order, the next one only after most
+ * of the answer before it has left, so that a peer cannot pile answers up in memory.
+ *
+ * Whoever is slow is closed: in the TLS handshake, in a request's head or body,
+ * without a request, and when nothing of an answer could be sent for a while.
+ *
+ * Threads: the loop's.
+ */
+#ifndef NET_HTTP_SERVER_H
+#define NET_HTTP_SERVER_H
+
+#include "net/address.h"
+#include "net/http.h"
+#include "net/loop.h"
+
+struct http_server;
+struct tls_context;
+
+/* Fills *answer, which is zeroed; its body is the server's afterwards, its texts are borrowed until
+ * the call returns to the server. A status left 0 is answered as 500. HEAD is handed over like GET
+ * (r->method tells) and its body is not sent. All arguments are borrowed during the call. */
+typedef void http_on_request(void *context, const struct http_request *r, struct view body,
+	struct http_answer *answer);
+
+struct http_server_settings {
+	uint32_t connections_most; /* further ones are closed at once; 0: 1000 */
+	uint32_t head_ms;          /* TLS handshake, and a head from its first byte; 0: 10 s */
+	uint32_t body_ms;          /* a body; 0: 30 s */
+	uint32_t idle_ms;          /* no request, or nothing of an answer taken; 0: 30 s */
+};
+
+/* settings: copied, NULL: all defaults. */
+struct http_server *http_server_new(struct loop *l, const struct http_server_settings *settings,
+	http_on_request *on_request, void *context);
+
+/* Closes all connections at once. Not from inside on_request. */
+void http_server_free(struct http_server *s);
+
+/* Takes fd, see listener_on_accept. tls NULL: plain. */
+void http_server_accept(
+	struct http_server *s, int fd, const struct address *peer, struct tls_context *tls);
+
+uint32_t http_server_connections(const struct http_server *s);
+
+#endif

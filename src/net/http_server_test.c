@@ -1,0 +1,224 @@
+#include "net/http_server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#include "base/mem.h"
+#include "net/harness.h"
+
+struct rig {
+	struct loop *loop;
+	struct http_server *server;
+	int fd;              /* the peer's end */
+	int requests;
+	struct buf got;      /* what the peer received */
+	bool ended;          /* and the end */
+	const char *expect;
+};
+
+/* Answers with "METHOD PATH BODY"; "/large" with 300 KiB. */
+static void on_request(
+	void *context, const struct http_request *r, struct view body, struct http_answer *answer)
+{
+	struct rig *rig = context;
+
+	rig->requests++;
+	if (view_equal(r->path, VIEW("/nothing")))
+		return;
+	answer->status = 200;
+	answer->type = "text/plain";
+	if (view_equal(r->path, VIEW("/large")))
+		buf_grown((buf_reserve(&answer->body, 300 << 10), &answer->body), 300 << 10);
+	else
+		buf_printf(&answer->body, "<%.*s %.*s %.*s>", VIEW_ARG(r->method),
+			VIEW_ARG(r->path), VIEW_ARG(body));
+}
+
+static void begin(struct rig *r, const struct http_server_settings *settings)
+{
+	struct address peer = loopback(1);
+	int fds[2];
+
+	r->loop = loop_new();
+	r->server = http_server_new(r->loop, settings, on_request, r);
+	tcp_pair(fds);
+	r->fd = fds[1];
+	http_server_accept(r->server, fds[0], &peer, NULL);
+}
+
+static void end(struct rig *r)
+{
+	close(r->fd);
+	http_server_free(r->server);
+	loop_free(r->loop);
+	buf_fini(&r->got);
+}
+
+static void say(struct rig *r, const char *text)
+{
+	assert_int_equal(write(r->fd, text, strlen(text)), (ssize_t)strlen(text));
+}
+
+static void receive(struct rig *r)
+{
+	uint8_t *to = buf_reserve(&r->got, 65536);
+	ssize_t n = recv(r->fd, to, 65536, MSG_DONTWAIT);
+
+	if (n > 0)
+		buf_grown(&r->got, (size_t)n);
+	r->ended |= n == 0;
+}
+
+static bool has(const struct rig *r, const char *text)
+{
+	return memmem(r->got.data ? buf_bytes(&r->got) : (const uint8_t *)"", buf_length(&r->got),
+		       text, strlen(text)) != NULL;
+}
+
+static void wait_for(struct rig *r, const char *text)
+{
+	while (!has(r, text)) {
+		drive_turns(r->loop, 1);
+		receive(r);
+		assert_false(r->ended && !has(r, text));
+	}
+}
+
+static void wait_for_end(struct rig *r)
+{
+	while (!r->ended) {
+		drive_turns(r->loop, 1);
+		receive(r);
+	}
+	while (http_server_connections(r->server))
+		drive_turns(r->loop, 1);
+}
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: a\r\n\r\n"
+
+static void requests_are_answered_one_after_the_other_on_one_connection(void **state)
+{
+	struct rig r = {0};
+
+	(void)state;
+	begin(&r, NULL);
+	say(&r, GET("/one"));
+	wait_for(&r, "<GET /one >");
+	say(&r, GET("/two") GET("/three") "HEAD /four HTTP/1.1\r\nHost: a\r\n\r\n" GET("/five"));
+	wait_for(&r, "<GET /five >");
+	assert_true(has(&r, "<GET /two >") && has(&r, "<GET /three >"));
+	assert_false(has(&r, "<HEAD"));
+	assert_int_equal(r.requests, 5);
+	say(&r, "GET /six HTTP/1.0\r\n\r\n" GET("/never"));
+	wait_for_end(&r);
+	assert_true(has(&r, "<GET /six >"));
+	assert_int_equal(r.requests, 6);
+	end(&r);
+}
+
+static void a_body_is_handed_over_whole(void **state)
+{
+	struct rig r = {0};
+
+	(void)state;
+	begin(&r, NULL);
+	say(&r, "POST /p HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 6\r\n\r\n");
+	wait_for(&r, "HTTP/1.1 100 Continue\r\n\r\n");
+	assert_int_equal(r.requests, 0);
+	say(&r, "abc");
+	drive_turns(r.loop, 3);
+	assert_int_equal(r.requests, 0);
+	say(&r, "def" GET("/next"));
+	wait_for(&r, "<GET /next >");
+	assert_true(has(&r, "<POST /p abcdef>"));
+	end(&r);
+}
+
+static void a_fault_is_answered_and_ends_the_connection(void **state)
+{
+	struct rig r = {0};
+
+	(void)state;
+	begin(&r, NULL);
+	say(&r, GET("/nothing") "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+				"5\r\nGET /\r\n" GET("/smuggled"));
+	wait_for_end(&r);
+	assert_true(has(&r, "HTTP/1.1 500 Internal"));
+	assert_true(has(&r, "HTTP/1.1 501 Not Implemented\r\n"));
+	assert_true(has(&r, "Connection: close\r\n"));
+	assert_int_equal(r.requests, 1);
+	end(&r);
+}
+
+static void a_peer_that_does_not_read_gets_no_second_large_answer(void **state)
+{
+	struct rig r = {0};
+	int before;
+
+	(void)state;
+	begin(&r, NULL);
+	for (int i = 0; i < 100; i++)
+		say(&r, GET("/large"));
+	drive_turns(r.loop, 200);
+	before = r.requests;
+	assert_in_range(before, 1, 40); /* what the sockets hold */
+	say(&r, GET("/last"));
+	wait_for(&r, "<GET /last >");
+	assert_int_equal(r.requests, 101);
+	end(&r);
+}
+
+static void whoever_is_slow_is_closed(void **state)
+{
+	static const struct {
+		const char *text;
+		struct http_server_settings settings;
+	} rows[] = {
+		{"GET / HT", {.head_ms = 20}},
+		{"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nab", {.body_ms = 20}},
+		{GET("/"), {.idle_ms = 20}},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct rig r = {0};
+
+		begin(&r, &rows[i].settings);
+		say(&r, rows[i].text);
+		wait_for_end(&r);
+		end(&r);
+	}
+}
+
+static void too_many_connections_are_closed_at_once(void **state)
+{
+	struct http_server_settings one = {.connections_most = 1};
+	struct address peer = loopback(1);
+	struct rig r = {0};
+	int fds[2];
+	char c;
+
+	(void)state;
+	begin(&r, &one);
+	tcp_pair(fds);
+	http_server_accept(r.server, fds[0], &peer, NULL);
+	assert_int_equal(read(fds[1], &c, 1), 0);
+	assert_int_equal(http_server_connections(r.server), 1);
+	close(fds[1]);
+	end(&r);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(requests_are_answered_one_after_the_other_on_one_connection),
+		cmocka_unit_test(a_body_is_handed_over_whole),
+		cmocka_unit_test(a_fault_is_answered_and_ends_the_connection),
+		cmocka_unit_test(a_peer_that_does_not_read_gets_no_second_large_answer),
+		cmocka_unit_test(whoever_is_slow_is_closed),
+		cmocka_unit_test(too_many_connections_are_closed_at_once),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
