@@ -94,14 +94,32 @@ static struct view name_view(const struct hierarchy_name *name)
 	return (struct view){hierarchy_text + name->at, name->length};
 }
 
-/* The place of a name among `count` in byte order, or -1. */
+/* The first bytes of a name as a number that orders as the bytes do. */
+static inline uint32_t prefix_of(const char *p, size_t n)
+{
+	uint32_t word = 0;
+
+	if (n < sizeof(word)) {
+		for (size_t i = 0; i < sizeof(word); i++)
+			word = word << 8 | (i < n ? (unsigned char)p[i] : 0u);
+		return word;
+	}
+	memcpy(&word, p, sizeof(word));
+	return __builtin_bswap32(word);
+}
+
+/* The place of a name among `count` in byte order, or -1. Prefixes decide most comparisons. */
 static int32_t find(const struct hierarchy_name *names, size_t count, struct view name)
 {
+	uint32_t prefix = prefix_of(name.p, name.n);
 	size_t low = 0, high = count;
 
 	while (low < high) {
 		size_t middle = (low + high) / 2;
-		int order = compare(name, name_view(&names[middle]));
+		const struct hierarchy_name *candidate = &names[middle];
+		uint32_t other = prefix_of(hierarchy_text + candidate->at, candidate->length);
+		int order = prefix != other ? (prefix < other ? -1 : 1) :
+			compare(name, name_view(candidate));
 
 		if (order == 0)
 			return (int32_t)middle;

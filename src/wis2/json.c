@@ -22,11 +22,11 @@
 
 /* What begins with this byte. */
 static const uint8_t kinds[256] = {
-	['n'] = JSON_NULL, ['f'] = JSON_FALSE, ['t'] = JSON_TRUE, ['"'] = JSON_STRING,
-	['['] = JSON_ARRAY, ['{'] = JSON_OBJECT, ['-'] = JSON_NUMBER, ['0'] = JSON_NUMBER,
-	['1'] = JSON_NUMBER, ['2'] = JSON_NUMBER, ['3'] = JSON_NUMBER, ['4'] = JSON_NUMBER,
-	['5'] = JSON_NUMBER, ['6'] = JSON_NUMBER, ['7'] = JSON_NUMBER, ['8'] = JSON_NUMBER,
-	['9'] = JSON_NUMBER,
+	['n'] = KIND_NULL, ['f'] = KIND_FALSE, ['t'] = KIND_TRUE, ['"'] = KIND_STRING,
+	['['] = KIND_ARRAY, ['{'] = KIND_OBJECT, ['-'] = KIND_NUMBER, ['0'] = KIND_NUMBER,
+	['1'] = KIND_NUMBER, ['2'] = KIND_NUMBER, ['3'] = KIND_NUMBER, ['4'] = KIND_NUMBER,
+	['5'] = KIND_NUMBER, ['6'] = KIND_NUMBER, ['7'] = KIND_NUMBER, ['8'] = KIND_NUMBER,
+	['9'] = KIND_NUMBER,
 };
 
 static bool fail(struct json *j, const char *at, const char *reason)
@@ -81,9 +81,16 @@ static void skip_run_of_space(struct json *j)
 	j->at = p;
 }
 
+/* No byte above the space is white space, and one space is the commonest run. */
 static inline void skip_space(struct json *j)
 {
-	if (j->at < j->end && is_space(*j->at))
+	const char *p = j->at;
+
+	if (p < j->end && (unsigned char)*p > ' ')
+		return;
+	if (j->end - p >= 2 && p[0] == ' ' && (unsigned char)p[1] > ' ')
+		j->at = p + 1;
+	else
 		skip_run_of_space(j);
 }
 
@@ -208,7 +215,7 @@ static bool read_string(struct json *j, struct json_value *out)
 		return fail(j, j->end, "the text ends inside a string");
 	out->offset = (uint32_t)(j->at - j->start);
 	out->raw = (struct view){begin, (size_t)(p - begin)};
-	out->kind = JSON_STRING;
+	out->kind = KIND_STRING;
 	out->escaped = escaped;
 	j->at = p + 1;
 	return true;
@@ -264,13 +271,13 @@ static bool read_word(struct json *j, const char *word, size_t n)
 static bool read_scalar(struct json *j, uint8_t kind)
 {
 	switch (kind) {
-	case JSON_NUMBER:
+	case KIND_NUMBER:
 		return read_number(j);
-	case JSON_NULL:
+	case KIND_NULL:
 		return read_word(j, "null", 4);
-	case JSON_TRUE:
+	case KIND_TRUE:
 		return read_word(j, "true", 4);
-	case JSON_FALSE:
+	case KIND_FALSE:
 		return read_word(j, "false", 5);
 	default: /* a bracket: json_open() or json_pass() goes on */
 		return true;
@@ -282,14 +289,14 @@ bool json_value(struct json *j, struct json_value *out)
 	const char *begin;
 	uint8_t kind;
 
-	out->kind = JSON_NONE;
+	out->kind = KIND_NONE;
 	if (j->fault)
 		return false;
 	skip_space(j);
 	kind = kinds[(unsigned char)peek(j)];
-	if (kind == JSON_STRING)
+	if (kind == KIND_STRING)
 		return read_string(j, out);
-	if (kind == JSON_NONE)
+	if (kind == KIND_NONE)
 		return fail(j, j->at,
 			j->at == j->end ? "the text ends where a value is due" : "not a JSON value");
 	begin = j->at;
@@ -298,7 +305,7 @@ bool json_value(struct json *j, struct json_value *out)
 	out->kind = kind;
 	out->escaped = false;
 	out->offset = (uint32_t)(begin - j->start);
-	out->raw = (struct view){begin, kind >= JSON_ARRAY ? 1 : (size_t)(j->at - begin)};
+	out->raw = (struct view){begin, kind >= KIND_ARRAY ? 1 : (size_t)(j->at - begin)};
 	return true;
 }
 
@@ -515,7 +522,7 @@ void json_pass(struct json *j, const struct json_value *v)
 	struct json_value inner = *v;
 
 	for (;;) {
-		if (inner.kind >= JSON_ARRAY)
+		if (inner.kind >= KIND_ARRAY)
 			json_open(j);
 		while (j->depth > outside) {
 			bool in_object = j->start[j->frames[j->depth - 1]] == '{';

@@ -26,14 +26,14 @@
 #define JSON_TABLE_SLOTS 4096u
 
 enum json_kind {
-	JSON_NONE,   /* absent; or a fault */
-	JSON_NULL,
-	JSON_FALSE,
-	JSON_TRUE,
-	JSON_NUMBER,
-	JSON_STRING,
-	JSON_ARRAY,  /* only its bracket has been looked at: json_open() or json_pass() it */
-	JSON_OBJECT, /* likewise */
+	KIND_NONE,   /* absent; or a fault */
+	KIND_NULL,
+	KIND_FALSE,
+	KIND_TRUE,
+	KIND_NUMBER,
+	KIND_STRING,
+	KIND_ARRAY,  /* only its bracket has been looked at: json_open() or json_pass() it */
+	KIND_OBJECT, /* likewise */
 };
 
 struct json_value {

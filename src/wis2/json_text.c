@@ -189,7 +189,7 @@ static bool walk_value(struct walk *w)
 
 	if (!json_value(&w->json, &v) || w->json.start + v.offset >= w->goal)
 		return false;
-	if (v.kind < JSON_ARRAY)
+	if (v.kind < KIND_ARRAY)
 		return w->json.at <= w->goal;
 	if (w->json.depth == JSON_DEPTH)
 		return false;

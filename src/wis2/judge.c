@@ -5,7 +5,7 @@
 
 #include "wis2/findings.h"
 
-#define IS(kind) (1u << JSON_##kind)
+#define IS(kind) (1u << KIND_##kind)
 #define ANY 0xffu
 
 struct member_row {
@@ -98,7 +98,7 @@ static void read_member(struct judge *g, unsigned m, const struct json_value *na
 
 	if (!json_value(&g->json, v))
 		return;
-	if (v->kind >= JSON_ARRAY) {
+	if (v->kind >= KIND_ARRAY) {
 		if (rows[m].walk && (rows[m].kinds >> v->kind & 1))
 			rows[m].walk(g, v);
 		else
@@ -123,10 +123,10 @@ static void pass_member(struct judge *g)
 static const char *kinds_text(uint8_t kinds)
 {
 	static const char *const texts[] = {
-		[JSON_NUMBER] = "not a number",
-		[JSON_STRING] = "not a string",
-		[JSON_ARRAY] = "not an array",
-		[JSON_OBJECT] = "not an object",
+		[KIND_NUMBER] = "not a number",
+		[KIND_STRING] = "not a string",
+		[KIND_ARRAY] = "not an array",
+		[KIND_OBJECT] = "not an object",
 	};
 
 	if (kinds == (IS(TRUE) | IS(FALSE)))
@@ -141,7 +141,7 @@ static void check_kinds(struct judge *g, enum member_object object, const struct
 	for (unsigned m = first_member[object]; m < first_member[object + 1]; m++) {
 		const struct json_value *v = &g->members[m];
 
-		if (v->kind == JSON_NONE)
+		if (v->kind == KIND_NONE)
 			judge_broken(g, rows[m].absent, bracket->offset, rows[m].absent_text);
 		else if (!(rows[m].kinds >> v->kind & 1))
 			judge_broken(g, rows[m].other, v->offset, kinds_text(rows[m].kinds));
@@ -154,7 +154,7 @@ bool judge_object(struct judge *g, enum member_object object, const struct json_
 	struct json_value name;
 
 	for (unsigned m = first_member[object]; m < first_member[object + 1]; m++)
-		g->members[m].kind = JSON_NONE;
+		g->members[m].kind = KIND_NONE;
 	json_open(&g->json);
 	g->unknown = 0;
 	while (json_member(&g->json, &name)) {

@@ -34,7 +34,8 @@ struct judge {
 	struct findings *found;
 	uint32_t unknown;              /* members of the object just read that the table lacks and
 	                                * that do not begin with "x-" */
-	struct json_value members[MEMBER_COUNT]; /* kind JSON_NONE: absent */
+	bool coordinates_read;         /* the geometry's type came first, so they are judged */
+	struct json_value members[MEMBER_COUNT]; /* kind KIND_NONE: absent */
 	char scratch[JSON_LARGEST];
 };
 
@@ -59,6 +60,7 @@ const struct json_value *judge_member(const struct judge *g, enum member m, enum
  * the table forbids never reaches it. */
 void judge_conforms_to(struct judge *g, const struct json_value *v);
 void judge_geometry(struct judge *g, const struct json_value *v);
+void judge_coordinates(struct judge *g, const struct json_value *v);
 void judge_properties(struct judge *g, const struct json_value *v);
 void judge_integrity(struct judge *g, const struct json_value *v);
 void judge_content(struct judge *g, const struct json_value *v);

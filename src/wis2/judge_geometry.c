@@ -1,7 +1,7 @@
 /* geometry: null, a Point or a Polygon (WNM-16 to WNM-21).
  *
- * Members come in any order, so `coordinates` is passed over at first and read again when the type
- * is known. That second reading starts at a value already found well-formed.
+ * `coordinates` can be judged on the way when `type` stands before it. When it does not, they are
+ * passed over and read again at the closing bracket, as a value already found well-formed.
  */
 #include "wis2/judge.h"
 
@@ -49,13 +49,13 @@ static bool read_position(struct coordinates *c, const struct json_value *v, str
 
 	p->count = 0;
 	p->numbers_only = true;
-	if (v->kind != JSON_ARRAY) {
+	if (v->kind != KIND_ARRAY) {
 		form_broken(c, v, "a position is not an array");
 		return false;
 	}
 	json_open(c->json);
 	while (json_element(c->json) && json_value(c->json, &number)) {
-		if (number.kind != JSON_NUMBER) {
+		if (number.kind != KIND_NUMBER) {
 			form_broken(c, &number, "a coordinate is not a number");
 			p->numbers_only = false;
 			continue;
@@ -92,7 +92,7 @@ static void read_ring(struct coordinates *c, const struct json_value *v)
 	uint32_t count = 0;
 	bool sound = true;
 
-	if (v->kind != JSON_ARRAY) {
+	if (v->kind != KIND_ARRAY) {
 		form_broken(c, v, "a ring is not an array");
 		return;
 	}
@@ -110,7 +110,7 @@ static void read_polygon(struct coordinates *c, const struct json_value *v)
 	struct json_value ring;
 	uint32_t count = 0;
 
-	if (v->kind != JSON_ARRAY) {
+	if (v->kind != KIND_ARRAY) {
 		form_broken(c, v, "coordinates is not an array");
 		return;
 	}
@@ -130,37 +130,66 @@ static void read_point(struct coordinates *c, const struct json_value *v)
 	read_position(c, v, &position);
 }
 
-/* Reads the coordinates again, now that the type is known. */
-static void check_coordinates(struct judge *g, uint32_t geometry, bool is_point)
-{
-	const struct json_value *v = &g->members[MEMBER_GEOMETRY_COORDINATES];
-	struct coordinates c = {g, &g->json, is_point ? RULE_WNM_17 : RULE_WNM_18};
-	struct json_place behind;
-	struct json_value again;
+enum shape { SHAPE_UNKNOWN, SHAPE_POINT, SHAPE_POLYGON };
 
-	if (v->kind == JSON_NONE) {
-		judge_broken(g, c.form, geometry, "the geometry has no coordinates");
-		return;
-	}
-	behind = json_rewind(&g->json, v);
-	if (json_value(&g->json, &again))
-		(is_point ? read_point : read_polygon)(&c, &again);
+/* SHAPE_UNKNOWN while the type has not been read, too. */
+static enum shape geometry_shape(struct judge *g)
+{
+	const struct json_value *type = judge_member(g, MEMBER_GEOMETRY_TYPE, KIND_STRING);
+
+	if (type == NULL)
+		return SHAPE_UNKNOWN;
+	if (judge_text_is(g, type, VIEW("Point")))
+		return SHAPE_POINT;
+	return judge_text_is(g, type, VIEW("Polygon")) ? SHAPE_POLYGON : SHAPE_UNKNOWN;
+}
+
+static void read_shape(struct judge *g, enum shape shape, const struct json_value *v)
+{
+	struct coordinates c = {g, &g->json, shape == SHAPE_POINT ? RULE_WNM_17 : RULE_WNM_18};
+
+	(shape == SHAPE_POINT ? read_point : read_polygon)(&c, v);
+}
+
+void judge_coordinates(struct judge *g, const struct json_value *v)
+{
+	enum shape shape = geometry_shape(g);
+
+	g->coordinates_read = shape != SHAPE_UNKNOWN;
+	if (g->coordinates_read)
+		read_shape(g, shape, v);
+	else
+		json_pass(&g->json, v);
+}
+
+/* Reads the coordinates again, now that the type is known. */
+static void read_coordinates_again(struct judge *g, enum shape shape)
+{
+	struct json_place behind = json_rewind(&g->json, &g->members[MEMBER_GEOMETRY_COORDINATES]);
+	struct json_value v;
+
+	if (json_value(&g->json, &v))
+		read_shape(g, shape, &v);
 	json_return(&g->json, &behind);
 }
 
 void judge_geometry(struct judge *g, const struct json_value *v)
 {
 	const struct json_value *type;
+	enum shape shape;
 
+	g->coordinates_read = false;
 	if (!judge_object(g, GEOMETRY, v))
 		return;
-	type = judge_member(g, MEMBER_GEOMETRY_TYPE, JSON_STRING);
-	if (type == NULL)
-		return;
-	if (judge_text_is(g, type, VIEW("Point")))
-		check_coordinates(g, v->offset, true);
-	else if (judge_text_is(g, type, VIEW("Polygon")))
-		check_coordinates(g, v->offset, false);
-	else
+	type = judge_member(g, MEMBER_GEOMETRY_TYPE, KIND_STRING);
+	shape = geometry_shape(g);
+	if (type && shape == SHAPE_UNKNOWN)
 		judge_broken(g, RULE_WNM_16, type->offset, "neither Point nor Polygon");
+	if (shape == SHAPE_UNKNOWN || g->coordinates_read)
+		return;
+	if (g->members[MEMBER_GEOMETRY_COORDINATES].kind == KIND_NONE)
+		judge_broken(g, shape == SHAPE_POINT ? RULE_WNM_17 : RULE_WNM_18, v->offset,
+			"the geometry has no coordinates");
+	else
+		read_coordinates_again(g, shape);
 }

@@ -48,7 +48,7 @@ static bool is_address_text(struct view href)
 
 static void check_href(struct judge *g)
 {
-	const struct json_value *v = judge_member(g, MEMBER_LINK_HREF, JSON_STRING);
+	const struct json_value *v = judge_member(g, MEMBER_LINK_HREF, KIND_STRING);
 	struct view href;
 
 	if (v == NULL)
@@ -62,7 +62,7 @@ static void check_href(struct judge *g)
 
 static void check_length(struct judge *g)
 {
-	const struct json_value *v = judge_member(g, MEMBER_LINK_LENGTH, JSON_NUMBER);
+	const struct json_value *v = judge_member(g, MEMBER_LINK_LENGTH, KIND_NUMBER);
 	int64_t length;
 
 	if (v == NULL)
@@ -76,7 +76,7 @@ static void check_length(struct judge *g)
 /* Is the link one that says where the data are (WNM-65)? */
 static bool is_primary(struct judge *g)
 {
-	const struct json_value *v = judge_member(g, MEMBER_LINK_REL, JSON_STRING);
+	const struct json_value *v = judge_member(g, MEMBER_LINK_REL, KIND_STRING);
 	struct view rel;
 
 	if (v == NULL)
@@ -92,7 +92,7 @@ static bool is_primary(struct judge *g)
 /* One element of links; true when it is a primary link. */
 static bool judge_link(struct judge *g, const struct json_value *v)
 {
-	if (v->kind != JSON_OBJECT) {
+	if (v->kind != KIND_OBJECT) {
 		judge_broken(g, RULE_WNM_61, v->offset, "a link is not an object");
 		json_pass(&g->json, v);
 		return false;
@@ -146,7 +146,7 @@ static uint32_t scheme_members(const struct judge *g)
 	uint32_t present = 0;
 
 	for (unsigned m = MEMBER_SCHEME_REFERENCE; m <= MEMBER_SCHEME_TYPE; m++) {
-		if (g->members[m].kind != JSON_NONE)
+		if (g->members[m].kind != KIND_NONE)
 			present |= 1u << (m - MEMBER_SCHEME_REFERENCE);
 	}
 	return present;
@@ -157,9 +157,9 @@ static bool has_sound_members(const struct judge *g)
 {
 	for (unsigned m = MEMBER_SCHEME_REFERENCE; m <= MEMBER_SCHEME_TYPE; m++) {
 		uint8_t kind = g->members[m].kind;
-		uint8_t want = m == MEMBER_SCHEME_FLOWS ? JSON_OBJECT : JSON_STRING;
+		uint8_t want = m == MEMBER_SCHEME_FLOWS ? KIND_OBJECT : KIND_STRING;
 
-		if (kind != JSON_NONE && kind != want)
+		if (kind != KIND_NONE && kind != want)
 			return false;
 	}
 	return true;
@@ -191,7 +191,7 @@ static bool is_security_scheme(struct judge *g)
 	uint32_t own = present & ~(BIT(TYPE) | BIT(DESCRIPTION));
 
 	/* A reference may stand with anything, as the schema of WNM has it. */
-	if (g->members[MEMBER_SCHEME_REFERENCE].kind == JSON_STRING)
+	if (g->members[MEMBER_SCHEME_REFERENCE].kind == KIND_STRING)
 		return true;
 	if (!(present & BIT(TYPE)) || g->unknown || !has_sound_members(g))
 		return false;
@@ -220,7 +220,7 @@ static bool is_scheme_name(struct view name)
 
 static void judge_scheme(struct judge *g, const struct json_value *v)
 {
-	if (v->kind != JSON_OBJECT) {
+	if (v->kind != KIND_OBJECT) {
 		judge_broken(g, RULE_WNM_69, v->offset, "a security scheme is not an object");
 		json_pass(&g->json, v);
 		return;

@@ -18,7 +18,7 @@ struct time_rules {
 /* False when the member is absent, of another kind, or no date-time. */
 static bool check_time(struct judge *g, const struct time_rules *rules, struct datetime *out)
 {
-	const struct json_value *v = judge_member(g, rules->member, JSON_STRING);
+	const struct json_value *v = judge_member(g, rules->member, KIND_STRING);
 
 	if (v == NULL)
 		return false;
@@ -46,7 +46,7 @@ static void check_pubtime(struct judge *g)
 
 static bool has(const struct judge *g, enum member m)
 {
-	return g->members[m].kind != JSON_NONE;
+	return g->members[m].kind != KIND_NONE;
 }
 
 /* WNM-35, WNM-36, WNM-40: which of the three are there. */
@@ -116,8 +116,8 @@ static bool is_metadata_id(struct view text)
 /* WNM-34, WNM-43 */
 static void check_names(struct judge *g)
 {
-	const struct json_value *data_id = judge_member(g, MEMBER_DATA_ID, JSON_STRING);
-	const struct json_value *metadata_id = judge_member(g, MEMBER_METADATA_ID, JSON_STRING);
+	const struct json_value *data_id = judge_member(g, MEMBER_DATA_ID, KIND_STRING);
+	const struct json_value *metadata_id = judge_member(g, MEMBER_METADATA_ID, KIND_STRING);
 
 	if (data_id) {
 		g->out->data_id = data_id->raw;
@@ -167,8 +167,8 @@ void judge_integrity(struct judge *g, const struct json_value *v)
 
 	if (!judge_object(g, INTEGRITY, v))
 		return;
-	method = judge_member(g, MEMBER_INTEGRITY_METHOD, JSON_STRING);
-	value = judge_member(g, MEMBER_INTEGRITY_VALUE, JSON_STRING);
+	method = judge_member(g, MEMBER_INTEGRITY_METHOD, KIND_STRING);
+	value = judge_member(g, MEMBER_INTEGRITY_VALUE, KIND_STRING);
 	if (method)
 		bytes = digest_bytes(judge_text(g, method));
 	if (method && bytes == 0)
@@ -217,7 +217,7 @@ static void check_content_length(struct judge *g, const struct json_value *value
 /* WNM-57, WNM-58. False when there is no size to compare with. */
 static bool check_content_size(struct judge *g, int64_t *size)
 {
-	const struct json_value *v = judge_member(g, MEMBER_CONTENT_SIZE, JSON_NUMBER);
+	const struct json_value *v = judge_member(g, MEMBER_CONTENT_SIZE, KIND_NUMBER);
 
 	if (v == NULL)
 		return false;
@@ -253,8 +253,8 @@ void judge_content(struct judge *g, const struct json_value *v)
 
 	if (!judge_object(g, CONTENT, v))
 		return;
-	encoding = judge_member(g, MEMBER_CONTENT_ENCODING, JSON_STRING);
-	value = judge_member(g, MEMBER_CONTENT_VALUE, JSON_STRING);
+	encoding = judge_member(g, MEMBER_CONTENT_ENCODING, KIND_STRING);
+	value = judge_member(g, MEMBER_CONTENT_VALUE, KIND_STRING);
 	if (encoding)
 		coding = content_encoding(g, encoding);
 	if (encoding && coding == ENCODING_UNKNOWN)

@@ -35,7 +35,7 @@ static bool is_nil(const struct uuid *id)
 /* WNM-12 */
 static void check_id(struct judge *g)
 {
-	const struct json_value *id = judge_member(g, MEMBER_ID, JSON_STRING);
+	const struct json_value *id = judge_member(g, MEMBER_ID, KIND_STRING);
 
 	if (id == NULL)
 		return;
@@ -55,7 +55,7 @@ void judge_conforms_to(struct judge *g, const struct json_value *v)
 
 	json_open(&g->json);
 	while (json_element(&g->json) && json_value(&g->json, &element)) {
-		if (element.kind == JSON_STRING)
+		if (element.kind == KIND_STRING)
 			found |= judge_text_is(g, &element, VIEW(CORE_CONFORMANCE));
 		else
 			json_pass(&g->json, &element);
@@ -67,9 +67,9 @@ void judge_conforms_to(struct judge *g, const struct json_value *v)
 /* WNM-13, WNM-15 */
 static void check_version(struct judge *g, uint32_t top)
 {
-	const struct json_value *version = judge_member(g, MEMBER_VERSION, JSON_STRING);
-	bool has_version = g->members[MEMBER_VERSION].kind != JSON_NONE;
-	bool has_conforms_to = g->members[MEMBER_CONFORMS_TO].kind != JSON_NONE;
+	const struct json_value *version = judge_member(g, MEMBER_VERSION, KIND_STRING);
+	bool has_version = g->members[MEMBER_VERSION].kind != KIND_NONE;
+	bool has_conforms_to = g->members[MEMBER_CONFORMS_TO].kind != KIND_NONE;
 
 	if (has_version && has_conforms_to)
 		judge_broken(g, RULE_WNM_13, g->members[MEMBER_VERSION].offset,
@@ -84,23 +84,23 @@ static void check_version(struct judge *g, uint32_t top)
 static void check_topic_rules(struct judge *g)
 {
 	const struct json_value *metadata_id = &g->members[MEMBER_METADATA_ID];
-	const struct json_value *properties = judge_member(g, MEMBER_PROPERTIES, JSON_OBJECT);
-	bool is_empty = metadata_id->kind == JSON_STRING && metadata_id->raw.n == 0;
+	const struct json_value *properties = judge_member(g, MEMBER_PROPERTIES, KIND_OBJECT);
+	bool is_empty = metadata_id->kind == KIND_STRING && metadata_id->raw.n == 0;
 
 	if (properties == NULL)
 		return;
 	if (g->options->metadata_topic && g->out->is_deletion &&
-		(metadata_id->kind == JSON_NONE || is_empty))
+		(metadata_id->kind == KIND_NONE || is_empty))
 		judge_broken(g, RULE_WNM_44, is_empty ? metadata_id->offset : properties->offset,
 			"a deletion on a metadata topic without metadata_id");
-	if (g->options->cache_topic && g->members[MEMBER_GLOBAL_CACHE].kind == JSON_NONE)
+	if (g->options->cache_topic && g->members[MEMBER_GLOBAL_CACHE].kind == KIND_NONE)
 		judge_broken(g, RULE_WNM_47, properties->offset,
 			"a message on a cache topic without global-cache");
 }
 
 static void check_top(struct judge *g, uint32_t top)
 {
-	const struct json_value *type = judge_member(g, MEMBER_TYPE, JSON_STRING);
+	const struct json_value *type = judge_member(g, MEMBER_TYPE, KIND_STRING);
 
 	if (type && !judge_text_is(g, type, VIEW("Feature")))
 		judge_broken(g, RULE_WNM_10, type->offset, "not Feature");
@@ -118,7 +118,7 @@ static void judge_pass(struct judge *g)
 	*g->out = (struct notification){0};
 	if (!json_value(&g->json, &top))
 		return;
-	if (top.kind != JSON_OBJECT) {
+	if (top.kind != KIND_OBJECT) {
 		json_pass(&g->json, &top);
 		judge_broken(g, RULE_WNM_04, top.offset, "the JSON text is not an object");
 	} else if (judge_object(g, TOP, &top)) {

@@ -31,17 +31,27 @@ enum byte_class {
 	BYTE_HIGH = 8,      /* begins or continues a character beyond ASCII; odd as well */
 };
 
-static uint8_t class_of(char byte)
-{
-	unsigned char c = (unsigned char)byte;
+#define SIXTEEN(x) x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x
+#define HIGH (BYTE_ODD | BYTE_HIGH)
 
-	if (c >= 0x80)
-		return BYTE_ODD | BYTE_HIGH;
-	if (c == '\0' || c == '+' || c == '#')
-		return BYTE_ILLEGAL;
-	if (c <= ' ' || c == 0x7f || c == '.' || (c >= 'A' && c <= 'Z'))
-		return BYTE_ODD;
-	return c == '/' ? BYTE_SLASH : 0;
+static const uint8_t classes[256] = {
+	/* 00 */ BYTE_ILLEGAL, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD,
+	/* 08 */ BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD,
+	/* 10 */ SIXTEEN(BYTE_ODD),
+	/* 20 */ BYTE_ODD, 0, 0, BYTE_ILLEGAL, 0, 0, 0, 0, 0, 0, 0, BYTE_ILLEGAL, 0, 0, BYTE_ODD,
+	/* 2f */ BYTE_SLASH, SIXTEEN(0),
+	/* 40 */ 0, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD,
+	/* 48 */ BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD,
+	/* 50 */ BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD,
+	/* 58 */ BYTE_ODD, BYTE_ODD, BYTE_ODD, 0, 0, 0, 0, 0, SIXTEEN(0),
+	/* 70 */ 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, BYTE_ODD,
+	/* 80 */ SIXTEEN(HIGH), SIXTEEN(HIGH), SIXTEEN(HIGH), SIXTEEN(HIGH),
+	/* c0 */ SIXTEEN(HIGH), SIXTEEN(HIGH), SIXTEEN(HIGH), SIXTEEN(HIGH),
+};
+
+static inline uint8_t class_of(char byte)
+{
+	return classes[(unsigned char)byte];
 }
 
 struct judgement {
@@ -53,6 +63,7 @@ struct judgement {
 	struct view topic;
 	uint32_t count;                        /* levels, also beyond what `levels` holds */
 	uint8_t classes;                       /* enum byte_class of all bytes, or-ed */
+	bool has_empty_level;
 	struct view levels[TOPIC_LEVELS_MOST];
 };
 
@@ -85,7 +96,7 @@ static struct finding *broken(struct judgement *t, enum rule rule, unsigned leve
 }
 
 /* WTH-01. NULL: legal. */
-static const char *illegal(struct view topic, uint8_t classes)
+static const char *illegal(struct view topic, uint8_t all)
 {
 	if (topic.n == 0)
 		return "an empty topic";
@@ -93,34 +104,56 @@ static const char *illegal(struct view topic, uint8_t classes)
 		return "longer than 65535 bytes";
 	if (topic.p[0] == '$')
 		return "begins with $";
-	if (classes & BYTE_ILLEGAL)
+	if (all & BYTE_ILLEGAL)
 		return "a wildcard or NUL";
-	if ((classes & BYTE_HIGH) && utf8_valid_prefix(topic.p, topic.n) != topic.n)
+	if ((all & BYTE_HIGH) && utf8_valid_prefix(topic.p, topic.n) != topic.n)
 		return "not well-formed UTF-8";
 	return NULL;
+}
+
+/* Where the fault is that illegal() names: the first byte, or a byte within. */
+static size_t illegal_at(struct view topic)
+{
+	size_t valid = utf8_valid_prefix(topic.p, topic.n);
+
+	if (topic.n > MQTT_TOPIC_LARGEST || topic.n == 0 || topic.p[0] == '$')
+		return 0;
+	for (size_t i = 0; i < topic.n; i++) {
+		if (class_of(topic.p[i]) & BYTE_ILLEGAL)
+			return i;
+	}
+	return valid < topic.n ? valid : 0;
+}
+
+/* Ends the level that began at `begin`. */
+static inline void add_level(struct judgement *t, const char *begin, const char *end)
+{
+	if (t->count < TOPIC_LEVELS_MOST)
+		t->levels[t->count] = (struct view){begin, (size_t)(end - begin)};
+	t->count++;
+	t->has_empty_level |= begin == end;
 }
 
 /* Cuts the topic into levels and classifies its bytes. */
 static void read_levels(struct judgement *t)
 {
-	const char *p = t->topic.p, *end = p + t->topic.n;
-	const char *begin = p;
+	const char *end = t->topic.p + t->topic.n;
+	const char *begin = t->topic.p;
+	uint8_t all = 0;
 
 	t->count = 0;
-	t->classes = 0;
-	for (;; p++) {
-		uint8_t class = p < end ? class_of(*p) : BYTE_SLASH;
+	t->has_empty_level = false;
+	for (const char *p = begin; p < end; p++) {
+		uint8_t class = class_of(*p);
 
-		t->classes |= class;
-		if (class != BYTE_SLASH)
-			continue;
-		if (t->count < TOPIC_LEVELS_MOST)
-			t->levels[t->count] = (struct view){begin, (size_t)(p - begin)};
-		t->count++;
-		begin = p + 1;
-		if (p >= end)
-			return;
+		all |= class;
+		if (class == BYTE_SLASH) {
+			add_level(t, begin, p);
+			begin = p + 1;
+		}
 	}
+	add_level(t, begin, end);
+	t->classes = all;
 }
 
 /* The level that has the byte at `offset`. */
@@ -133,19 +166,23 @@ static unsigned level_at(const struct judgement *t, size_t offset)
 	return level;
 }
 
+/* WTH-02 */
 static void check_no_empty_level(struct judgement *t)
 {
-	bool slash_before = true;
+	size_t offset = 0;
+	unsigned level;
+	struct finding *finding;
 
-	for (size_t i = 0; i <= t->topic.n; i++) {
-		bool slash = i == t->topic.n || t->topic.p[i] == '/';
-
-		if (slash && slash_before) {
-			broken(t, RULE_WTH_02, level_at(t, i), "an empty level");
-			return;
-		}
-		slash_before = slash;
-	}
+	if (!t->has_empty_level)
+		return;
+	while (t->topic.p[offset] != '/' || !(offset == 0 || offset + 1 == t->topic.n ||
+		t->topic.p[offset + 1] == '/'))
+		offset++;
+	offset += offset > 0;
+	level = level_at(t, offset);
+	finding = broken(t, RULE_WTH_02, level, "an empty level");
+	if (finding)
+		finding->offset = (uint32_t)offset;
 }
 
 /* The nearest valid name at a level of a fixed choice. */
@@ -377,9 +414,14 @@ static void check_plain(struct judgement *t)
 static bool check_whole(struct judgement *t)
 {
 	const char *reason = illegal(t->topic, t->classes);
+	struct finding *finding;
+	size_t offset;
 
 	if (reason) {
-		broken(t, RULE_WTH_01, 1, reason);
+		offset = illegal_at(t->topic);
+		finding = broken(t, RULE_WTH_01, level_at(t, offset), reason);
+		if (finding)
+			finding->offset = (uint32_t)offset;
 		return false;
 	}
 	check_no_empty_level(t);

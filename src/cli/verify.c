@@ -1,0 +1,251 @@
+/* `isobar verify`: judges notification messages in files, in folders, or one a line on stdin. */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/mem.h"
+#include "cli/arguments.h"
+#include "cli/cli.h"
+#include "cli/commands.h"
+#include "cli/verdict.h"
+#include "wis2/json.h"
+#include "wis2/notification.h"
+#include "wis2/topic.h"
+
+struct verify {
+	bool json;
+	bool leaf_only;
+	bool metadata_subtopics;
+	const char *mode;
+	const char *test_centres;      /* yes or no */
+	const char *topic_text;        /* as given, or NULL */
+	char *topic_bytes;             /* owned */
+	struct view topic;
+	struct findings topic_findings;
+	struct notification_options options;
+	bool refused;                  /* something was invalid */
+	bool unreadable;               /* a file could not be read */
+};
+
+#define FIELD(name) offsetof(struct verify, name)
+
+static const struct argument rows[] = {
+	{'t', "topic", ARGUMENT_TEXT, FIELD(topic_text), 0, 0, "TOPIC",
+		"the topic the messages came on; judged as well"},
+	{0, "json", ARGUMENT_FLAG, FIELD(json), 0, 0, NULL, "print one JSON object a line"},
+	{0, "mode", ARGUMENT_TEXT, FIELD(mode), 0, 0, "lenient|standard|strict",
+		"how much is required (default: standard)"},
+	{0, "leaf", ARGUMENT_FLAG, FIELD(leaf_only), 0, 0, NULL, "refuse topics that are not leaves"},
+	{0, "metadata-subtopics", ARGUMENT_FLAG, FIELD(metadata_subtopics), 0, 0, NULL,
+		"let a data path follow metadata in the topic"},
+	{0, "test-centres", ARGUMENT_TEXT, FIELD(test_centres), 0, 0, "yes|no",
+		"accept centre identifiers that end in -test (default: yes)"},
+};
+
+static const struct argument_table table = {
+	"isobar verify [options] FILE...|-",
+	"Judges WIS2 notification messages, one JSON document a file; folders are walked. With -\n"
+	"messages are read from stdin, one a line. Exit status 1 when a message is invalid.",
+	rows, sizeof(rows) / sizeof(rows[0])};
+
+static void judge(struct verify *c, const char *source, struct view payload)
+{
+	struct notification note;
+	struct findings found;
+	struct verdict verdict = {
+		.source = source,
+		.payload = payload,
+		.topic = c->topic,
+		.topic_findings = c->topic_text ? &c->topic_findings : NULL,
+		.message_findings = &found,
+	};
+	struct buf head = {0};
+	char id[JSON_LARGEST];
+
+	notification_judge(payload, &c->options, &note, &found);
+	if (note.id_text.p)
+		verdict.id = (struct view){id, json_decode(note.id_text, id)};
+	c->refused |= !verdict_is_valid(&verdict);
+	if (!c->json) {
+		verdict_print_text(&verdict);
+		return;
+	}
+	buf_text(&head, "\"source\":");
+	buf_json_string(&head, view_of(source));
+	buf_text(&head, ",");
+	verdict_print_json(&verdict, &head);
+	buf_fini(&head);
+}
+
+static void report(struct verify *c, const char *path)
+{
+	fprintf(stderr, "isobar verify: %s: %s\n", path, strerror(errno));
+	c->unreadable = true;
+}
+
+/* One byte more than a notification may have is enough to know that it is too long. */
+static void judge_file(struct verify *c, const char *path)
+{
+	char bytes[NOTIFICATION_LARGEST + 1];
+	FILE *file = fopen(path, "rb");
+	size_t n;
+
+	if (file == NULL) {
+		report(c, path);
+		return;
+	}
+	n = fread(bytes, 1, sizeof(bytes), file);
+	if (ferror(file))
+		report(c, path);
+	else
+		judge(c, path, (struct view){bytes, n});
+	fclose(file);
+}
+
+static int is_shown(const struct dirent *entry)
+{
+	return entry->d_name[0] != '.';
+}
+
+static bool is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* The next folder on the way down, as a list so that nothing recurses. */
+struct folder {
+	struct folder *next;
+	char *path;
+};
+
+static void push_folder(struct folder **stack, char *path)
+{
+	struct folder *f = mem_new(sizeof(*f));
+
+	f->next = *stack;
+	f->path = path;
+	*stack = f;
+}
+
+/* Judges the files of a folder in order of their names and notes its folders. A link to a folder is
+ * not followed: it may lead back. */
+static void judge_entries(struct verify *c, const char *path, struct folder **stack)
+{
+	struct dirent **entries;
+	int n = scandir(path, &entries, is_shown, alphasort);
+	struct stat st;
+
+	if (n < 0)
+		report(c, path);
+	for (int i = 0; i < n; i++) {
+		char *inner = mem_printf("%s/%s", path, entries[i]->d_name);
+
+		if (lstat(inner, &st) == 0 && S_ISDIR(st.st_mode)) {
+			push_folder(stack, inner);
+		} else {
+			if (!is_folder(inner))
+				judge_file(c, inner);
+			free(inner);
+		}
+		free(entries[i]);
+	}
+	if (n >= 0)
+		free(entries);
+}
+
+static void judge_path(struct verify *c, const char *path)
+{
+	struct folder *stack = NULL;
+
+	if (!is_folder(path)) {
+		judge_file(c, path);
+		return;
+	}
+	push_folder(&stack, mem_text(path));
+	while (stack) {
+		struct folder *f = stack;
+
+		stack = f->next;
+		judge_entries(c, f->path, &stack);
+		free(f->path);
+		free(f);
+	}
+}
+
+static void judge_lines(struct verify *c)
+{
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t n;
+	unsigned long number = 0;
+
+	while ((n = getline(&line, &size, stdin)) >= 0) {
+		char source[24];
+		bool newline = n > 0 && line[n - 1] == '\n';
+
+		snprintf(source, sizeof(source), "%lu", ++number);
+		judge(c, source, (struct view){line, (size_t)n - newline});
+	}
+	if (ferror(stdin))
+		report(c, "stdin");
+	free(line);
+}
+
+/* False (and a line on stderr) when a value is not one of its choice. */
+static bool read_settings(struct verify *c, struct topic_options *topic)
+{
+	static const char *const modes[] = {"lenient", "standard", "strict", NULL};
+	static const char *const answers[] = {"no", "yes", NULL};
+	unsigned mode, test_centres;
+
+	if (!verdict_read_choice("verify", "mode", c->mode, modes, &mode) ||
+		!verdict_read_choice("verify", "test-centres", c->test_centres, answers, &test_centres))
+		return false;
+	c->options.mode = (enum rule_mode)mode;
+	c->options.all = true;
+	*topic = (struct topic_options){c->leaf_only, c->metadata_subtopics, test_centres, true, NULL};
+	return true;
+}
+
+/* The topic is judged once; its verdict stands with each message. */
+static void judge_topic(struct verify *c, const struct topic_options *options)
+{
+	struct topic_parts parts;
+
+	c->topic_bytes = mem_text(c->topic_text);
+	c->topic = (struct view){c->topic_bytes, verdict_unescape(c->topic_bytes)};
+	topic_judge(hierarchy_built_in(), c->topic, options, &parts, &c->topic_findings);
+	c->options.metadata_topic = parts.kind == TOPIC_METADATA;
+	c->options.cache_topic = parts.is_cache;
+}
+
+int cli_verify(int argc, char **argv)
+{
+	struct verify c = {.mode = "standard", .test_centres = "yes"};
+	struct topic_options topic;
+	int at = arguments_read(&table, argc, argv, &c);
+
+	if (at < 0)
+		return arguments_status(at);
+	if (!read_settings(&c, &topic))
+		return CLI_USAGE;
+	if (at == argc) {
+		fprintf(stderr, "isobar verify: no file given; see isobar verify --help\n");
+		return CLI_USAGE;
+	}
+	if (c.topic_text)
+		judge_topic(&c, &topic);
+	for (; at < argc; at++) {
+		if (strcmp(argv[at], "-") == 0)
+			judge_lines(&c);
+		else
+			judge_path(&c, argv[at]);
+	}
+	free(c.topic_bytes);
+	return c.unreadable ? CLI_ENVIRONMENT : c.refused ? CLI_NO : CLI_DONE;
+}
