@@ -1,9 +1,10 @@
 /* Topic names and filters.
  *
  * A valid filter is a list of levels, each a text or `+`, and perhaps a tail: a last `#`, which
- * stands for any number of further levels, none included ("a/#" matches "a"). Alone, `#` cannot
- * stand for no level at all, because a topic has at least one: it is the same as "+/#". With
- * that one rewriting, covering and overlapping are comparisons level by level.
+ * stands for any number of further levels, none included ("a/#" matches "a"). A topic has at
+ * least one character, so that two filters are not what they seem: "#" is the same as "+/#", and
+ * "/#" the same as "/+/#". Rewritten thus, covering and overlapping are comparisons level by
+ * level.
  */
 #include "mqtt/filter.h"
 
@@ -138,6 +139,8 @@ static struct levels levels_of(struct view filter)
 {
 	if (view_equal(filter, VIEW("#")))
 		return (struct levels){VIEW("+"), true};
+	if (view_equal(filter, VIEW("/#")))
+		return (struct levels){VIEW("/+"), true};
 	if (view_ends_with(filter, VIEW("/#")))
 		return (struct levels){{filter.p, filter.n - 2}, true};
 	return (struct levels){filter, false};

@@ -49,7 +49,7 @@ bool pointers_add(struct pointers *set, void *p)
 	uint32_t at;
 
 	check(p != NULL);
-	if (set->count * 3 >= set->size * 2)
+	if ((set->count + 1) * 3 > set->size * 2) /* one slot at least stays free */
 		grow(set);
 	at = find(set, p);
 	if (set->slots[at])

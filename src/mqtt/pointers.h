@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 struct pointers {
-	void **slots;   /* NULL: free */
+	void **slots;   /* NULL: free; one always is */
 	uint32_t size;  /* power of two, or 0 */
 	uint32_t count;
 };
