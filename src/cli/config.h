@@ -20,7 +20,9 @@
 
 struct config_listener {
 	struct url url;
-	char *text;                        /* as written, without credentials */
+	char *text;                        /* as written */
+	uint32_t line;                     /* of the file, for faults found at start; 0: default */
+	uint32_t column;
 	char *certificate;                 /* per listener, NULL: the global ones */
 	char *key;
 	char *client_ca;
@@ -41,13 +43,16 @@ struct config {
 	struct broker_limits limits;
 	uint64_t journal_keep_ms;
 	uint64_t journal_size_bytes;       /* a share of the disk is resolved when read */
+	uint32_t journal_size_percent;     /* as written; 0: a size was */
 	enum journal_sync journal_sync;
 	uint32_t journal_sync_ms;
 	uint64_t window_ms;
 	uint64_t ids;
 	struct gate_settings checks;
-	struct source_config *sources;
+	char *sources_dir;
+	struct source_config *sources;     /* in order of name */
 	uint32_t source_count;
+	char *accounts_file;
 	struct accounts *accounts;         /* one reference */
 	char **bind;
 	uint32_t bind_count;
@@ -61,5 +66,10 @@ struct config {
  * to be freed with config_free() in both cases when not NULL. */
 int config_load(const char *file, struct config **out, struct buf *faults);
 void config_free(struct config *c);
+
+/* The certificate, key and client_ca in force for a TLS listener: its own, else the global ones. */
+const char *config_certificate(const struct config *c, const struct config_listener *l);
+const char *config_key_file(const struct config *c, const struct config_listener *l);
+const char *config_client_ca(const struct config *c, const struct config_listener *l);
 
 #endif

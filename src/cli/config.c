@@ -1,0 +1,279 @@
+/* cli/config.c - the configuration as a whole: main file, accounts, sources, what must fit together
+ *
+ *     main file --> struct config --> accounts file, sources folder --> certificates can be loaded
+ *
+ * All files are read even when the first has faults, so that one run of `isobar check` tells
+ * everything. Names of files that are defaults may be absent; names that were written may not.
+ */
+#include "cli/config.h"
+
+#include <errno.h>
+#include <libgen.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "cli/config_keys.h"
+#include "net/tls.h"
+
+#define DEFAULT_FILE "/etc/isobar/isobar.yaml"
+#define DATA_DIR_WITHOUT_FILE "./isobar-data"
+#define WORKERS_MOST 256
+
+/* --- parts of the main file ------------------------------------------- */
+
+static void add_default_listeners(struct config *c)
+{
+	struct view rest = view_of(config_key_find(SECTION_CONFIG, "listeners")->fallback);
+	const char *why;
+
+	while (rest.p) {
+		struct config_listener l = {.text = mem_text_of(view_cut(&rest, ' '))};
+
+		if (url_parse(view_of(l.text), &l.url, &why) < 0) {
+			config_listener_fini(&l);
+			continue;
+		}
+		c->listeners = mem_resize(c->listeners, (c->listener_count + 1) * sizeof(l));
+		c->listeners[c->listener_count++] = l;
+	}
+}
+
+static void set_defaults(struct config *c)
+{
+	gate_settings_default(&c->checks);
+	config_defaults(SECTION_CONFIG, c);
+}
+
+static void resolve_workers(struct config *c)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (c->workers == 0)
+		c->workers = cores < 1 ? 1 : cores > WORKERS_MOST ? WORKERS_MOST : (uint32_t)cores;
+}
+
+/* The disk that holds data_dir, which may not be there yet: then its nearest parent. */
+static void resolve_share(struct config *c)
+{
+	struct statvfs disk;
+	char *path = mem_text(c->data_dir);
+	int found = statvfs(path, &disk);
+
+	while (found < 0 && strcmp(path, "/") != 0 && strcmp(path, ".") != 0) {
+		char *parent = mem_text(dirname(path));
+
+		free(path);
+		path = parent;
+		found = statvfs(path, &disk);
+	}
+	free(path);
+	if (found == 0)
+		c->journal_size_bytes = (uint64_t)disk.f_blocks * disk.f_frsize / 100 *
+			c->journal_size_percent;
+}
+
+/* The default folder of sources stands beside the file as well. */
+static void move_sources_dir(const struct config_reader *r, struct config *c)
+{
+	char *name = c->sources_dir;
+
+	c->sources_dir = config_path(r->folder, name);
+	free(name);
+}
+
+struct yaml *config_read_main(struct config_reader *r, struct view text, struct config *out)
+{
+	struct yaml *root = yaml_read(text, r->file, r->faults);
+
+	set_defaults(out);
+	config_read_map(r, SECTION_CONFIG, "", root, out);
+	if (config_find(root, "listeners") == NULL)
+		add_default_listeners(out);
+	if (config_find(root, "sources") == NULL)
+		move_sources_dir(r, out);
+	resolve_workers(out);
+	if (out->journal_size_percent)
+		resolve_share(out);
+	return root;
+}
+
+/* --- certificates ----------------------------------------------------- */
+
+const char *config_certificate(const struct config *c, const struct config_listener *l)
+{
+	return l->certificate ? l->certificate : c->tls_certificate;
+}
+
+const char *config_key_file(const struct config *c, const struct config_listener *l)
+{
+	return l->key ? l->key : c->tls_key;
+}
+
+const char *config_client_ca(const struct config *c, const struct config_listener *l)
+{
+	if (!l->client_certificate)
+		return NULL;
+	return l->client_ca ? l->client_ca : c->tls_client_ca;
+}
+
+static bool is_readable(struct faults *faults, struct place at, const char *path, const char *what)
+{
+	if (access(path, R_OK) == 0)
+		return true;
+	fault_add(faults, at, "listeners", "TLS without a %s: cannot read %s: %s; set tls.%s", what, path,
+		strerror(errno), what);
+	return false;
+}
+
+/* Loads what a TLS listener would load, so that a fault shows before anything is served. */
+static void judge_listener_tls(const struct config *c, const struct config_listener *l,
+	struct faults *faults)
+{
+	struct place at = {c->file ? c->file : "built-in defaults", l->line, l->column};
+	struct tls_server_settings settings = {
+		.certificate = config_certificate(c, l),
+		.key = config_key_file(c, l),
+		.client_ca = config_client_ca(c, l),
+		.client_certificate_required = l->client_certificate_required,
+	};
+	struct tls_context *context = NULL;
+	char *why = NULL;
+
+	if (l->client_certificate && settings.client_ca == NULL)
+		fault_add(faults, at, "listeners",
+			"client certificates without a client_ca; set tls.client_ca");
+	if (!is_readable(faults, at, settings.certificate, "certificate") ||
+		!is_readable(faults, at, settings.key, "key"))
+		return;
+	if (tls_server_new(&context, &settings, &why) < 0)
+		fault_add(faults, at, "listeners",
+			"certificate cannot be used: %s; a PEM chain and its key are right", why);
+	else
+		tls_unref(context);
+	free(why);
+}
+
+/* --- the other files -------------------------------------------------- */
+
+static void read_accounts(struct config *c, bool written, struct faults *faults)
+{
+	char *folder = mem_printf("%s", c->accounts_file);
+	char *slash = strrchr(folder, '/');
+	struct config_reader r = {faults, c->accounts_file, folder, ""};
+	struct buf text = {0};
+	int err = config_read_file(c->accounts_file, &text);
+
+	if (slash)
+		slash[1] = '\0';
+	else
+		folder[0] = '\0';
+	if (err == 0)
+		c->accounts = config_read_accounts(&r, buf_view(&text), &c->checks);
+	else if (written || errno != ENOENT)
+		config_fault(&r, NULL, "accounts_file", "cannot be read: %s; name a readable file",
+			strerror(errno));
+	if (c->accounts == NULL)
+		c->accounts = accounts_public(&c->checks);
+	if (text.data)
+		explicit_bzero(text.data, text.size);
+	buf_fini(&text);
+	free(folder);
+}
+
+static void read_others(struct config *c, const struct yaml *root, struct faults *faults)
+{
+	bool sources_written = config_find(root, "sources") != NULL;
+
+	read_accounts(c, config_find(root, "accounts_file") != NULL, faults);
+	if (c->file && (sources_written || access(c->sources_dir, F_OK) == 0))
+		config_read_sources(c, c->sources_dir, faults);
+	for (uint32_t i = 0; i < c->listener_count; i++)
+		if (c->listeners[i].url.tls)
+			judge_listener_tls(c, &c->listeners[i], faults);
+}
+
+/* --- public ----------------------------------------------------------- */
+
+static char *folder_of(const char *file)
+{
+	const char *slash = strrchr(file, '/');
+
+	return slash ? mem_text_of((struct view){file, (size_t)(slash - file) + 1}) : mem_text("");
+}
+
+static void load_file(struct config *c, struct faults *faults)
+{
+	char *folder = folder_of(c->file);
+	struct config_reader r = {faults, c->file, folder, ""};
+	struct buf text = {0};
+	struct yaml *root;
+
+	if (config_read_file(c->file, &text) < 0) {
+		config_fault(&r, NULL, "", "cannot be read: %s; name a readable file", strerror(errno));
+		set_defaults(c);
+	} else {
+		root = config_read_main(&r, buf_view(&text), c);
+		read_others(c, root, faults);
+		yaml_free(root);
+	}
+	if (text.data)
+		explicit_bzero(text.data, text.size);
+	buf_fini(&text);
+	free(folder);
+}
+
+static void load_built_in(struct config *c, struct faults *faults)
+{
+	struct config_reader r = {faults, "built-in defaults", "", ""};
+
+	yaml_free(config_read_main(&r, VIEW(""), c));
+	free(c->data_dir);
+	c->data_dir = mem_text(DATA_DIR_WITHOUT_FILE);
+	read_others(c, NULL, faults);
+}
+
+int config_load(const char *file, struct config **out, struct buf *faults)
+{
+	struct faults list = {faults, 0};
+	struct config *c = mem_new(sizeof(*c));
+
+	if (file == NULL && access(DEFAULT_FILE, F_OK) == 0)
+		file = DEFAULT_FILE;
+	c->file = mem_text(file);
+	if (file)
+		load_file(c, &list);
+	else
+		load_built_in(c, &list);
+	faults_end(&list);
+	*out = c;
+	return list.count ? ERR_CONFIG : 0;
+}
+
+void config_free(struct config *c)
+{
+	if (c == NULL)
+		return;
+	for (uint32_t i = 0; i < c->listener_count; i++)
+		config_listener_fini(&c->listeners[i]);
+	for (uint32_t i = 0; i < c->source_count; i++)
+		source_config_fini(&c->sources[i]);
+	for (uint32_t i = 0; i < c->bind_count; i++)
+		free(c->bind[i]);
+	accounts_unref(c->accounts);
+	free(c->listeners);
+	free(c->sources);
+	free(c->bind);
+	free(c->file);
+	free(c->centre_id);
+	free(c->data_dir);
+	free(c->tls_certificate);
+	free(c->tls_key);
+	free(c->tls_client_ca);
+	free(c->accounts_file);
+	free(c->sources_dir);
+	free(c);
+}

@@ -1,0 +1,343 @@
+/* cli/server.c - puts the rooms together in order, and takes them apart in the opposite one
+ *
+ *     journal -> loops -> listeners -> broker, sources, admin -> threads -> sources connect
+ *
+ * Listeners are bound before anything connects anywhere, so that a second start on the same
+ * addresses ends at once; what arrives meanwhile waits in the kernel until the threads run.
+ */
+#include "cli/server.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cli/quantity.h"
+
+#define LEAST_MS (3600u * 1000u)          /* a full disk removes messages down to one hour */
+#define SOURCE_PACKET_BYTES (1u << 20)    /* more is read past, counted, acknowledged (GB-46) */
+
+/* --- calls on a loop -------------------------------------------------- */
+
+struct loop_call {
+	struct task task;
+	struct worker *worker;
+	void (*call)(struct worker *w, void *argument);
+	void *argument;
+	sem_t done;
+};
+
+static void run_call(struct task *t)
+{
+	struct loop_call *c = container_of(t, struct loop_call, task);
+
+	c->call(c->worker, c->argument);
+	sem_post(&c->done);
+}
+
+void server_on_loop(struct worker *w, void (*call)(struct worker *w, void *argument),
+	void *argument)
+{
+	struct loop_call c = {.task.run = run_call, .worker = w, .call = call, .argument = argument};
+
+	if (!w->is_running) {
+		call(w, argument);
+		return;
+	}
+	sem_init(&c.done, 0, 0);
+	loop_post(w->loop, &c.task);
+	while (sem_wait(&c.done) < 0 && errno == EINTR)
+		;
+	sem_destroy(&c.done);
+}
+
+/* --- journal ---------------------------------------------------------- */
+
+/* What is there, and how far the space reaches at the rate of what is there. */
+static void log_journal(const struct server *s)
+{
+	const struct config *c = s->config;
+	struct journal_figures f;
+	char keep[QUANTITY_TEXT_BYTES];
+	char size[QUANTITY_TEXT_BYTES];
+	double hours;
+	double reach;
+
+	journal_figures(commit_journal(s->commit), &f);
+	hours = (double)f.oldest_ms / 3.6e6;
+	reach = f.bytes ? hours * (double)c->journal_size_bytes / (double)f.bytes : 0;
+	log_info("cli", "journal", "dir=%s keep=%s size=%s holds_hours=%.2f bytes=%llu",
+		c->data_dir, quantity_format_duration(c->journal_keep_ms, keep),
+		quantity_format_size(c->journal_size_bytes, size), hours, (unsigned long long)f.bytes);
+	if (hours < 0.1)
+		return;
+	log_info("cli", "journal_reach", "hours_at_present_rate=%.1f", reach);
+	if (reach * 3.6e6 < (double)c->journal_keep_ms)
+		log_warn("cli", "journal_is_small",
+			"journal.size holds %.1f hours at the present rate, journal.keep asks for %s", reach,
+			keep);
+}
+
+/* Makes the folder and those above it. */
+static int make_folder(const char *path)
+{
+	char *part = mem_text(path);
+	int made;
+
+	for (char *p = part + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		mkdir(part, 0755);
+		*p = '/';
+	}
+	made = mkdir(part, 0750) == 0 || errno == EEXIST ? 0 : ERR_SYSTEM;
+	free(part);
+	return made;
+}
+
+static int open_journal(struct server *s)
+{
+	const struct config *c = s->config;
+	char *dir = mem_printf("%s/journal", c->data_dir);
+	struct commit_config settings = {
+		.journal = {.dir = dir, .keep_ms = c->journal_keep_ms,
+			.size_bytes = c->journal_size_bytes, .index_keep_ms = c->window_ms,
+			.least_ms = LEAST_MS, .sync = c->journal_sync, .sync_ms = c->journal_sync_ms},
+		.window_ms = c->window_ms,
+		.ids = c->ids,
+	};
+	char *why = NULL;
+	int err = make_folder(c->data_dir);
+
+	if (err < 0)
+		why = mem_text(strerror(errno));
+	else
+		err = commit_open(&s->commit, &settings, &why);
+	if (err < 0)
+		log_error("cli", "cannot_open_journal", "dir=%s why=\"%s\"", c->data_dir,
+			why ? why : err_text(err));
+	else
+		log_journal(s);
+	free(why);
+	free(dir);
+	return err;
+}
+
+/* --- workers ---------------------------------------------------------- */
+
+static int make_workers(struct server *s)
+{
+	s->workers = mem_new(s->config->workers * sizeof(*s->workers));
+	for (uint32_t i = 0; i < s->config->workers; i++) {
+		struct worker *w = &s->workers[i];
+
+		w->server = s;
+		w->loop = loop_new();
+		if (w->loop == NULL) {
+			log_error("cli", "cannot_make_loop", "why=\"%s\"", strerror(errno));
+			return ERR_SYSTEM;
+		}
+		w->port = commit_port_new(s->commit, w->loop, i);
+		s->worker_count = i + 1;
+	}
+	return 0;
+}
+
+static void *run_worker(void *argument)
+{
+	struct worker *w = argument;
+
+	loop_run(w->loop);
+	return NULL;
+}
+
+static int start_threads(struct server *s)
+{
+	for (uint32_t i = 0; i < s->worker_count; i++) {
+		struct worker *w = &s->workers[i];
+		char name[24];
+		int err = pthread_create(&w->thread, NULL, run_worker, w);
+
+		if (err) {
+			log_error("cli", "cannot_start_thread", "why=\"%s\"", strerror(err));
+			return ERR_SYSTEM;
+		}
+		w->is_running = true;
+		snprintf(name, sizeof(name), "worker-%u", i % 1000); /* 15 characters at most */
+		pthread_setname_np(w->thread, name);
+	}
+	return 0;
+}
+
+static void stop_threads(struct server *s)
+{
+	for (uint32_t i = 0; i < s->worker_count; i++)
+		if (s->workers[i].is_running)
+			loop_stop(s->workers[i].loop);
+	for (uint32_t i = 0; i < s->worker_count; i++) {
+		if (s->workers[i].is_running)
+			pthread_join(s->workers[i].thread, NULL);
+		s->workers[i].is_running = false;
+	}
+}
+
+/* --- rooms ------------------------------------------------------------ */
+
+static int open_listeners(struct server *s)
+{
+	s->served = mem_new((s->config->listener_count + 1) * sizeof(*s->served));
+	s->shown = mem_new((s->config->listener_count + 1) * sizeof(*s->shown));
+	for (uint32_t i = 0; i < s->config->listener_count; i++) {
+		if (served_open(s, s->config, &s->config->listeners[i], &s->served[i]) < 0)
+			return ERR_SYSTEM;
+		s->served_count++;
+		s->shown[s->shown_count++] = mem_text(s->served[i].shown);
+	}
+	return 0;
+}
+
+/* A configured source counts as known (topics.md, section 3), and so does this broker. */
+struct hierarchy *server_hierarchy(const struct config *c)
+{
+	struct hierarchy *built_in = hierarchy_built_in();
+	struct hierarchy *all;
+	struct view *names;
+	size_t n = 0;
+	size_t room = 1;
+
+	for (uint32_t i = 0; i < c->source_count; i++)
+		room += 1 + c->sources[i].centre_count;
+	names = mem_new(room * sizeof(*names));
+	names[n++] = view_of(c->centre_id);
+	for (uint32_t i = 0; i < c->source_count; i++) {
+		names[n++] = view_of(c->sources[i].centre_id);
+		for (uint32_t j = 0; j < c->sources[i].centre_count; j++)
+			names[n++] = view_of(c->sources[i].centres[j]);
+	}
+	all = hierarchy_with_centres(built_in, names, n);
+	hierarchy_unref(built_in);
+	free(names);
+	return all;
+}
+
+struct broker_settings server_broker_settings(const struct config *c, struct hierarchy *h)
+{
+	return (struct broker_settings){
+		.limits = c->limits,
+		.hierarchy = h,
+		.accounts = c->accounts,
+		.shadow = c->shadow,
+	};
+}
+
+static void make_rooms(struct server *s)
+{
+	const struct config *c = s->config;
+	struct commit_port **ports = mem_new(s->worker_count * sizeof(struct commit_port *));
+	struct broker_settings broker;
+
+	for (uint32_t i = 0; i < s->worker_count; i++)
+		ports[i] = s->workers[i].port;
+	s->hierarchy = server_hierarchy(c);
+	broker = server_broker_settings(c, s->hierarchy);
+	s->broker = broker_new(s->commit, ports, s->worker_count, &broker);
+	for (uint32_t i = 0; i < s->worker_count; i++)
+		s->workers[i].broker = broker_worker(s->broker, i);
+	s->resolver = resolver_new();
+	s->sources = sources_new(ports, s->worker_count, s->resolver,
+		&(struct sources_settings){.centre_id = s->centre_id, .hierarchy = s->hierarchy,
+			.bind = c->bind, .bind_count = c->bind_count,
+			.packet_size = SOURCE_PACKET_BYTES});
+	s->admin = admin_new(&(struct admin_settings){.centre_id = s->centre_id, .commit = s->commit,
+		.broker = s->broker, .sources = s->sources, .hierarchy = s->hierarchy,
+		.listeners = s->shown, .listener_count = s->shown_count,
+		.workers = s->worker_count});
+	free(ports);
+}
+
+/* --- life ------------------------------------------------------------- */
+
+int server_start(struct server *s, struct config **config)
+{
+	uint32_t enabled = 0;
+	int err;
+
+	*s = (struct server){.config = *config, .centre_id = mem_text((*config)->centre_id)};
+	*config = NULL;
+	err = open_journal(s);
+	if (err == 0)
+		err = make_workers(s);
+	if (err == 0)
+		err = open_listeners(s);
+	if (err == 0) {
+		make_rooms(s);
+		err = start_threads(s);
+	}
+	if (err < 0) {
+		server_stop(s);
+		return err;
+	}
+	sources_apply(s->sources, s->config->sources, s->config->source_count);
+	for (uint32_t i = 0; i < s->config->source_count; i++)
+		enabled += s->config->sources[i].enabled;
+	log_info("cli", "sources", "count=%u enabled=%u accounts=%u", s->config->source_count, enabled,
+		s->config->accounts->count);
+	admin_set_phase(s->admin, ADMIN_SERVING);
+	return 0;
+}
+
+/* Only what runs on a loop that runs can end in order. */
+static void end_traffic(struct server *s)
+{
+	bool running = s->worker_count && s->workers[s->worker_count - 1].is_running;
+
+	if (s->admin)
+		admin_set_phase(s->admin, ADMIN_DRAINING);
+	for (uint32_t i = 0; i < s->served_count; i++)
+		served_close(s, &s->served[i]);
+	if (running && s->sources)
+		sources_stop(s->sources);
+	if (running && s->broker)
+		broker_stop(s->broker);
+	stop_threads(s);
+}
+
+static void free_workers(struct server *s)
+{
+	for (uint32_t i = 0; i < s->worker_count; i++)
+		commit_port_free(s->workers[i].port);
+	if (s->commit)
+		commit_close(s->commit);
+	for (uint32_t i = 0; i < s->worker_count; i++)
+		loop_free(s->workers[i].loop);
+	free(s->workers);
+}
+
+void server_stop(struct server *s)
+{
+	end_traffic(s);
+	if (s->admin)
+		admin_free(s->admin);
+	if (s->sources)
+		sources_free(s->sources);
+	if (s->broker)
+		broker_free(s->broker);
+	if (s->resolver)
+		resolver_free(s->resolver);
+	if (s->hierarchy)
+		hierarchy_unref(s->hierarchy);
+	free_workers(s);
+	for (uint32_t i = 0; i < s->shown_count; i++)
+		free(s->shown[i]);
+	free(s->shown);
+	free(s->served);
+	free(s->centre_id);
+	config_free(s->config);
+	*s = (struct server){0};
+}

@@ -1,0 +1,109 @@
+/* cli/server.h - the running Global Broker: all rooms put together
+ *
+ *     server_start   journal, loops, listeners, broker, sources, admin, threads: in this order
+ *     server_reload  what may change while clients stay connected
+ *     server_stop    the way back: listeners, sources, broker, threads, journal
+ *
+ * Threads: everything here on the main thread, which is no worker; what belongs to a loop is done
+ * on it by server_on_loop().
+ */
+#ifndef CLI_SERVER_H
+#define CLI_SERVER_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+#include "admin/admin.h"
+#include "broker/broker.h"
+#include "cli/config.h"
+#include "commit/commit.h"
+#include "net/listener.h"
+#include "net/tls.h"
+#include "source/source.h"
+
+struct server;
+
+struct worker {
+	struct server *server;
+	struct loop *loop;
+	struct commit_port *port;
+	struct broker_worker *broker;
+	pthread_t thread;
+	bool is_running;
+};
+
+/* A listener as one worker has it. */
+struct worker_listener {
+	struct worker *worker;
+	struct listener *listener;
+	struct tls_context *tls;    /* a reference; the worker's */
+	bool is_http;
+};
+
+/* What a file looked like when its certificate was loaded. */
+struct file_mark {
+	struct timespec changed;
+	ino_t inode;
+	off_t size;
+};
+
+/* A listener with its real address, on every worker. */
+struct served {
+	struct config_listener config;    /* texts are its own */
+	struct address at;                /* the real port */
+	struct tls_context *tls;          /* what new connections get; NULL: plain */
+	struct file_mark marks[3];        /* certificate, key, client_ca */
+	struct worker_listener *workers;  /* one each */
+	char *shown;                      /* "mqtt://127.0.0.1:43211" */
+};
+
+struct server {
+	struct config *config;
+	char *centre_id;                  /* as at start */
+	struct hierarchy *hierarchy;      /* as at start; a reload gives the broker its own */
+	struct commit *commit;
+	struct broker *broker;
+	struct resolver *resolver;
+	struct sources *sources;
+	struct admin *admin;
+	struct worker *workers;
+	uint32_t worker_count;
+	struct served *served;
+	uint32_t served_count;
+	char **shown;                     /* for admin, fixed at start */
+	uint32_t shown_count;
+};
+
+/* Takes config (*config becomes NULL). 0, or negative after the cause was logged; then everything
+ * begun was ended. */
+int server_start(struct server *s, struct config **config);
+/* Takes config. Parts that need a restart are logged and stay as they were. 0, or negative with
+ * nothing changed (logged). */
+int server_reload(struct server *s, struct config **config);
+void server_stop(struct server *s);
+
+/* Runs call(argument) on the worker's loop and waits for it; before the thread runs: here. */
+void server_on_loop(struct worker *w, void (*call)(struct worker *w, void *argument),
+	void *argument);
+
+/* What the broker is told of a configuration; the hierarchy knows its sources' centres. */
+struct hierarchy *server_hierarchy(const struct config *c);
+struct broker_settings server_broker_settings(const struct config *c, struct hierarchy *h);
+
+/* --- listeners (serve.c) ---------------------------------------------- */
+
+/* Opens l of c on every worker and logs it. 0, or negative after the cause was logged. *out is
+ * filled; copies what it needs of l. */
+int served_open(struct server *s, const struct config *c, const struct config_listener *l,
+	struct served *out);
+/* No new connections; those open stay. */
+void served_close(struct server *s, struct served *at);
+/* Certificates whose files have changed are loaded and given to new connections; `always`: those
+ * that have not changed as well. A faulty one is logged and the old one stays. */
+void served_renew(struct server *s, bool always);
+/* Is this what the configuration asks for (scheme, host, port, certificates)? */
+bool served_is(const struct served *at, const struct config_listener *l);
+
+#endif
