@@ -28,7 +28,7 @@ for file in src/*/*.c; do
 	[ "$lines" -le 1000 ] || { echo "$file: $lines lines, 1000 is the limit"; status=1; }
 done
 
-todo=$(grep -n 'TODO\|FIXME\|XXX' src/*/*.c src/*/*.h || true)
+todo=$(grep -nw 'TODO\|FIXME\|XXX' src/*/*.c src/*/*.h || true)
 [ -z "$todo" ] || { echo "$todo"; status=1; }
 [ $status -eq 0 ] && echo "check: arrows and sizes hold"
 exit $status
