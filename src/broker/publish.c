@@ -155,8 +155,10 @@ static int refuse(struct client *c, const struct mqtt_packet *p, int err, const 
 		log_quote(p->publish.topic.p, p->publish.topic.n, topic), why);
 	if (c->version != MQTT_5)
 		return client_fault(c, err, why);
-	if (p->publish.qos)
+	if (p->publish.qos) {
 		decide(c, ack_add(c, p->publish.packet_id), err_reason_code(err));
+		send_decided(c);
+	}
 	return 0;
 }
 
