@@ -11,7 +11,7 @@
 #include "mqtt/wire.h"
 
 enum property_type {
-	BYTE,
+	BYTE, /* the first three are numbers of 1 << type bytes */
 	TWO_BYTES,
 	FOUR_BYTES,
 	VARINT,
@@ -121,24 +121,12 @@ void mqtt_put_varint(struct buf *out, uint32_t value)
 void mqtt_put_number(struct buf *block, enum mqtt_property which, uint32_t value)
 {
 	buf_append(block, &identifiers[which], 1);
-	switch ((enum property_type)types[which]) {
-	case BYTE:
-		put_big_endian(block, value, 1);
-		break;
-	case TWO_BYTES:
-		put_big_endian(block, value, 2);
-		break;
-	case FOUR_BYTES:
-		put_big_endian(block, value, 4);
-		break;
-	case VARINT:
+	if (types[which] == VARINT) {
 		mqtt_put_varint(block, value);
-		break;
-	case STRING:
-	case PAIR:
-	case BINARY:
-		check(!"a property with a number");
+		return;
 	}
+	check(types[which] < VARINT);
+	put_big_endian(block, value, 1u << types[which]);
 }
 
 void mqtt_put_text(struct buf *block, enum mqtt_property which, struct view value)

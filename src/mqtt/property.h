@@ -2,7 +2,7 @@
  *
  * Single-valued properties are decoded into fields by table; those that may come
  * more than once (user property; subscription identifier in PUBLISH) are walked in
- * the raw block.
+ * the raw block (their fields hold the last one).
  */
 #ifndef MQTT_PROPERTY_H
 #define MQTT_PROPERTY_H

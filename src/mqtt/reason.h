@@ -1,4 +1,4 @@
-/* mqtt/reason.h - reason codes of MQTT 5 (section 2.4) and return codes of 3.1.1, from reason.def */
+/* mqtt/reason.h - reason codes of MQTT 5 (2.4) and return codes of 3.1.1, from reason.def */
 #ifndef MQTT_REASON_H
 #define MQTT_REASON_H
 

@@ -29,7 +29,8 @@ static uint32_t next_random(uint32_t *seed)
 	return *seed;
 }
 
-static void make_text(char out[TEXT_BYTES], uint32_t *seed, const char *const *levels, uint32_t count)
+static void make_text(
+	char out[TEXT_BYTES], uint32_t *seed, const char *const *levels, uint32_t count)
 {
 	do {
 		unsigned depth = 1 + next_random(seed) % 5;
