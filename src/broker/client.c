@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "mqtt/reason.h"
 
 #define FIRST_PACKET_BYTES (64u * 1024u) /* CONNECT: identifier, will, user, password */
 
@@ -146,16 +147,26 @@ static int on_first_packet(struct client *c, const struct mqtt_packet *p)
 	return client_on_connect(c, p);
 }
 
-static int on_decode_fault(struct client *c, int err, const struct mqtt_packet *p, const char *why)
+/* A CONNECT that cannot be read is refused in the form of the version it names, as far as that has a
+ * code for it [MQTT-3.1.2-2], [MQTT-3.1.4-1]; an unknown version in that of the nearest. */
+static void refuse_first(struct client *c, int err, uint8_t version)
 {
-	if (err == ERR_VERSION) {
-		/* [MQTT-3.1.2-2]: answered in the form of the version nearest to what was asked. */
-		static const uint8_t v3[] = {0x20, 2, 0, 0x01};
-		static const uint8_t v5[] = {0x20, 3, 0, 0x84, 0};
-		bool is_old = p->connect.version < MQTT_5;
+	uint8_t reason = err_reason_code(err);
+	uint8_t code = version >= MQTT_5 ? reason : mqtt_reason_to_v3(reason);
+	uint8_t connack[] = {MQTT_CONNACK << 4, 2, 0, code, 0};
 
-		conn_push(&c->conn, is_old ? v3 : v5, is_old ? sizeof(v3) : sizeof(v5));
-	}
+	if (version == 0 || code == 0xff)
+		return;
+	count_add(&c->worker->counts.connects_refused, 1);
+	if (version >= MQTT_5)
+		connack[1] = 3; /* with an empty property block */
+	conn_push(&c->conn, connack, connack[1] + 2u);
+}
+
+static int on_decode_fault(struct client *c, int err, struct view packet, const char *why)
+{
+	if (!c->is_connected && c->connect == NULL)
+		refuse_first(c, err, mqtt_connect_version((const uint8_t *)packet.p, packet.n));
 	return client_fault(c, err, why);
 }
 
@@ -169,14 +180,16 @@ static int64_t take_packet(struct client *c, const uint8_t *p, size_t n, uint32_
 	int err = 0;
 
 	if (length < 0)
-		return client_fault(c, (int)length, err_text((int)length));
+		return on_decode_fault(c, (int)length, (struct view){(const char *)p, n},
+			err_text((int)length));
 	if (length == 0 || (size_t)length > n) {
 		conn_want(&c->conn, (uint32_t)length);
 		return 0;
 	}
 	used = mqtt_decode(p, n, MQTT_FROM_CLIENT, c->version, largest_now(c), &packet, &why);
 	if (used < 0)
-		return on_decode_fault(c, (int)used, &packet, why);
+		return on_decode_fault(
+			c, (int)used, (struct view){(const char *)p, (size_t)length}, why);
 	if (!c->is_connected)
 		err = c->connect ? ERR_HELD : on_first_packet(c, &packet);
 	else if (packet.type == MQTT_PUBLISH)
