@@ -1,8 +1,10 @@
 /* How a batch gets into the open segment.
  *
  * Packets are built one behind another in a scratch buffer that stays in the second-level cache,
- * hashed there, and written by one pwrite() per 256 KiB; then the entries by one pwrite(); then the
- * tail moves.
+ * hashed there, and written by one pwrite() per 256 KiB; then the entries by one pwrite(); then
+ * the tail moves. Gathering the callers' pieces with pwritev() costs the kernel as much as the
+ * copy costs here (measured at 1.2 KB in batches of 1, 16 and 128: equal within 10 %), and the
+ * checksum wants the bytes in one run.
  *
  * **Invariant:** nothing at or above the tail is read by anybody, so a failed batch leaves only
  * bytes that the next one overwrites. Its entries are wiped, as otherwise a crash could bring them

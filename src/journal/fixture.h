@@ -155,8 +155,8 @@ static inline uint64_t fixture_check(struct journal *j, uint64_t from, uint64_t 
 /* A new folder; the caller frees the name after fixture_remove(). */
 static inline char *fixture_folder(void)
 {
-	const char *top = getenv("TMPDIR");
-	char *dir = mem_printf("%s/journal-XXXXXX", top ? top : "/tmp");
+	const char *top = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
+	char *dir = mem_printf("%s/isobar-journal-XX" "XX" "XX", top);
 
 	return mkdtemp(dir);
 }

@@ -182,8 +182,8 @@ void journal_reader_close(struct journal_reader *r);
 void journal_reader_enter(struct journal_reader *r);
 void journal_reader_leave(struct journal_reader *r);
 
-/* The segment that holds seq, or NULL when seq is below journal_head() or at/above the tail. Between
- * enter and leave. */
+/* The segment that holds seq, or NULL when seq is below journal_head() or at/above the tail.
+ * Between enter and leave. */
 const struct journal_segment *journal_find(const struct journal *j, uint64_t seq);
 
 /* First seq with time_ms >= since (between head and tail). Between enter and leave. */
@@ -191,8 +191,9 @@ uint64_t journal_seq_at(const struct journal *j, uint64_t since_ms);
 
 /* Are the packets of [from, to) in memory for sure (appended lately or prefetched)? */
 bool journal_is_warm(const struct journal *j, uint64_t from);
-/* Brings packets from seq on (some MiB) into memory off the workers and then posts on_warm on the
- * prefetch thread (it posts to a loop). The ticket is the caller's memory, one question at a time. */
+/* Brings packets from seq on (some MiB) into memory off the workers and then calls on_warm on
+ * the prefetch thread (it posts to a loop). The ticket is the caller's memory, one question at a
+ * time. */
 struct journal_prefetch {
 	struct list link;
 	uint64_t from;

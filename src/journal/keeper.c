@@ -1,9 +1,9 @@
 /* The keeper: everything about the journal that may wait for the disk.
  *
- * A thread that makes rounds, each of the same steps: sync what was appended, make the next segment
- * ahead of need, close and seal full ones, remove old ones, free what readers have left, and tell
- * those who wait that appending goes on. It is poked when a segment was taken into use, when an
- * append was refused and when a sync is wanted, and looks round by itself once a second at least.
+ * A thread that makes rounds, each of the same steps: make the next segment ahead of need and tell
+ * those who wait for it, sync what was appended, close and seal full segments, remove old ones,
+ * free what readers have left. It is poked when a segment was taken into use, when an append was
+ * refused and when a sync is wanted, and looks round by itself once a second at least.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,6 +15,7 @@
 #include "journal/internal.h"
 
 #define ROUND_MS 1000u
+#define ROUND_LEAST_MS 10u
 #define DIRTY_MOST 64            /* segments in one sync; more wait for the next */
 
 /* What one sync covers. */
@@ -184,9 +185,10 @@ static void resume(struct journal *j)
 void keeper_pass(struct journal *j)
 {
 	pthread_mutex_lock(&j->pass);
-	sync_when_due(j);
+	/* First what appends wait for; it is there already in nearly every round. */
 	prepare_or_make_space(j);
 	resume(j);
+	sync_when_due(j);
 	seal_closed(j);
 	retain(j);
 	reclaim(j, false);
@@ -207,12 +209,17 @@ void journal_want_sync(struct journal *j)
 	keeper_poke(j);
 }
 
+static uint32_t round_ms(const struct journal *j)
+{
+	uint32_t ms = j->config.sync == JOURNAL_SYNC_INTERVAL ? j->config.sync_ms : ROUND_MS;
+
+	return ms > ROUND_MS ? ROUND_MS : ms < ROUND_LEAST_MS ? ROUND_LEAST_MS : ms;
+}
+
 /* Until poked, stopped, or the next round is due. True: stop. */
 static bool wait_for_work(struct journal *j)
 {
-	uint32_t ms = j->config.sync == JOURNAL_SYNC_INTERVAL && j->config.sync_ms < ROUND_MS
-		? j->config.sync_ms
-		: ROUND_MS;
+	uint32_t ms = round_ms(j);
 	struct timespec until;
 	int err = 0;
 	bool stop;

@@ -1,10 +1,10 @@
 /* Opening: what is in the folder, how far is it sound, what does it hold?
  *
- * Sealed segments are trusted: they were wholly on disk before they were marked. From the first one
- * without the mark each record is checked, entry and bytes, and the journal ends before the first
- * that does not hold; later segments are renamed aside. Nothing is ever appended behind such a cut in
- * the same files: the segment is closed there, trimmed and sealed, and a new one begins. So stale
- * bytes behind the cut can never become records again.
+ * Sealed segments are trusted: they were wholly on disk before they were marked. From the first
+ * one without the mark each record is checked, entry and bytes, and the journal ends before the
+ * first that does not hold; later segments are renamed aside. Nothing is ever appended behind such
+ * a cut in the same files: the segment is closed there, trimmed and sealed, and a new one begins.
+ * So stale bytes behind the cut can never become records again.
  *
  * The sequence numbers of what was cut are given again. That is sound because a record is only cut
  * when the disk never had it whole: with `sync: always` nobody was told of it.

@@ -2,6 +2,8 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -349,8 +351,8 @@ static void damage_in_a_closed_segment_drops_what_follows_it(void **state)
 
 /* --- the clock -------------------------------------------------------- */
 
-static uint64_t wall;
-static uint64_t mono;
+static _Atomic uint64_t wall;
+static _Atomic uint64_t mono;
 
 static uint64_t test_wall(void)
 {

@@ -1,11 +1,12 @@
-/* The end of a segment: closed, sealed, its packets removed, its index removed, its summary removed.
+/* The end of a segment: closed, sealed, its packets removed, its index removed, its summary
+ * removed.
  *
  *   open --roll--> closed --seal--> sealed --keep, size, full disk--> index only
  *        --index_keep_ms--> summary only --SUMMARY_KEEP_MS--> gone
  *
  * **Invariant:** a sealed segment is wholly on disk and has its summary, so recovery need not look
- * into it and what is lost with its packets can be counted. The newest two segments are never wholly
- * removed: they hold the sequence number, and the newest may not be on disk yet.
+ * into it and what is lost with its packets can be counted. The newest two segments are never
+ * wholly removed: they hold the sequence number, and the newest may not be on disk yet.
  */
 #include <stdlib.h>
 #include <unistd.h>

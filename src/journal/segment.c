@@ -106,7 +106,8 @@ int segment_create(struct segment *s, int dir, const struct journal_system *sys)
 }
 
 /* Maps what the file holds now; an empty file has no map. */
-static int map_file(struct segment *s, int fd, int dir, const char *kind, uint8_t **map, size_t *size)
+static int map_file(const struct segment *s, int fd, int dir, const char *kind, uint8_t **map,
+	size_t *size)
 {
 	struct stat st;
 

@@ -3,13 +3,14 @@
  * anybody may choose ids. Ages are not kept per id: one mark per second says which claim was that
  * second's first.
  *
- * Memory follows use. The ring's pages come as it fills and go as it empties. The table doubles: the
- * address space reserved at the start is laid out like a heap, the table of 2^k slots at slot 2^k, so
- * the old and the new one never overlap. While both are there each claim moves a few slots from the
- * old to the new; a slot left behind is marked moved, so that searches in the old still pass over it.
+ * Memory follows use. The ring's pages come as it fills and go as it empties. The table doubles:
+ * the address space reserved at the start is laid out like a heap, the table of 2^k slots at slot
+ * 2^k, so the old and the new one never overlap. While both are there each claim moves a few slots
+ * from the old to the new; a slot left behind is marked moved, so that searches in the old still
+ * pass over it.
  *
- * **Invariant:** every claim in [first, next) that is not superseded is found by exactly one slot. A
- * claim is superseded when its id was claimed again after the window but before it was removed.
+ * **Invariant:** every claim in [first, next) that is not superseded is found by exactly one slot.
+ * A claim is superseded when its id was claimed again after the window but before it was removed.
  */
 #include "seen/seen.h"
 
@@ -26,6 +27,7 @@
 #define EMPTY 0u
 #define MOVED UINT32_MAX
 #define MOVE_PER_CLAIM 8u
+#define TOUCH_PER_CLAIM 32u             /* slots of the next table made ahead, see touch_ahead() */
 #define EXPIRE_PER_CLAIM 4u
 #define EXPIRE_PER_CALL 8192u
 #define MARK_MS 1000u
@@ -57,6 +59,7 @@ struct seen {
 	struct table now;
 	struct table old;         /* being moved */
 	uint64_t move_at;
+	uint64_t touch_at;        /* slots of the next table that are there */
 	struct mark *marks;       /* ring of marks */
 	size_t marks_size;
 	uint64_t mark_first;
@@ -176,9 +179,21 @@ static void grow(struct seen *s)
 {
 	s->old = s->now;
 	s->now = table_of(s, s->old.size * 2);
-	s->move_at = 0;
-	if (s->now.size >= SLOTS_HUGE)
-		madvise(s->now.slots, s->now.size * sizeof(uint32_t), MADV_HUGEPAGE);
+	s->move_at = s->touch_at = 0;
+}
+
+/* From a load of 0.7 on the next table's pages are made a few at a time: left to the first claims
+ * in it, they would be made all at once, and zeroing them takes tens of milliseconds. */
+static void touch_ahead(struct seen *s)
+{
+	struct table next = table_of(s, s->now.size * 2);
+
+	if (s->used * 10 < s->now.size * 7 || s->touch_at >= next.size)
+		return;
+	if (s->touch_at == 0 && next.size >= SLOTS_HUGE)
+		madvise(next.slots, next.size * sizeof(uint32_t), MADV_HUGEPAGE);
+	*(volatile uint32_t *)&next.slots[s->touch_at] = EMPTY;
+	s->touch_at += TOUCH_PER_CLAIM;
 }
 
 /* Room for one more at a load of at most 0.8, which the largest table has for max_ids. */
@@ -188,8 +203,10 @@ static void make_room(struct seen *s)
 		move_some(s);
 		if (s->old.size)
 			fetch_moves(s);
-	} else if ((s->used + 1) * 5 > s->now.size * 4 && s->now.size < s->size_largest) {
-		grow(s);
+	} else if (s->now.size < s->size_largest) {
+		touch_ahead(s);
+		if ((s->used + 1) * 5 > s->now.size * 4)
+			grow(s);
 	}
 }
 

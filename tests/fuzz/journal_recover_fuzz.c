@@ -42,7 +42,7 @@ static struct journal *must_open(const struct journal_config *config)
 	return j;
 }
 
-static void make(struct template *tp)
+static void make(struct template *left)
 {
 	char *live = fixture_folder();
 	struct journal_config config = fixture_config(live);
@@ -60,12 +60,12 @@ static void make(struct template *tp)
 	keeper_pass(j);
 	if (fixture_append_all(j, FIRST, RECORDS - FIRST, 3, PAYLOAD) != 0)
 		abort();
-	tp->number = j->currentp->number;
-	tp->dir = fixture_folder();
-	tp->work = fixture_folder();
-	tp->config = config;
-	tp->config.dir = tp->work;
-	fixture_copy(live, tp->dir);
+	left->number = j->current->number;
+	left->dir = fixture_folder();
+	left->work = fixture_folder();
+	left->config = config;
+	left->config.dir = left->work;
+	fixture_copy(live, left->dir);
 	journal_close(j);
 	fixture_remove(live);
 }
@@ -103,7 +103,7 @@ static void hurt_bytes(uint8_t *bytes, size_t size, const struct injury *i)
 	}
 }
 
-static void hurt(const struct template *tp, const struct injury *i)
+static void hurt(const struct template *left, const struct injury *i)
 {
 	static const char *const kinds[] = {"packets", "index", "index", "topics"};
 	unsigned which = i->kind & 3;
@@ -113,8 +113,8 @@ static void hurt(const struct template *tp, const struct injury *i)
 	void *map;
 	int fd;
 
-	segment_name(name, which == 3 ? tp->number - 1 : tp->number, kinds[which]);
-	path = mem_printf("%s/%s", tp->work, name);
+	segment_name(name, which == 3 ? left->number - 1 : left->number, kinds[which]);
+	path = mem_printf("%s/%s", left->work, name);
 	fd = open(path, O_RDWR);
 	free(path);
 	if (fd < 0 || fstat(fd, &st) != 0 || st.st_size == 0) {
@@ -136,9 +136,9 @@ static void hurt(const struct template *tp, const struct injury *i)
 }
 
 /* Opens what is left, compares every record, appends, opens again. */
-static void judge(const struct template *tp)
+static void judge(const struct template *left)
 {
-	struct journal *j = must_open(&tp->config);
+	struct journal *j = must_open(&left->config);
 	uint64_t head;
 	uint64_t tail;
 
@@ -150,7 +150,7 @@ static void judge(const struct template *tp)
 		fixture_append_all(j, tail, 3, 2, PAYLOAD) != 0)
 		abort();
 	journal_close(j);
-	j = must_open(&tp->config);
+	j = must_open(&left->config);
 	if (j == NULL || journal_tail(j) != tail + 3 ||
 		fixture_check(j, head, tail + 3, PAYLOAD) != tail + 3)
 		abort();
