@@ -42,7 +42,8 @@ void verdict_print_text(const struct verdict *v);
 /* `head` is what stands before "valid" in the object: "\"source\":\"x.json\",". */
 void verdict_print_json(const struct verdict *v, const struct buf *head);
 
-/* "yes" or "no" behind an option; false (and a line on stderr) for anything else. */
+/* Which of the words of `choice` (ends in NULL) stands behind an option. False, with a line on stderr,
+ * for any other; *out is then untouched. */
 bool verdict_read_choice(const char *command, const char *option, const char *text,
 	const char *const *choice, unsigned *out);
 
