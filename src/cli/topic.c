@@ -99,7 +99,8 @@ int cli_topic(int argc, char **argv)
 		fprintf(stderr, "isobar topic: no topic given; see isobar topic --help\n");
 		return CLI_USAGE;
 	}
-	c.options = (struct topic_options){c.leaf_only, c.metadata_subtopics, test_centres, true, NULL};
+	c.options =
+		(struct topic_options){c.leaf_only, c.metadata_subtopics, test_centres, true, NULL};
 	for (; at < argc && status == CLI_DONE; at++) {
 		if (strcmp(argv[at], "-") == 0)
 			status = judge_lines(&c);

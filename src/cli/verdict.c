@@ -140,7 +140,8 @@ static void append_finding(struct buf *b, const struct finding *f, struct view t
 	buf_text(b, "}");
 }
 
-static void append_findings(struct buf *b, const struct findings *found, struct view text, bool *first)
+static void append_findings(
+	struct buf *b, const struct findings *found, struct view text, bool *first)
 {
 	for (uint32_t i = 0; found && i < found->count; i++) {
 		if (!*first)

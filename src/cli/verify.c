@@ -204,11 +204,13 @@ static bool read_settings(struct verify *c, struct topic_options *topic)
 	unsigned mode, test_centres;
 
 	if (!verdict_read_choice("verify", "mode", c->mode, modes, &mode) ||
-		!verdict_read_choice("verify", "test-centres", c->test_centres, answers, &test_centres))
+		!verdict_read_choice(
+			"verify", "test-centres", c->test_centres, answers, &test_centres))
 		return false;
 	c->options.mode = (enum rule_mode)mode;
 	c->options.all = true;
-	*topic = (struct topic_options){c->leaf_only, c->metadata_subtopics, test_centres, true, NULL};
+	*topic = (struct topic_options){
+		c->leaf_only, c->metadata_subtopics, test_centres, true, NULL};
 	return true;
 }
 

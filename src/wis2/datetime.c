@@ -12,8 +12,9 @@ static bool is_digit(char c)
 /* Two digits, or a number above 99 that is in no range. */
 static unsigned two(const char *p)
 {
-	return is_digit(p[0]) && is_digit(p[1]) ? (unsigned)(p[0] - '0') * 10 + (unsigned)(p[1] - '0') :
-		255;
+	return is_digit(p[0]) && is_digit(p[1])
+		       ? (unsigned)(p[0] - '0') * 10 + (unsigned)(p[1] - '0')
+		       : 255;
 }
 
 static bool is_leap(unsigned year)
@@ -103,8 +104,8 @@ bool datetime_parse(struct view text, struct datetime *out)
 	if (!parse_fraction(&rest, &out->fraction) || !parse_zone(rest, &offset, out))
 		return false;
 	out->is_utc = offset == 0;
-	out->seconds = days_from_epoch(year, month, day) * 86400 + hour * 3600 + minute * 60 + second -
-		offset;
+	out->seconds = days_from_epoch(year, month, day) * 86400 + hour * 3600 + minute * 60 +
+		       second - offset;
 	/* A leap second is the last of a UTC day; a second later it is midnight. */
 	return second != 60 || out->seconds % 86400 == 0;
 }

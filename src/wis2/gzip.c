@@ -110,8 +110,8 @@ static void copy_back(struct inflate *z, uint32_t length, uint32_t distance)
 /* A length symbol's base and extra bits, and a distance symbol's (RFC 1951, 3.2.5). */
 static void inflate_match(struct inflate *z, unsigned symbol, const struct code *distances)
 {
-	static const uint16_t lengths[29] = {3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27, 31, 35,
-		43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
+	static const uint16_t lengths[29] = {3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 15, 17, 19, 23, 27,
+		31, 35, 43, 51, 59, 67, 83, 99, 115, 131, 163, 195, 227, 258};
 	static const uint16_t starts[DISTANCES] = {1, 2, 3, 4, 5, 7, 9, 13, 17, 25, 33, 49, 65, 97, 129,
 		193, 257, 385, 513, 769, 1025, 1537, 2049, 3073, 4097, 6145, 8193, 12289, 16385, 24577};
 	unsigned n = symbol - 257;
@@ -200,8 +200,8 @@ static void take_lengths(struct inflate *z, const struct code *code, uint8_t *le
 
 static void inflate_dynamic(struct inflate *z)
 {
-	static const uint8_t order[LENGTH_CODES] = {16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13,
-		2, 14, 1, 15};
+	static const uint8_t order[LENGTH_CODES] = {
+		16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15};
 	uint8_t lengths[LITERALS + DISTANCES] = {0};
 	struct code literals, distances;
 	unsigned literal_count = 257 + take_bits(z, 5);

@@ -135,8 +135,8 @@ bool hierarchy_knows_centre(const struct hierarchy *h, struct view centre)
 {
 	if (find(hierarchy_centres, HIERARCHY_CENTRES, centre) >= 0)
 		return true;
-	return h->centre_count && bsearch(&centre, h->centres, h->centre_count, sizeof(h->centres[0]),
-		compare_views) != NULL;
+	return h->centre_count && bsearch(&centre, h->centres, h->centre_count,
+					  sizeof(h->centres[0]), compare_views) != NULL;
 }
 
 unsigned hierarchy_child(const struct hierarchy *h, unsigned node, struct view name)

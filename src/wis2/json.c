@@ -298,7 +298,8 @@ bool json_value(struct json *j, struct json_value *out)
 		return read_string(j, out);
 	if (kind == KIND_NONE)
 		return fail(j, j->at,
-			j->at == j->end ? "the text ends where a value is due" : "not a JSON value");
+			j->at == j->end ? "the text ends where a value is due"
+					: "not a JSON value");
 	begin = j->at;
 	if (!read_scalar(j, kind))
 		return false;
@@ -355,7 +356,8 @@ static inline bool pass_separator(struct json *j, char close)
 	if (first)
 		return true;
 	if (c != ',')
-		return fail(j, j->at, close == '}' ? "neither a comma nor }" : "neither a comma nor ]");
+		return fail(
+			j, j->at, close == '}' ? "neither a comma nor }" : "neither a comma nor ]");
 	j->at++;
 	skip_space(j);
 	return true;

@@ -56,8 +56,8 @@ bool judge_asks(const struct judge *g, enum rule rule)
 void judge_broken(struct judge *g, enum rule rule, uint32_t offset, const char *reason)
 {
 	if (judge_asks(g, rule))
-		findings_add(g->found, g->options->all ? FINDINGS_ALL : FINDINGS_FIRST, rule, offset,
-			reason);
+		findings_add(g->found, g->options->all ? FINDINGS_ALL : FINDINGS_FIRST, rule,
+			offset, reason);
 }
 
 struct view judge_text(struct judge *g, const struct json_value *v)
@@ -78,7 +78,8 @@ const struct json_value *judge_member(const struct judge *g, enum member m, enum
 }
 
 /* MEMBER_COUNT when the table does not list the name: WNM-71. */
-static unsigned find_member(struct judge *g, enum member_object object, const struct json_value *name)
+static unsigned find_member(
+	struct judge *g, enum member_object object, const struct json_value *name)
 {
 	struct view text = judge_text(g, name);
 
@@ -132,11 +133,13 @@ static const char *kinds_text(uint8_t kinds)
 	if (kinds == (IS(TRUE) | IS(FALSE)))
 		return "neither true nor false";
 	if (kinds & IS(NULL))
-		return kinds & IS(STRING) ? "neither a string nor null" : "neither an object nor null";
+		return kinds & IS(STRING) ? "neither a string nor null"
+					  : "neither an object nor null";
 	return texts[__builtin_ctz(kinds)];
 }
 
-static void check_kinds(struct judge *g, enum member_object object, const struct json_value *bracket)
+static void check_kinds(
+	struct judge *g, enum member_object object, const struct json_value *bracket)
 {
 	for (unsigned m = first_member[object]; m < first_member[object + 1]; m++) {
 		const struct json_value *v = &g->members[m];
@@ -158,7 +161,8 @@ bool judge_object(struct judge *g, enum member_object object, const struct json_
 	json_open(&g->json);
 	g->unknown = 0;
 	while (json_member(&g->json, &name)) {
-		unsigned m = json_is_superseded(&g->json) ? MEMBER_COUNT : find_member(g, object, &name);
+		unsigned m =
+			json_is_superseded(&g->json) ? MEMBER_COUNT : find_member(g, object, &name);
 
 		if (m == MEMBER_COUNT)
 			pass_member(g);

@@ -200,7 +200,8 @@ static bool is_security_scheme(struct judge *g)
 
 		if (judge_text_is(g, &g->members[MEMBER_SCHEME_TYPE], s->type))
 			return (own & s->required) == s->required &&
-				(own & ~(s->required | s->optional)) == 0 && has_sound_values(g, present);
+			       (own & ~(s->required | s->optional)) == 0 &&
+			       has_sound_values(g, present);
 	}
 	return false;
 }

@@ -264,5 +264,6 @@ void judge_content(struct judge *g, const struct json_value *v)
 	has_size = check_content_size(g, &size);
 	if (has_size && value && coding != ENCODING_UNKNOWN && judge_asks(g, RULE_WNM_59) &&
 		decoded_length(judge_text(g, value), coding) != size)
-		judge_broken(g, RULE_WNM_59, value->offset, "does not decode to as many bytes as size says");
+		judge_broken(g, RULE_WNM_59, value->offset,
+			"does not decode to as many bytes as size says");
 }

@@ -81,7 +81,8 @@ static bool level_is(const struct judgement *t, unsigned number, struct view nam
 
 /* NULL when the rule is not in force or the finding is not kept. A level behind the last stands for
  * the end of the topic. */
-static struct finding *broken(struct judgement *t, enum rule rule, unsigned level, const char *reason)
+static struct finding *broken(
+	struct judgement *t, enum rule rule, unsigned level, const char *reason)
 {
 	struct view at = level_of(t, level);
 	struct finding *finding;
@@ -298,7 +299,8 @@ static void check_unlisted(struct judgement *t, unsigned node, unsigned number)
 	} else if (hierarchy_is_leaf(t->h, node)) {
 		broken(t, RULE_WTH_16, number, "a level behind a leaf");
 	} else {
-		finding = broken(t, RULE_WTH_13, number, "not in the tables below the level before");
+		finding =
+			broken(t, RULE_WTH_13, number, "not in the tables below the level before");
 		if (finding)
 			finding->nearest = hierarchy_nearest_child(t->h, node, level_of(t, number));
 	}
