@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "cli/bench.h"
@@ -25,19 +25,15 @@ static bool read_proc(uint64_t pid, const char *name, char *out, size_t size)
 	return n > 0;
 }
 
-/* Fields 14 and 15 of proc(5), /proc/pid/stat; the name in parentheses may hold anything. */
+/* Nanoseconds where /proc/PID/stat has hundredths of a second. */
 double bench_cpu_seconds(uint64_t pid)
 {
-	char text[1024];
-	const char *p;
-	unsigned long long user, kernel;
+	struct timespec t;
+	clockid_t clock;
 
-	if (!read_proc(pid, "stat", text, sizeof(text)) || (p = strrchr(text, ')')) == NULL)
+	if (clock_getcpuclockid((pid_t)pid, &clock) != 0 || clock_gettime(clock, &t) != 0)
 		return -1;
-	if (sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user,
-		    &kernel) != 2)
-		return -1;
-	return (double)(user + kernel) / (double)sysconf(_SC_CLK_TCK);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 uint64_t bench_anon_kib(uint64_t pid)
@@ -117,7 +113,7 @@ static void put_broker(struct buf *out, const struct bench *b)
 	if (b->config.pid == 0 || b->broker_cpu[0] < 0 || b->broker_cpu[1] < 0)
 		return;
 	buf_printf(out,
-		",\"broker\":{\"cpu_seconds\":%.2f,\"per_cpu_second\":%.0f,\"anon_kib\":%llu}", cpu,
+		",\"broker\":{\"cpu_seconds\":%.3f,\"per_cpu_second\":%.0f,\"anon_kib\":%llu}", cpu,
 		cpu > 0 ? work / cpu : 0, (unsigned long long)b->broker_anon_kib);
 }
 
@@ -151,7 +147,7 @@ bool bench_report(const struct bench *b)
 		seconds > 0 ? (double)b->delivered / seconds : 0,
 		seconds > 0 ? (double)b->sent / seconds : 0);
 	put_latency(&out, &b->latency);
-	buf_printf(&out, ",\"load_cpu_seconds\":%.2f", own_cpu_seconds());
+	buf_printf(&out, ",\"load_cpu_seconds\":%.3f", own_cpu_seconds());
 	put_broker(&out, b);
 	buf_text(&out, "}\n");
 	fwrite(buf_bytes(&out), 1, buf_length(&out), stdout);

@@ -1,0 +1,94 @@
+"""Medians of the runs of bench/run.sh as a table, and everything as JSON.
+
+usage: summary.py LINES RESULT; fails when the brokers did not deliver the same counts.
+"""
+import json
+import statistics
+import sys
+
+GOAL_RATIO = 8          # deliveries per CPU-second, Isobar to mosquitto
+GOAL_LATENCY_US = 1000  # median at 1000 messages a second
+GOAL_INTAKE = 200_000   # notifications per CPU-second
+GOAL_IDLE_KIB = 32 * 1024
+
+
+def row(name, mosquitto, isobar, verdict=""):
+    print(f"{name:<44} {mosquitto:>12} {isobar:>12}   {verdict}")
+
+
+def met(good, goal):
+    return f"{goal}: {'met' if good else 'MISSED'}"
+
+
+def results(runs, what):
+    """Results of one measurement by broker."""
+    found = {}
+    for run in runs:
+        if run["what"] == what:
+            found.setdefault(run["broker"], []).append(run["result"])
+    return found
+
+
+def fan_out(runs, qos):
+    """Deliveries per CPU-second of both, pair by pair."""
+    found = results(runs, f"fan-out QoS {qos}")
+    counts = {(r["expected"], r["delivered"]) for rs in found.values() for r in rs}
+    if len(counts) != 1 or len(found) != 2:
+        raise ValueError(f"the brokers did not deliver the same: {sorted(counts)}")
+    rates = {b: [r["broker"]["per_cpu_second"] for r in rs] for b, rs in found.items()}
+    ratios = [i / m for i, m in zip(rates["isobar"], rates["mosquitto"]) if m]
+    mosquitto, isobar = (statistics.median(rates[b]) for b in ("mosquitto", "isobar"))
+    ratio = statistics.median(ratios) if ratios else 0
+    row(f"fan-out QoS {qos}, deliveries per CPU-second", f"{mosquitto:,.0f}", f"{isobar:,.0f}",
+        f"{ratio:.1f} times; " + met(ratio >= GOAL_RATIO, f"goal {GOAL_RATIO}"))
+    return {"mosquitto": mosquitto, "isobar": isobar, "ratio": ratio, "ratios": ratios,
+            "delivered_each": counts.pop()[1]}
+
+
+def latency(runs):
+    found = {b: rs[0]["latency_us"] for b, rs in results(runs, "latency").items()}
+    for name, goal in (("p50", GOAL_LATENCY_US), ("p99", None)):
+        m, i = found["mosquitto"][name], found["isobar"][name]
+        row(f"latency at 1000 a second, {name}, us", f"{m:,.0f}", f"{i:,.0f}",
+            met(i < goal, f"goal below {goal}") if goal else "")
+    return found
+
+
+def intake(runs):
+    found = results(runs, "intake")["isobar"][0]
+    row("intake, notifications per CPU-second", "", f"{found['per_cpu_second']:,}",
+        met(found["per_cpu_second"] >= GOAL_INTAKE, f"goal {GOAL_INTAKE:,}"))
+    return found
+
+
+def idle(runs):
+    found = results(runs, "idle")["isobar"][0]
+    row("idle, anonymous memory, KiB", "", f"{found['anon_kib']:,}",
+        met(found["anon_kib"] < GOAL_IDLE_KIB, f"goal below {GOAL_IDLE_KIB:,}"))
+    return found
+
+
+def main():
+    try:
+        with open(sys.argv[1], encoding="utf-8") as lines:
+            runs = [json.loads(line) for line in lines]
+    except FileNotFoundError:
+        runs = []
+    parts = {"fan_out_qos0": lambda r: fan_out(r, 0), "fan_out_qos1": lambda r: fan_out(r, 1),
+             "latency_us": latency, "intake": intake, "idle": idle}
+    summary, failed = {}, False
+    print()
+    row("", "mosquitto", "isobar")
+    for name, part in parts.items():
+        try:
+            summary[name] = part(runs)
+        except (ValueError, KeyError, IndexError) as fault:
+            failed = True
+            row(name, "", "", f"NOT MEASURED ({fault})")
+    with open(sys.argv[2], "w", encoding="utf-8") as out:
+        json.dump(summary | {"runs": runs}, out, indent=1)
+    print(f"\nall figures: {sys.argv[2]}")
+    sys.exit(failed)
+
+
+main()
