@@ -9,6 +9,7 @@
 #include "commit/gate.h"
 
 #define REQUESTS_FIRST 64u
+#define REQUESTS_MOST 1024u  /* in one batch: far below what a journal segment takes */
 
 /* --- acknowledgements ------------------------------------------------- */
 
@@ -196,6 +197,8 @@ int client_on_publish(struct client *c, const struct mqtt_packet *p, uint32_t *b
 
 	if (err)
 		return err;
+	if (*batched == REQUESTS_MOST && client_commit(c, batched) == ERR_HELD)
+		return ERR_HELD;
 	if (!client_may_take(c)) {
 		if (c->version == MQTT_5) /* [MQTT-3.3.4-9] */
 			return client_fault(c, ERR_RECEIVE_MAXIMUM, "more open than receive maximum allows");
