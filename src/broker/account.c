@@ -72,7 +72,8 @@ struct accounts *accounts_new(struct account *list, uint32_t count)
 /* GB-25 to GB-28: everyone reads what is public, nobody writes. */
 struct accounts *accounts_public(const struct gate_settings *checks)
 {
-	static const char *const filters[] = {"origin/a/wis2/#", "cache/a/wis2/#", "monitor/a/wis2/#"};
+	static const char *const filters[] = {
+		"origin/a/wis2/#", "cache/a/wis2/#", "monitor/a/wis2/#"};
 	const uint32_t n = sizeof(filters) / sizeof(filters[0]);
 	struct account *a = mem_new(sizeof(*a));
 
@@ -181,14 +182,16 @@ static bool is_denied(const struct account *a, struct view asked, right_test *te
 
 bool account_may_read(const struct account *a, struct view client_id, struct view filter)
 {
-	return any_right(a->read, a->read_count, view_of(a->user), client_id, filter_covers, filter) &&
-		!is_denied(a, filter, filter_covers);
+	return any_right(a->read, a->read_count, view_of(a->user), client_id, filter_covers,
+		       filter) &&
+	       !is_denied(a, filter, filter_covers);
 }
 
 bool account_may_write(const struct account *a, struct view client_id, struct view topic)
 {
-	return any_right(a->write, a->write_count, view_of(a->user), client_id, filter_match, topic) &&
-		!account_is_denied(a, topic);
+	return any_right(a->write, a->write_count, view_of(a->user), client_id, filter_match,
+		       topic) &&
+	       !account_is_denied(a, topic);
 }
 
 bool account_is_denied(const struct account *a, struct view topic)

@@ -11,8 +11,8 @@
 
 #define COUNT_OF(table) (sizeof(table) / sizeof((table)[0]))
 
-static struct account account_of(const char *user, const char *read, const char *write,
-	const char *deny)
+static struct account account_of(
+	const char *user, const char *read, const char *write, const char *deny)
 {
 	struct account a;
 	const char *texts[3] = {read, write, deny};
@@ -38,10 +38,17 @@ static void everyone_reads_the_public_trees_and_writes_nothing(void **state)
 		const char *filter;
 		bool may;
 	} rows[] = {
-		{"origin/a/wis2/#", true}, {"cache/a/wis2/#", true}, {"monitor/a/wis2/#", true},
-		{"origin/a/wis2/de-dwd/data/#", true}, {"origin/a/wis2/+/data/core/#", true},
-		{"#", false}, {"+/a/wis2/#", false}, {"origin/a/#", false}, {"$SYS/#", false},
-		{"origin/a/wis2", true}, {"other", false},
+		{"origin/a/wis2/#", true},
+		{"cache/a/wis2/#", true},
+		{"monitor/a/wis2/#", true},
+		{"origin/a/wis2/de-dwd/data/#", true},
+		{"origin/a/wis2/+/data/core/#", true},
+		{"#", false},
+		{"+/a/wis2/#", false},
+		{"origin/a/#", false},
+		{"$SYS/#", false},
+		{"origin/a/wis2", true},
+		{"other", false},
 	};
 	struct gate_settings checks;
 	struct accounts *set;

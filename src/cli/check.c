@@ -15,12 +15,14 @@ struct check_options {
 
 static const struct argument rows[] = {
 	{'c', "config", ARGUMENT_TEXT, offsetof(struct check_options, file), 0, 0, "FILE",
-		"configuration file (/etc/isobar/isobar.yaml if it exists, else built-in defaults)"},
+		"configuration file (/etc/isobar/isobar.yaml if it exists, else built-in "
+		"defaults)"},
 };
 
 static const struct argument_table table = {
 	.usage = "isobar check [-c FILE]",
-	.about = "Validates configuration, sources and accounts without starting. Every fault is printed "
+	.about = "Validates configuration, sources and accounts without starting. Every fault is "
+		 "printed "
 		 "with\nfile:line:column, what is wrong and what would be right.",
 	.rows = rows,
 	.count = 1,
@@ -56,7 +58,8 @@ int cli_check(int argc, char **argv)
 	if (rest < 0)
 		return arguments_status(rest);
 	if (rest < argc) {
-		fprintf(stderr, "isobar check: takes no argument; -c FILE names the configuration\n");
+		fprintf(stderr,
+			"isobar check: takes no argument; -c FILE names the configuration\n");
 		return CLI_USAGE;
 	}
 	if (config_load(options.file, &config, &faults) < 0) {

@@ -72,8 +72,8 @@ static void resolve_share(struct config *c)
 	}
 	free(path);
 	if (found == 0)
-		c->journal_size_bytes = (uint64_t)disk.f_blocks * disk.f_frsize / 100 *
-			c->journal_size_percent;
+		c->journal_size_bytes =
+			(uint64_t)disk.f_blocks * disk.f_frsize / 100 * c->journal_size_percent;
 }
 
 /* The default folder of sources stands beside the file as well. */
@@ -124,14 +124,14 @@ static bool is_readable(struct faults *faults, struct place at, const char *path
 {
 	if (access(path, R_OK) == 0)
 		return true;
-	fault_add(faults, at, "listeners", "TLS without a %s: cannot read %s: %s; set tls.%s", what, path,
-		strerror(errno), what);
+	fault_add(faults, at, "listeners", "TLS without a %s: cannot read %s: %s; set tls.%s", what,
+		path, strerror(errno), what);
 	return false;
 }
 
 /* Loads what a TLS listener would load, so that a fault shows before anything is served. */
-static void judge_listener_tls(const struct config *c, const struct config_listener *l,
-	struct faults *faults)
+static void judge_listener_tls(
+	const struct config *c, const struct config_listener *l, struct faults *faults)
 {
 	struct place at = {c->file ? c->file : "built-in defaults", l->line, l->column};
 	struct tls_server_settings settings = {
@@ -213,7 +213,8 @@ static void load_file(struct config *c, struct faults *faults)
 	struct yaml *root;
 
 	if (config_read_file(c->file, &text) < 0) {
-		config_fault(&r, NULL, "", "cannot be read: %s; name a readable file", strerror(errno));
+		config_fault(
+			&r, NULL, "", "cannot be read: %s; name a readable file", strerror(errno));
 		set_defaults(c);
 	} else {
 		root = config_read_main(&r, buf_view(&text), c);

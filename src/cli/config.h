@@ -20,21 +20,21 @@
 
 struct config_listener {
 	struct url url;
-	char *text;                        /* as written */
-	uint32_t line;                     /* of the file, for faults found at start; 0: default */
+	char *text; /* as written */
+	uint32_t line; /* of the file, for faults found at start; 0: default */
 	uint32_t column;
-	char *certificate;                 /* per listener, NULL: the global ones */
+	char *certificate; /* per listener, NULL: the global ones */
 	char *key;
 	char *client_ca;
-	bool client_certificate;           /* asked for */
+	bool client_certificate; /* asked for */
 	bool client_certificate_required;
 };
 
 struct config {
-	char *file;                        /* NULL: built-in defaults */
+	char *file; /* NULL: built-in defaults */
 	char *centre_id;
 	char *data_dir;
-	uint32_t workers;                  /* `auto` resolved to the number of cores */
+	uint32_t workers; /* `auto` resolved to the number of cores */
 	struct config_listener *listeners;
 	uint32_t listener_count;
 	char *tls_certificate;
@@ -42,18 +42,18 @@ struct config {
 	char *tls_client_ca;
 	struct broker_limits limits;
 	uint64_t journal_keep_ms;
-	uint64_t journal_size_bytes;       /* a share of the disk is resolved when read */
-	uint32_t journal_size_percent;     /* as written; 0: a size was */
+	uint64_t journal_size_bytes; /* a share of the disk is resolved when read */
+	uint32_t journal_size_percent; /* as written; 0: a size was */
 	enum journal_sync journal_sync;
 	uint32_t journal_sync_ms;
 	uint64_t window_ms;
 	uint64_t ids;
 	struct gate_settings checks;
 	char *sources_dir;
-	struct source_config *sources;     /* in order of name */
+	struct source_config *sources; /* in order of name */
 	uint32_t source_count;
 	char *accounts_file;
-	struct accounts *accounts;         /* one reference */
+	struct accounts *accounts; /* one reference */
 	char **bind;
 	uint32_t bind_count;
 	bool shadow;

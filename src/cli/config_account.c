@@ -12,22 +12,26 @@ static bool has_placeholder(const char *filter)
 }
 
 /* What stands in several keys of one entry together. */
-static void judge_entry(struct config_reader *r, const struct yaml *y, const struct account_entry *e)
+static void judge_entry(
+	struct config_reader *r, const struct yaml *y, const struct account_entry *e)
 {
 	const struct account *a = &e->account;
 
 	if (e->anonymous && (a->user || a->password || a->password_hash))
-		config_fault(r, y, "anonymous", "has a user or password; an anonymous entry has neither");
+		config_fault(r, y, "anonymous",
+			"has a user or password; an anonymous entry has neither");
 	if (!e->anonymous && a->user == NULL)
 		config_fault(r, y, "user", "is missing; a name, or anonymous: true, is right");
 	if (!e->anonymous && a->user && !a->password && !a->password_hash)
 		config_fault(r, y, "password_hash",
 			"is missing; a hash as of mkpasswd, or a public password, is right");
 	if (a->password && a->password_hash)
-		config_fault(r, y, "password", "password and password_hash are both given; keep one");
+		config_fault(
+			r, y, "password", "password and password_hash are both given; keep one");
 	for (uint32_t i = 0; i < a->deny_count; i++)
 		if (has_placeholder(a->deny[i]))
-			config_fault(r, y, "deny", "%%u and %%c are not used here; write the filter out");
+			config_fault(r, y, "deny",
+				"%%u and %%c are not used here; write the filter out");
 }
 
 static bool same_user(const struct account *a, const struct account *b)
@@ -45,7 +49,8 @@ static void read_entry(struct config_reader *r, const struct yaml *y,
 	if (y->kind == YAML_MAP)
 		config_read_map(r, SECTION_ACCOUNT, "", y, e);
 	else
-		config_fault(r, y, "", "an account is not a mapping; such as - user: name is right");
+		config_fault(
+			r, y, "", "an account is not a mapping; such as - user: name is right");
 	if (r->faults->count == faults)
 		judge_entry(r, y, e);
 	e->account.policy.settings = *checks;
@@ -75,14 +80,16 @@ static bool is_account_list(struct config_reader *r, const struct yaml *root)
 	if (root && root->kind == YAML_LIST && root->count > 0 && root->count <= ACCOUNTS_MOST)
 		return true;
 	if (root && root->kind == YAML_LIST && root->count)
-		config_fault(r, root, "", "%u accounts; at most %u are taken", root->count, ACCOUNTS_MOST);
+		config_fault(r, root, "", "%u accounts; at most %u are taken", root->count,
+			ACCOUNTS_MOST);
 	else
-		config_fault(r, root, "", "holds no list of accounts; such as - user: name is right");
+		config_fault(
+			r, root, "", "holds no list of accounts; such as - user: name is right");
 	return false;
 }
 
-struct accounts *config_read_accounts(struct config_reader *r, struct view text,
-	const struct gate_settings *checks)
+struct accounts *config_read_accounts(
+	struct config_reader *r, struct view text, const struct gate_settings *checks)
 {
 	uint32_t faults = r->faults->count;
 	struct yaml *root = yaml_read(text, r->file, r->faults);

@@ -85,7 +85,8 @@ static const struct {
 	{"no user", "- password: x\n",
 		"a.yaml:1:3: user: is missing; a name, or anonymous: true, is right\n"},
 	{"no password", "- user: x\n",
-		"a.yaml:1:3: password_hash: is missing; a hash as of mkpasswd, or a public password, is "
+		"a.yaml:1:3: password_hash: is missing; a hash as of mkpasswd, or a public "
+		"password, is "
 		"right\n"},
 	{"two passwords", "- {user: x, password: y, password_hash: \"$y$j9T$...\"}\n",
 		"a.yaml:1:3: password: password and password_hash are both given; keep one\n"},
@@ -104,15 +105,18 @@ static const struct {
 	{"deny", "- {anonymous: true, deny: [a/%u]}\n",
 		"a.yaml:1:3: deny: %u and %c are not used here; write the filter out\n"},
 	{"filter", "- {anonymous: true, read: [a#]}\n",
-		"a.yaml:1:28: read: \"a#\" is not a topic filter; filters such as origin/a/wis2/# are "
+		"a.yaml:1:28: read: \"a#\" is not a topic filter; filters such as origin/a/wis2/# "
+		"are "
 		"right\n"},
 	{"qos", "- {anonymous: true, max_qos: 3}\n",
 		"a.yaml:1:30: max_qos: \"3\" is more than 2; a whole number is right\n"},
 	{"scope", "- {anonymous: true, client_id_scope: all}\n",
-		"a.yaml:1:38: client_id_scope: \"all\" is not among the words known; account, address are "
+		"a.yaml:1:38: client_id_scope: \"all\" is not among the words known; account, "
+		"address are "
 		"right\n"},
 	{"limits", "- anonymous: true\n  limits: {inflight: 1}\n",
-		"a.yaml:2:12: limits.inflight: unknown key; limits.in_flight is the nearest one known\n"},
+		"a.yaml:2:12: limits.inflight: unknown key; limits.in_flight is the nearest one "
+		"known\n"},
 };
 
 static void every_fault_is_told_with_its_place(void **state)

@@ -20,12 +20,12 @@
 #include "cli/yaml.h"
 
 enum config_section {
-	SECTION_CONFIG,    /* struct config */
-	SECTION_LISTENER,  /* struct config_listener */
-	SECTION_SOURCE,    /* struct source_config */
-	SECTION_ENDPOINT,  /* struct source_endpoint */
-	SECTION_PUBLISH,   /* nothing kept */
-	SECTION_ACCOUNT,   /* struct account_entry */
+	SECTION_CONFIG, /* struct config */
+	SECTION_LISTENER, /* struct config_listener */
+	SECTION_SOURCE, /* struct source_config */
+	SECTION_ENDPOINT, /* struct source_endpoint */
+	SECTION_PUBLISH, /* nothing kept */
+	SECTION_ACCOUNT, /* struct account_entry */
 };
 
 struct account_entry {
@@ -34,9 +34,9 @@ struct account_entry {
 };
 
 enum config_effect {
-	EFFECT_KEPT,    /* stored */
-	EFFECT_LATER,   /* only the fallback is supported by this version */
-	EFFECT_JUDGED,  /* judged; what it belongs to is refused as a whole */
+	EFFECT_KEPT, /* stored */
+	EFFECT_LATER, /* only the fallback is supported by this version */
+	EFFECT_JUDGED, /* judged; what it belongs to is refused as a whole */
 };
 
 struct config_key;
@@ -45,36 +45,36 @@ struct config_key;
 struct config_reader {
 	struct faults *faults;
 	const char *file;
-	const char *folder;     /* relative paths begin here; ends with / or is "" */
-	const char *path;       /* "listeners." inside that list, else "" */
+	const char *folder; /* relative paths begin here; ends with / or is "" */
+	const char *path; /* "listeners." inside that list, else "" */
 };
 
 /* One value, judged. */
 struct config_value {
-	struct view text;       /* as written, names replaced; NUL-terminated */
+	struct view text; /* as written, names replaced; NUL-terminated */
 	const char *folder;
-	bool secret;            /* never to be shown: from !file, the environment, or by type */
-	void *owner;            /* the section's struct, for types that fill two fields; may be NULL */
+	bool secret; /* never to be shown: from !file, the environment, or by type */
+	void *owner; /* the section's struct, for types that fill two fields; may be NULL */
 	/* Results: either a number or a text. */
 	uint64_t number;
-	char *made;             /* owned by the value */
-	const char *wrong;      /* set to override what the type says, static */
+	char *made; /* owned by the value */
+	const char *wrong; /* set to override what the type says, static */
 	const char *right;
-	char bound[QUANTITY_TEXT_BYTES];  /* the one passed, or "" */
+	char bound[QUANTITY_TEXT_BYTES]; /* the one passed, or "" */
 };
 /* False: not of the type, or of no use; *v says why. */
 typedef bool config_judge(const struct config_key *k, struct config_value *v);
 /* A shape of its own; adds its faults itself. */
-typedef void config_read_tree(struct config_reader *r, const struct config_key *k,
-	const struct yaml *y, void *owner);
+typedef void config_read_tree(
+	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner);
 
 struct config_type {
 	const char *name;
 	const char *wrong;
 	const char *right;
 	config_judge *one;
-	bool is_text;           /* what `one` makes is stored as a text, else as a number */
-	config_judge *item;     /* of a list; results are not used */
+	bool is_text; /* what `one` makes is stored as a text, else as a number */
+	config_judge *item; /* of a list; results are not used */
 	config_read_tree *tree;
 };
 
@@ -97,13 +97,13 @@ struct config_key {
 	const char *name;
 	enum config_type_number type;
 	enum config_effect effect;
-	size_t offset;          /* in the section's struct */
+	size_t offset; /* in the section's struct */
 	size_t size;
-	size_t count_offset;    /* of a list's count */
+	size_t count_offset; /* of a list's count */
 	const char *fallback;
 	uint64_t least;
 	uint64_t most;
-	const char *words;      /* parted by | */
+	const char *words; /* parted by | */
 	const char *help;
 };
 
@@ -130,8 +130,8 @@ bool config_expand(struct config_reader *r, const char *name, const struct yaml 
 	bool *secret);
 
 /* Reads one scalar value of a row into owner, or adds a fault. */
-void config_read_one(struct config_reader *r, const struct config_key *k, const struct yaml *y,
-	void *owner);
+void config_read_one(
+	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner);
 /* The row, or NULL. */
 const struct config_key *config_key_find(enum config_section section, const char *name);
 
@@ -168,8 +168,8 @@ void config_read_source(struct config_reader *r, struct view text, const char *n
 void config_read_sources(struct config *config, const char *folder, struct faults *faults);
 
 /* A set from an accounts file's text, or NULL after faults. */
-struct accounts *config_read_accounts(struct config_reader *r, struct view text,
-	const struct gate_settings *checks);
+struct accounts *config_read_accounts(
+	struct config_reader *r, struct view text, const struct gate_settings *checks);
 
 /* The configuration from a text; does not follow sources and accounts_file. Gives the tree, to
  * yaml_free(); NULL when there is none. */

@@ -17,8 +17,8 @@
 #include "base/check.h"
 #include "base/mem.h"
 
-#define NAME_BYTES 96u          /* longest dotted name */
-#define NAMES_MOST 64u          /* keys of one mapping */
+#define NAME_BYTES 96u /* longest dotted name */
+#define NAMES_MOST 64u /* keys of one mapping */
 
 struct place config_place(const struct config_reader *r, const struct yaml *y)
 {
@@ -181,15 +181,18 @@ static void fault_value_of(struct config_reader *r, const struct config_key *k,
 {
 	char shown[FAULT_VALUE_BYTES * 4 + 8];
 	const struct config_type *type = config_type(k->type);
-	const char *right = v->right ? v->right : type->right;
-	struct buf words = {0};
+	const char *words = v->right ? v->right : type->right;
+	struct buf right = {0};
 
-	if (right == NULL)
-		fault_words(&words, k->words);
-	config_fault(r, y, k->name, "%s %s%s%s; %s%.*s right",
-		v->secret ? "the value" : fault_value(v->text, shown), v->wrong ? v->wrong : type->wrong,
-		v->bound[0] ? " " : "", v->bound, right ? right : "", VIEW_ARG(buf_view(&words)));
-	buf_fini(&words);
+	if (words)
+		buf_printf(&right, "%s", words);
+	else
+		fault_words(&right, k->words);
+	config_fault(r, y, k->name, "%s %s%s%s; %.*s right",
+		v->secret ? "the value" : fault_value(v->text, shown),
+		v->wrong ? v->wrong : type->wrong, v->bound[0] ? " " : "", v->bound,
+		VIEW_ARG(buf_view(&right)));
+	buf_fini(&right);
 }
 
 static void fault_later(struct config_reader *r, const struct config_key *k, const struct yaml *y)
@@ -219,14 +222,15 @@ static bool is_fallback(const struct config_key *k, const struct config_value *v
 	bool same;
 
 	judge_fallback(k, &fallback);
-	same = fallback.number == v->number && (fallback.made == NULL || v->made == NULL ?
-		fallback.made == v->made : strcmp(fallback.made, v->made) == 0);
+	same = fallback.number == v->number &&
+	       (fallback.made == NULL || v->made == NULL ? fallback.made == v->made
+							 : strcmp(fallback.made, v->made) == 0);
 	free(fallback.made);
 	return same;
 }
 
-void config_read_one(struct config_reader *r, const struct config_key *k, const struct yaml *y,
-	void *owner)
+void config_read_one(
+	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner)
 {
 	struct config_value v = {.folder = r->folder, .owner = owner};
 	struct buf text = {0};
@@ -238,7 +242,7 @@ void config_read_one(struct config_reader *r, const struct config_key *k, const 
 	if (config_expand(r, k->name, y, &text, &v.secret)) {
 		v.text = view_of((const char *)buf_bytes(&text));
 		v.secret |= k->type == TYPE_SECRET || k->type == TYPE_HASH ||
-			k->type == TYPE_MQTT_URL || k->type == TYPE_LISTENER_URL;
+			    k->type == TYPE_MQTT_URL || k->type == TYPE_LISTENER_URL;
 		if (!config_type(k->type)->one(k, &v))
 			fault_value_of(r, k, y, &v);
 		else if (k->effect == EFFECT_KEPT)
@@ -280,8 +284,8 @@ static bool read_item(struct config_reader *r, const struct config_key *k, const
 }
 
 /* A single value stands for a list of one. */
-static void read_list(struct config_reader *r, const struct config_key *k, const struct yaml *y,
-	void *owner)
+static void read_list(
+	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner)
 {
 	struct view rest = view_of(k->fallback);
 	struct view part = {NULL, 0};
@@ -312,8 +316,8 @@ static bool has_dot(const char *name)
 }
 
 /* Names of the keys one level below prefix. */
-static size_t names_below(enum config_section section, const char *prefix,
-	const char *names[NAMES_MOST])
+static size_t names_below(
+	enum config_section section, const char *prefix, const char *names[NAMES_MOST])
 {
 	size_t n = 0;
 	size_t skip = strlen(prefix);
@@ -339,14 +343,17 @@ static void fault_unknown(struct config_reader *r, enum config_section section, 
 	for (char *p = name; *p; p++)
 		if ((unsigned char)*p < 0x20)
 			*p = '?';
-	for (size_t i = 0; i < n && nearest == NULL; i++)
+	for (size_t i = 0; i < n; i++)
 		buf_printf(&all, "%s%s", i ? ", " : "", names[i]);
 	if (has_dot(key->text) && config_key_find(section, key->text))
-		config_fault(r, key, name, "unknown key; write the parts below each other, indented");
+		config_fault(
+			r, key, name, "unknown key; write the parts below each other, indented");
 	else if (nearest)
-		config_fault(r, key, name, "unknown key; %s%s is the nearest one known", prefix, nearest);
+		config_fault(r, key, name, "unknown key; %s%s is the nearest one known", prefix,
+			nearest);
 	else
-		config_fault(r, key, name, "unknown key; known here are %.*s", VIEW_ARG(buf_view(&all)));
+		config_fault(
+			r, key, name, "unknown key; known here are %.*s", VIEW_ARG(buf_view(&all)));
 	buf_fini(&all);
 }
 
@@ -360,8 +367,8 @@ static uint32_t earlier(const struct yaml *map, uint32_t at)
 	return 0;
 }
 
-static void read_value(struct config_reader *r, const struct config_key *k, const struct yaml *y,
-	void *owner)
+static void read_value(
+	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner)
 {
 	const struct config_type *type = config_type(k->type);
 
@@ -413,8 +420,8 @@ void config_read_map(struct config_reader *r, enum config_section section, const
 		read_pair(r, section, prefix, map, i, owner);
 }
 
-void type_group(struct config_reader *r, const struct config_key *k, const struct yaml *y,
-	void *owner)
+void type_group(
+	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner)
 {
 	char prefix[NAME_BYTES];
 

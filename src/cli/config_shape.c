@@ -21,7 +21,8 @@ static bool is_list(struct config_reader *r, const struct config_key *k, const s
 	if (yaml_is_null(y))
 		config_fault(r, y, k->name, "has no value; give %s, [] for none", right);
 	else if (y->kind == YAML_LIST)
-		config_fault(r, y, k->name, "has %u items; at most %u are taken", y->count, ITEMS_MOST);
+		config_fault(
+			r, y, k->name, "has %u items; at most %u are taken", y->count, ITEMS_MOST);
 	else
 		config_fault(r, y, k->name, "is not a list; %s is right", right);
 	return false;
@@ -37,12 +38,13 @@ static void read_rule(struct config_reader *r, const struct config_key *k, const
 	struct view rest = view_of(k->words);
 
 	if (rule == RULE_NONE) {
-		config_fault(r, id, k->name, "no rule has the id %s; ids look like WNM-35 or WTH-07",
+		config_fault(r, id, k->name,
+			"no rule has the id %s; ids look like WNM-35 or WTH-07",
 			fault_value(view_of(id->kind == YAML_SCALAR ? id->text : ""), shown));
 		return;
 	}
-	for (int8_t i = 0; rest.p; i++) {
-		if (mode->kind != YAML_SCALAR || !view_equal(view_cut(&rest, '|'), view_of(mode->text)))
+	for (int8_t i = 0; mode->kind == YAML_SCALAR && rest.p; i++) {
+		if (!view_equal(view_cut(&rest, '|'), view_of(mode->text)))
 			continue;
 		modes[rule] = i;
 		return;
@@ -51,13 +53,18 @@ static void read_rule(struct config_reader *r, const struct config_key *k, const
 		fault_value(view_of(mode->text), shown), rule_id(rule));
 }
 
-void type_rules(struct config_reader *r, const struct config_key *k, const struct yaml *y,
-	void *owner)
+void type_rules(
+	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner)
 {
 	int8_t *modes = (int8_t *)owner + k->offset;
 
 	if (y->kind != YAML_MAP) {
-		config_fault(r, y, k->name, "is not a mapping; such as {WNM-65: verify}, or {}, is right");
+		config_fault(r, y, k->name,
+			"is not a mapping; such as {WNM-65: verify}, or {}, is right");
+		return;
+	}
+	if (y->count > 2 * ITEMS_MOST) {
+		config_fault(r, y, k->name, "more keys than there are rules; each stands once");
 		return;
 	}
 	for (uint32_t i = 0; i + 1 < y->count; i += 2) {
@@ -66,7 +73,8 @@ void type_rules(struct config_reader *r, const struct config_key *k, const struc
 		for (uint32_t j = 0; j < i; j += 2)
 			twice |= strcmp(y->items[i]->text, y->items[j]->text) == 0;
 		if (twice)
-			config_fault(r, y->items[i], k->name, "the same rule twice; keep one of them");
+			config_fault(
+				r, y->items[i], k->name, "the same rule twice; keep one of them");
 		else
 			read_rule(r, k, y->items[i], y->items[i + 1], modes);
 	}
@@ -100,7 +108,7 @@ static void judge_listener(struct config_reader *r, const struct yaml *y, struct
 static bool same_place(const struct config_listener *a, const struct config_listener *b)
 {
 	return a->url.port != 0 && a->url.port == b->url.port &&
-		strcmp(a->url.host, b->url.host) == 0;
+	       strcmp(a->url.host, b->url.host) == 0;
 }
 
 static void add_listener(struct config_reader *r, const struct yaml *y, struct config *config,
@@ -117,12 +125,13 @@ static void add_listener(struct config_reader *r, const struct yaml *y, struct c
 	judge_listener(r, y, l);
 	for (uint32_t i = 0; i < config->listener_count; i++)
 		if (same_place(&config->listeners[i], l))
-			config_fault(r, y, "listeners", "the address of line %u again; each stands once",
+			config_fault(r, y, "listeners",
+				"the address of line %u again; each stands once",
 				config->listeners[i].line);
 	l->line = y->line;
 	l->column = y->column;
-	config->listeners = mem_resize(config->listeners,
-		(config->listener_count + 1) * sizeof(*config->listeners));
+	config->listeners = mem_resize(
+		config->listeners, (config->listener_count + 1) * sizeof(*config->listeners));
 	config->listeners[config->listener_count++] = *l;
 }
 
@@ -136,15 +145,16 @@ static void read_listener(struct config_reader *r, const struct yaml *y, struct 
 	if (y->kind == YAML_MAP) {
 		config_read_map(&inner, SECTION_LISTENER, "", y, &l);
 		if (l.text == NULL && faults == r->faults->count)
-			config_fault(&inner, y, "url", "is missing; such as mqtt://127.0.0.1:1883 is right");
+			config_fault(&inner, y, "url",
+				"is missing; such as mqtt://127.0.0.1:1883 is right");
 	} else {
 		config_read_one(&inner, config_key_find(SECTION_LISTENER, "url"), y, &l);
 	}
 	add_listener(r, y, config, &l);
 }
 
-void type_listeners(struct config_reader *r, const struct config_key *k, const struct yaml *y,
-	void *owner)
+void type_listeners(
+	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner)
 {
 	if (!is_list(r, k, y, "a list of addresses such as - mqtt://127.0.0.1:1883"))
 		return;
@@ -154,8 +164,8 @@ void type_listeners(struct config_reader *r, const struct config_key *k, const s
 
 /* --- addresses of a source -------------------------------------------- */
 
-static void judge_endpoint(struct config_reader *r, const struct yaml *y,
-	const struct source_endpoint *e)
+static void judge_endpoint(
+	struct config_reader *r, const struct yaml *y, const struct source_endpoint *e)
 {
 	struct url url;
 	const char *why;
@@ -163,7 +173,8 @@ static void judge_endpoint(struct config_reader *r, const struct yaml *y,
 	if (url_parse(view_of(e->url), &url, &why) < 0)
 		return;
 	if (url.scheme == URL_WS || url.scheme == URL_WSS)
-		config_fault(r, y, "url", "%s is not supported by this version; mqtt or mqtts is right",
+		config_fault(r, y, "url",
+			"%s is not supported by this version; mqtt or mqtts is right",
 			url_scheme_name(url.scheme));
 }
 
@@ -177,7 +188,8 @@ static void add_endpoint(struct config_reader *r, const struct yaml *y, struct s
 		inner.path = "urls.";
 		config_read_map(&inner, SECTION_ENDPOINT, "", y, &e);
 		if (e.url == NULL && faults == r->faults->count)
-			config_fault(&inner, y, "url", "is missing; such as mqtts://host:8883 is right");
+			config_fault(
+				&inner, y, "url", "is missing; such as mqtts://host:8883 is right");
 	} else {
 		config_read_one(&inner, config_key_find(SECTION_ENDPOINT, "url"), y, &e);
 	}
@@ -200,8 +212,8 @@ static bool is_first_address(struct config_reader *r, const struct config_key *k
 	return false;
 }
 
-void type_endpoint(struct config_reader *r, const struct config_key *k, const struct yaml *y,
-	void *owner)
+void type_endpoint(
+	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner)
 {
 	if (!is_first_address(r, k, y, owner))
 		return;
@@ -211,8 +223,8 @@ void type_endpoint(struct config_reader *r, const struct config_key *k, const st
 		config_fault(r, y, k->name, "is not one address; several stand under urls");
 }
 
-void type_endpoints(struct config_reader *r, const struct config_key *k, const struct yaml *y,
-	void *owner)
+void type_endpoints(
+	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner)
 {
 	if (!is_first_address(r, k, y, owner) ||
 		!is_list(r, k, y, "a list of addresses such as - mqtts://host:8883"))
@@ -225,8 +237,8 @@ void type_endpoints(struct config_reader *r, const struct config_key *k, const s
 
 /* --- publish ---------------------------------------------------------- */
 
-void type_publish(struct config_reader *r, const struct config_key *k, const struct yaml *y,
-	void *owner)
+void type_publish(
+	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner)
 {
 	struct config_reader inner = *r;
 
@@ -237,5 +249,6 @@ void type_publish(struct config_reader *r, const struct config_key *k, const str
 	for (uint32_t i = 0; i < y->count; i++)
 		config_read_map(&inner, SECTION_PUBLISH, "", y->items[i], NULL);
 	if (y->count)
-		config_fault(r, y, k->name, "not supported by this version; leave it out or write []");
+		config_fault(
+			r, y, k->name, "not supported by this version; leave it out or write []");
 }

@@ -38,7 +38,8 @@ static void judge_source(struct config_reader *r, const struct yaml *root,
 	if (s->centre_id == NULL)
 		config_fault(r, root, "centre_id", "is missing; such as ca-eccc-msc is right");
 	if (s->endpoint_count == 0)
-		config_fault(r, root, "url", "is missing; such as mqtts://host.example.org:8883 is right");
+		config_fault(r, root, "url",
+			"is missing; such as mqtts://host.example.org:8883 is right");
 }
 
 void config_read_source(struct config_reader *r, struct view text, const char *name,
@@ -66,11 +67,11 @@ static int is_candidate(const struct dirent *entry)
 	struct view name = view_of(entry->d_name);
 
 	return name.p[0] != '.' &&
-		(view_ends_with(name, VIEW(".yaml")) || view_ends_with(name, VIEW(".yml")));
+	       (view_ends_with(name, VIEW(".yaml")) || view_ends_with(name, VIEW(".yml")));
 }
 
-static void read_file(struct config *config, const char *path, const char *name,
-	struct faults *faults)
+static void read_file(
+	struct config *config, const char *path, const char *name, struct faults *faults)
 {
 	char *folder = mem_text(path);
 	struct config_reader r = {faults, path, folder, ""};
@@ -82,16 +83,16 @@ static void read_file(struct config *config, const char *path, const char *name,
 		config_fault(&r, NULL, "", "cannot be read: %s; make it readable", strerror(errno));
 	} else {
 		config_read_source(&r, buf_view(&text), name, config, &source);
-		config->sources = mem_resize(config->sources,
-			(config->source_count + 1) * sizeof(*config->sources));
+		config->sources = mem_resize(
+			config->sources, (config->source_count + 1) * sizeof(*config->sources));
 		config->sources[config->source_count++] = source;
 	}
 	buf_fini(&text);
 	free(folder);
 }
 
-static void read_entry(struct config *config, const char *folder, const char *file_name,
-	struct faults *faults)
+static void read_entry(
+	struct config *config, const char *folder, const char *file_name, struct faults *faults)
 {
 	struct view whole = view_of(file_name);
 	char *path = mem_printf("%s/%s", folder, file_name);
@@ -123,9 +124,9 @@ void config_read_sources(struct config *config, const char *folder, struct fault
 	int n = scandir(folder, &entries, is_candidate, by_name);
 
 	if (n < 0 || (unsigned)n > SOURCES_MOST)
-		fault_add(faults, (struct place){folder, 0, 0}, "sources", n < 0 ?
-			"cannot be read: %s; make the folder and let it be readable" :
-			"%s: too many files; at most 10000 sources are taken",
+		fault_add(faults, (struct place){folder, 0, 0}, "sources",
+			n < 0 ? "cannot be read: %s; make the folder and let it be readable"
+			      : "%s: too many files; at most 10000 sources are taken",
 			n < 0 ? strerror(errno) : folder);
 	for (int i = 0; i < n; i++) {
 		if ((unsigned)n <= SOURCES_MOST)

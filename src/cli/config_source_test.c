@@ -68,8 +68,8 @@ static void a_source_of_two_lines_has_every_default(void **state)
 
 static void checks_are_the_global_ones_unless_the_source_says_otherwise(void **state)
 {
-	struct source_config s = read_good(
-		MINIMAL "checks: {metadata: off, rules: {WNM-65: verify}, leaf: only}\n");
+	struct source_config s =
+		read_good(MINIMAL "checks: {metadata: off, rules: {WNM-65: verify}, leaf: only}\n");
 
 	(void)state;
 	assert_int_equal(s.checks.checks[CHECK_TOPIC], GATE_VERIFY);
@@ -148,7 +148,8 @@ static const struct {
 		"s.yaml:3:11: protocol: \"3.1\" is not a version of MQTT known here; 5 or 3.1.1 is "
 		"right\n"},
 	{"filter", MINIMAL "topics: [a/#/b]\n",
-		"s.yaml:3:10: topics: \"a/#/b\" is not a topic filter; filters such as origin/a/wis2/# "
+		"s.yaml:3:10: topics: \"a/#/b\" is not a topic filter; filters such as "
+		"origin/a/wis2/# "
 		"are right\n"},
 	{"shared", MINIMAL "topics: [$share/g/a]\n",
 		"s.yaml:3:10: topics: \"$share/g/a\" is not a topic filter; filters such as "
@@ -157,12 +158,14 @@ static const struct {
 		"s.yaml:3:11: centres: \"x\" is not of the form of a centre-id; centre-ids such as "
 		"ca-eccc-msc are right\n"},
 	{"date", MINIMAL "until: 2026-02-30\n",
-		"s.yaml:3:8: until: \"2026-02-30\" is not a date; none, a day such as 2026-12-31 or a "
+		"s.yaml:3:8: until: \"2026-02-30\" is not a date; none, a day such as 2026-12-31 "
+		"or a "
 		"time such as 2026-12-31T12:00:00Z is right\n"},
 	{"password", MINIMAL "password: [secret]\n",
 		"s.yaml:3:11: password: is a list; one value is right\n"},
 	{"override", MINIMAL "checks: {metadata_owner: any}\n",
-		"s.yaml:3:26: checks.metadata_owner: not supported by this version; leave it out or write "
+		"s.yaml:3:26: checks.metadata_owner: not supported by this version; leave it out "
+		"or write "
 		"check\n"},
 };
 
@@ -192,9 +195,18 @@ static void centre_ids_are_judged_by_their_form(void **state)
 		const char *id;
 		bool good;
 	} rows[] = {
-		{"de-dwd", true}, {"io-wis2dev-11-test", true}, {"data-metoffice-noaa-global-cache", true},
-		{"a-b", false}, {"dwd", false}, {"de-", false}, {"-dwd", false}, {"DE-dwd", false},
-		{"d1-dwd", false}, {"de_dwd", false}, {"de-dwd-", false}, {"de-d/wd", false},
+		{"de-dwd", true},
+		{"io-wis2dev-11-test", true},
+		{"data-metoffice-noaa-global-cache", true},
+		{"a-b", false},
+		{"dwd", false},
+		{"de-", false},
+		{"-dwd", false},
+		{"DE-dwd", false},
+		{"d1-dwd", false},
+		{"de_dwd", false},
+		{"de-dwd-", false},
+		{"de-d/wd", false},
 	};
 
 	(void)state;

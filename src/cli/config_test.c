@@ -152,9 +152,11 @@ static void values_arrive_where_they_belong(void **state)
 		"centre_id: fr-meteofrance-global-broker\ndata_dir: data\nworkers: 3\n"
 		"limits: {packet_size: 1MiB, keep_alive: 2m, in_flight: 5}\n"
 		"journal:\n  keep: 6h\n  size: 1GiB\n  sync: always\n"
-		"checks:\n  topic: verify\n  metadata: off\n  rules: {WNM-65: verify, WTH-07: off}\n"
+		"checks:\n  topic: verify\n  metadata: off\n  rules: {WNM-65: verify, WTH-07: "
+		"off}\n"
 		"  message_mode: strict\n  leaf: only\n  test_centres: no\n"
-		"bind: [192.0.2.1, \"2001:db8::1\"]\nshadow: yes\nlog: {level: debug, format: json}\n"
+		"bind: [192.0.2.1, \"2001:db8::1\"]\nshadow: yes\nlog: {level: debug, format: "
+		"json}\n"
 		"listeners: [\"mqtt://[::1]:0\", {url: http://localhost:9090}]\n";
 	struct buf faults = {0};
 	struct config *c = read_text(text, &faults);
@@ -241,7 +243,8 @@ static void variables_are_put_in_and_never_shown(void **state)
 	c = read_text("limits: {connections: \"${ISOBAR_TEST_SECRET}\"}\n", &faults);
 	buf_append(&faults, "", 1);
 	assert_string_equal((const char *)buf_bytes(&faults),
-		"f.yaml:1:23: limits.connections: the value is not a whole number; a whole number is "
+		"f.yaml:1:23: limits.connections: the value is not a whole number; a whole number "
+		"is "
 		"right\n");
 	config_free(c);
 	buf_fini(&faults);
@@ -269,44 +272,59 @@ static const struct {
 	{"twice", "shadow: no\nlog: {}\nshadow: yes\n",
 		"f.yaml:3:1: shadow: given twice, first in line 1; keep one of them\n"},
 	{"several", "shadow: maybe\nworkers: 0\n",
-		"f.yaml:1:9: shadow: \"maybe\" is not yes or no; yes or no (on, off, true, false) is "
+		"f.yaml:1:9: shadow: \"maybe\" is not yes or no; yes or no (on, off, true, false) "
+		"is "
 		"right\n"
 		"f.yaml:2:10: workers: \"0\" is less than 1; auto, or a whole number, is right\n"},
 	{"no unit", "journal: {keep: 24}\n",
-		"f.yaml:1:17: journal.keep: \"24\" has no unit; a number with ms, s, m, h or d such as "
+		"f.yaml:1:17: journal.keep: \"24\" has no unit; a number with ms, s, m, h or d "
+		"such as "
 		"90s or 24h is right\n"},
 	{"list for value", "centre_id: [a]\n",
 		"f.yaml:1:12: centre_id: is a list; one value is right\n"},
 	{"nothing for value", "shadow: no\ncentre_id:\n",
 		"f.yaml:2:1: centre_id: has no value; give one value or leave the line out\n"},
-	{"value for group", "limits: 5\n", "f.yaml:1:9: limits: is one value; a mapping is right\n"},
-	{"not a mapping", "- a\n",
-		"f.yaml:1:1: not a mapping; \"key: value\" lines are right\n"},
+	{"value for group", "limits: 5\n",
+		"f.yaml:1:9: limits: is one value; a mapping is right\n"},
+	{"not a mapping", "- a\n", "f.yaml:1:1: not a mapping; \"key: value\" lines are right\n"},
 	{"choice", "checks: {topic: drop}\n",
 		"f.yaml:1:17: checks.topic: \"drop\" is not among the words known" RIGHT_MODES},
 	{"rule", "checks:\n  rules: {WNM-999: off}\n",
-		"f.yaml:2:11: checks.rules: no rule has the id \"WNM-999\"; ids look like WNM-35 or "
+		"f.yaml:2:11: checks.rules: no rule has the id \"WNM-999\"; ids look like WNM-35 "
+		"or "
 		"WTH-07\n"},
 	{"mode of a rule", "checks:\n  rules: {WNM-65: no}\n",
-		"f.yaml:2:19: checks.rules: \"no\" for WNM-65 is not a mode; discard, verify or off is "
+		"f.yaml:2:19: checks.rules: \"no\" for WNM-65 is not a mode; discard, verify or "
+		"off is "
 		"right\n"},
+	{"list as mode of a rule", "checks:\n  rules: {WNM-65: [off]}\n",
+		"f.yaml:2:19: checks.rules: \"\" for WNM-65 is not a mode; discard, verify or off "
+		"is "
+		"right\n"},
+	{"rule twice", "checks:\n  rules: {WNM-65: off, WNM-65: verify}\n",
+		"f.yaml:2:24: checks.rules: the same rule twice; keep one of them\n"},
 	{"centre", "centre_id: Meteo\n",
-		"f.yaml:1:12: centre_id: \"Meteo\" is not of the form of a centre-id; a top-level domain, "
+		"f.yaml:1:12: centre_id: \"Meteo\" is not of the form of a centre-id; a top-level "
+		"domain, "
 		"a dash and a name in a-z 0-9 - such as ca-eccc-msc is right\n"},
 	{"number above", "limits: {in_flight: 65536}\n",
 		"f.yaml:1:21: limits.in_flight: \"65536\" is more than 65535; a whole number is "
 		"right\n"},
 	{"bind", "bind: [localhost]\n",
-		"f.yaml:1:8: bind: \"localhost\" is not an IP address; addresses such as 192.0.2.1 or "
+		"f.yaml:1:8: bind: \"localhost\" is not an IP address; addresses such as 192.0.2.1 "
+		"or "
 		"2001:db8::1 are right\n"},
 	{"variable", "centre_id: ${ISOBAR_TEST_NOT_SET}\n",
-		"f.yaml:1:12: centre_id: environment variable ISOBAR_TEST_NOT_SET is not set; set it for "
+		"f.yaml:1:12: centre_id: environment variable ISOBAR_TEST_NOT_SET is not set; set "
+		"it for "
 		"the process\n"},
 	{"bad variable", "centre_id: ${}\n",
-		"f.yaml:1:12: centre_id: ${ is not followed by a name and }; ${NAME} takes a variable, "
+		"f.yaml:1:12: centre_id: ${ is not followed by a name and }; ${NAME} takes a "
+		"variable, "
 		"$${ is ${ itself\n"},
 	{"secret file", "data_dir: !file nothing-here\n",
-		"f.yaml:1:17: data_dir: cannot read dir/nothing-here: No such file or directory; name a "
+		"f.yaml:1:17: data_dir: cannot read dir/nothing-here: No such file or directory; "
+		"name a "
 		"readable file\n"},
 	{"tag", "data_dir: !secret x\n",
 		"f.yaml:1:19: data_dir: unknown tag !secret; only !file PATH is known\n"},
@@ -320,13 +338,16 @@ static const struct {
 	{"catalogues", "metadata: {catalogues: [https://a.example.org/items]}\n",
 		"f.yaml:1:24: metadata.catalogues: not supported by this version; leave it out\n"},
 	{"compatible", "antiloop: {compatible: wis2gb}\n",
-		"f.yaml:1:24: antiloop.compatible: not supported by this version; leave it out or write "
+		"f.yaml:1:24: antiloop.compatible: not supported by this version; leave it out or "
+		"write "
 		"no\n"},
 	{"http_public", "http_public: [ui]\n",
-		"f.yaml:1:14: http_public: not supported by this version; leave it out or write ui metrics "
+		"f.yaml:1:14: http_public: not supported by this version; leave it out or write ui "
+		"metrics "
 		"status sources rejects\n"},
 	{"web sockets", "listeners: [ws://127.0.0.1:8000]\n",
-		"f.yaml:1:13: listeners: ws is not supported by this version; mqtt, mqtts, http or https "
+		"f.yaml:1:13: listeners: ws is not supported by this version; mqtt, mqtts, http or "
+		"https "
 		"is right\n"},
 	{"listener's name", "listeners: [mqtt://broker.example.org]\n",
 		"f.yaml:1:13: listeners.url: the value does not name an IP address; such as "
@@ -339,17 +360,22 @@ static const struct {
 	{"listener without url", "listeners:\n  - {certificate: a.pem}\n",
 		"f.yaml:2:5: listeners.url: is missing; such as mqtt://127.0.0.1:1883 is right\n"},
 	{"certificate on plain", "listeners:\n  - {url: \"mqtt://127.0.0.1\", certificate: a}\n",
-		"f.yaml:2:5: listeners: certificates on mqtt; they belong to mqtts and https listeners\n"},
-	{"proxy", "listeners:\n  - {url: \"mqtt://127.0.0.1\", proxy_protocol_from: [10.0.0.0/8]}\n",
-		"f.yaml:2:52: listeners.proxy_protocol_from: not supported by this version; leave it "
+		"f.yaml:2:5: listeners: certificates on mqtt; they belong to mqtts and https "
+		"listeners\n"},
+	{"proxy",
+		"listeners:\n  - {url: \"mqtt://127.0.0.1\", proxy_protocol_from: [10.0.0.0/8]}\n",
+		"f.yaml:2:52: listeners.proxy_protocol_from: not supported by this version; leave "
+		"it "
 		"out\n"},
 	{"not YAML", "a: [1, 2\n",
-		"f.yaml:2:1: not YAML: flow sequence without a closing bracket; YAML 1.2 is expected "
+		"f.yaml:2:1: not YAML: flow sequence without a closing bracket; YAML 1.2 is "
+		"expected "
 		"here\n"},
 	{"alias", "a: *b\n",
 		"f.yaml:1:4: aliases (*name) are not used here; write the value itself\n"},
 	{"anchor", "a: &b 1\n",
-		"f.yaml:1:7: anchors (&name) are not used here; write the value where it is needed\n"},
+		"f.yaml:1:7: anchors (&name) are not used here; write the value where it is "
+		"needed\n"},
 	{"two documents", "shadow: no\n---\nshadow: yes\n",
 		"f.yaml:2:1: a second document begins; a file holds one\n"},
 	{"not UTF-8", "shadow: no\nlog: \xff\n",
@@ -430,22 +456,27 @@ static void faults_of_all_files_come_together(void **state)
 	put_file(path, "three.yml", "");
 	put_file(path, "README", "not a source");
 	free(path);
-	put_file(folder, "isobar.yaml", "shadow: perhaps\naccounts_file: a.yaml\n"
+	put_file(folder, "isobar.yaml",
+		"shadow: perhaps\naccounts_file: a.yaml\n"
 		"listeners: [\"mqtts://127.0.0.1:0\"]\ntls: {certificate: none.pem}\n");
 	put_file(folder, "a.yaml", "- user: x\n");
 	path = mem_printf("%s/isobar.yaml", folder);
 	assert_int_equal(config_load(path, &c, &faults), ERR_CONFIG);
-	want = mem_printf("%s/isobar.yaml:1:9: shadow: \"perhaps\" is not yes or no; yes or no (on, "
+	want = mem_printf(
+		"%s/isobar.yaml:1:9: shadow: \"perhaps\" is not yes or no; yes or no (on, "
 		"off, true, false) is right\n"
-		"%s/a.yaml:1:3: password_hash: is missing; a hash as of mkpasswd, or a public password, "
+		"%s/a.yaml:1:3: password_hash: is missing; a hash as of mkpasswd, or a public "
+		"password, "
 		"is right\n"
 		"%s/sources.d/three.yml: source files end in .yaml; rename it\n"
-		"%s/sources.d/two.yaml:2:6: url: the value", folder, folder, folder, folder);
+		"%s/sources.d/two.yaml:2:6: url: the value",
+		folder, folder, folder, folder);
 	if (!view_starts_with(buf_view(&faults), view_of(want)))
 		fail_msg("got %.*s\nwant %s", VIEW_ARG(buf_view(&faults)), want);
 	free(want);
 	want = mem_printf("%s/isobar.yaml:3:13: listeners: TLS without a certificate: cannot read "
-		"%s/none.pem: No such file or directory; set tls.certificate\n", folder, folder);
+			  "%s/none.pem: No such file or directory; set tls.certificate\n",
+		folder, folder);
 	if (!view_ends_with(buf_view(&faults), view_of(want)))
 		fail_msg("got %.*s\nwant %s", VIEW_ARG(buf_view(&faults)), want);
 	config_free(c);
@@ -465,7 +496,8 @@ static void sources_are_read_in_order_of_name(void **state)
 	(void)state;
 	assert_non_null(mkdtemp(folder));
 	put_file(folder, "b.yaml", "centre_id: aa-b\nurl: mqtt://127.0.0.1:1\n");
-	put_file(folder, "a.yaml", "centre_id: aa-a\nurl: mqtt://127.0.0.1:2\n"
+	put_file(folder, "a.yaml",
+		"centre_id: aa-a\nurl: mqtt://127.0.0.1:2\n"
 		"password: !file secret\n");
 	put_file(folder, "secret", "hush hush\n");
 	path = mem_printf("%s/isobar.conf", folder);

@@ -1,4 +1,4 @@
-/* cli/config_text.c - where the text of a value comes from: the file, the environment, a secret file
+/* cli/config_text.c - where a value's text comes from: the file, the environment, a secret file
  *
  * ${NAME} takes an environment variable, anywhere in a value; $${ stands for ${ itself. !file PATH
  * takes a file's content without the line end. What came from either is never shown in a fault.
@@ -70,7 +70,8 @@ int config_read_file(const char *path, struct buf *out)
 
 static bool is_name_byte(char c)
 {
-	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+	       c == '_';
 }
 
 /* The variable named at the start of rest, behind "${"; *used covers the closing brace. */
@@ -85,7 +86,8 @@ static const char *variable(struct config_reader *r, const char *key, const stru
 		n++;
 	if (n == 0 || n == rest.n || rest.p[n] != '}' || n >= sizeof(name)) {
 		config_fault(r, y, key,
-			"${ is not followed by a name and }; ${NAME} takes a variable, $${ is ${ itself");
+			"${ is not followed by a name and }; ${NAME} takes a variable, $${ is ${ "
+			"itself");
 		return NULL;
 	}
 	memcpy(name, rest.p, n);
@@ -93,8 +95,8 @@ static const char *variable(struct config_reader *r, const char *key, const stru
 	value = getenv(name);
 	*used = n + 1;
 	if (value == NULL || utf8_valid_prefix(value, strlen(value)) != strlen(value)) {
-		config_fault(r, y, key, "environment variable %s is %s; set it for the process", name,
-			value ? "not UTF-8" : "not set");
+		config_fault(r, y, key, "environment variable %s is %s; set it for the process",
+			name, value ? "not UTF-8" : "not set");
 		return NULL;
 	}
 	return value;
@@ -128,8 +130,8 @@ static bool replace_variables(struct config_reader *r, const char *key, const st
 }
 
 /* out holds the path and gets the content instead. */
-static bool take_file(struct config_reader *r, const char *key, const struct yaml *y,
-	struct buf *out)
+static bool take_file(
+	struct config_reader *r, const char *key, const struct yaml *y, struct buf *out)
 {
 	struct buf content = {0};
 	char *path;
@@ -148,12 +150,12 @@ static bool take_file(struct config_reader *r, const char *key, const struct yam
 	while (n && (content.data[n - 1] == '\n' || content.data[n - 1] == '\r'))
 		n--;
 	good = n && utf8_valid_prefix((char *)content.data, n) == n &&
-		memchr(content.data, '\0', n) == NULL;
+	       memchr(content.data, '\0', n) == NULL;
 	if (good)
 		buf_append(out, content.data, n);
 	else
-		config_fault(r, y, key, "%s is empty or not UTF-8 text; put the value alone into it",
-			path);
+		config_fault(r, y, key,
+			"%s is empty or not UTF-8 text; put the value alone into it", path);
 out:
 	if (content.data)
 		explicit_bzero(content.data, content.size);

@@ -36,8 +36,8 @@ static const char *format_number(uint64_t value, char out[QUANTITY_TEXT_BYTES])
 }
 
 /* most 0: no upper bound. */
-static bool in_bounds(const struct config_key *k, struct config_value *v, uint64_t n,
-	format_bound *format)
+static bool in_bounds(
+	const struct config_key *k, struct config_value *v, uint64_t n, format_bound *format)
 {
 	bool above = k->most && n > k->most;
 
@@ -126,8 +126,7 @@ bool type_size(const struct config_key *k, struct config_value *v)
 {
 	uint64_t bytes;
 
-	return quantity_size(v->text, &bytes) &&
-		in_bounds(k, v, bytes, quantity_format_size);
+	return quantity_size(v->text, &bytes) && in_bounds(k, v, bytes, quantity_format_size);
 }
 
 /* Of the journal; a share is made bytes once the folder is known. */
@@ -156,7 +155,9 @@ bool type_sync(const struct config_key *k, struct config_value *v)
 			return false;
 		config->journal_sync_ms = (uint32_t)v->number;
 	}
-	v->number = always ? JOURNAL_SYNC_ALWAYS : never ? JOURNAL_SYNC_NEVER : JOURNAL_SYNC_INTERVAL;
+	v->number = always  ? JOURNAL_SYNC_ALWAYS
+		    : never ? JOURNAL_SYNC_NEVER
+			    : JOURNAL_SYNC_INTERVAL;
 	return true;
 }
 
@@ -332,7 +333,7 @@ bool type_item_network(const struct config_key *k, struct config_value *v)
 
 	(void)k;
 	return address_parse(host, 0, &at) && quantity_number(rest, &bits) &&
-		bits <= (at.any.sa_family == AF_INET ? 32u : 128u);
+	       bits <= (at.any.sa_family == AF_INET ? 32u : 128u);
 }
 
 /* --- items of other lists --------------------------------------------- */

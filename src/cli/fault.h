@@ -10,11 +10,11 @@
 
 #include "base/buf.h"
 
-#define FAULTS_MOST 200u       /* further ones are only counted */
-#define FAULT_VALUE_BYTES 96   /* of a value shown */
+#define FAULTS_MOST 200u /* further ones are only counted */
+#define FAULT_VALUE_BYTES 96 /* of a value shown */
 
 struct faults {
-	struct buf *text;      /* borrowed: lines are appended */
+	struct buf *text; /* borrowed: lines are appended */
 	uint32_t count;
 };
 

@@ -15,11 +15,12 @@ void help_print_commands(FILE *to)
 	fprintf(to, "isobar - a WIS2 Global Broker\n\nusage: isobar COMMAND [options]\n\n");
 	for (size_t i = 0; i < command_count; i++)
 		fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].summary);
-	fprintf(to,
-		"\n`isobar help COMMAND` tells more about one, `isobar help configuration` lists all\n"
-		"keys of the configuration file.\n\n"
-		"exit status: 0 done; 1 it ran and the answer is no; 2 wrong usage or configuration;\n"
-		"3 a fault of the environment (cannot bind, cannot write, cannot connect)\n");
+	fprintf(to, "\n`isobar help COMMAND` tells more about one, `isobar help configuration` "
+		    "lists all\n"
+		    "keys of the configuration file.\n\n"
+		    "exit status: 0 done; 1 it ran and the answer is no; 2 wrong usage or "
+		    "configuration;\n"
+		    "3 a fault of the environment (cannot bind, cannot write, cannot connect)\n");
 }
 
 static const char *value_words(const struct config_key *k)
@@ -33,15 +34,17 @@ static const char *value_words(const struct config_key *k)
 
 static void print_key(const struct config_key *k)
 {
+	bool has_default = k->fallback && k->fallback[0];
+
 	if (k->type == TYPE_MAP) {
 		printf("  %s:  # %s\n", k->name, k->help);
 		return;
 	}
 	printf("  %-38s %s", k->name, k->help);
-	if (k->fallback && k->fallback[0])
+	if (has_default)
 		printf("\n%41sdefault %s", "", k->fallback);
 	if (value_words(k)[0])
-		printf("%s%s", k->fallback && k->fallback[0] ? "; " : "\n                                         ",
+		printf("%s%*s%s", has_default ? "; " : "\n", has_default ? 0 : 41, "",
 			value_words(k));
 	printf("%s\n", k->effect == EFFECT_LATER ? " (not by this version)" : "");
 }
@@ -49,8 +52,8 @@ static void print_key(const struct config_key *k)
 static int print_keys(void)
 {
 	static const char *const titles[] = {"The configuration file", "An item of listeners",
-		"A source, sources.d/NAME.yaml", "An item of urls of a source", "An item of publish",
-		"An entry of the accounts file"};
+		"A source, sources.d/NAME.yaml", "An item of urls of a source",
+		"An item of publish", "An entry of the accounts file"};
 
 	for (size_t i = 0; i < config_key_count; i++) {
 		if (i == 0 || config_keys[i].section != config_keys[i - 1].section)

@@ -97,7 +97,8 @@ bool quantity_duration(struct view text, uint64_t *ms)
 		return true;
 	}
 	do {
-		if (!cut_number(&text, &n) || !cut_unit(&text, durations, COUNT_OF(durations), &times))
+		if (!cut_number(&text, &n) ||
+			!cut_unit(&text, durations, COUNT_OF(durations), &times))
 			return false;
 		if (__builtin_mul_overflow(n, times, &n) || __builtin_add_overflow(sum, n, &sum))
 			return false;
@@ -209,8 +210,8 @@ bool quantity_date(struct view text, uint64_t *wall_ms)
 
 /* --- the way back ----------------------------------------------------- */
 
-static const char *format(uint64_t value, const struct unit *units, size_t n,
-	char out[QUANTITY_TEXT_BYTES])
+static const char *format(
+	uint64_t value, const struct unit *units, size_t n, char out[QUANTITY_TEXT_BYTES])
 {
 	size_t i = n;
 
@@ -223,7 +224,9 @@ static const char *format(uint64_t value, const struct unit *units, size_t n,
 
 const char *quantity_format_duration(uint64_t ms, char out[QUANTITY_TEXT_BYTES])
 {
-	return format(ms, durations, COUNT_OF(durations), out);
+	bool in_days = ms >= 2 * durations[COUNT_OF(durations) - 1].times; /* a day is 24h */
+
+	return format(ms, durations, COUNT_OF(durations) - !in_days, out);
 }
 
 const char *quantity_format_size(uint64_t bytes, char out[QUANTITY_TEXT_BYTES])

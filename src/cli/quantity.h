@@ -22,11 +22,11 @@ bool quantity_size(struct view text, uint64_t *bytes);
 /* "60%": 1 to 100. */
 bool quantity_share(struct view text, uint32_t *percent);
 
-/* RFC 3339: "2026-12-31" (the end of that day, UTC) or "2026-12-31T12:00:00Z" (an offset as well) in
- * milliseconds of Unix time. */
+/* RFC 3339: "2026-12-31" (the end of that day, UTC) or "2026-12-31T12:00:00Z" (or with an offset)
+ * in milliseconds of Unix time. */
 bool quantity_date(struct view text, uint64_t *wall_ms);
 
-/* "24h", "1m", "500ms", "0": the largest unit that divides it. */
+/* "24h", "1m", "500ms", "0": the largest unit that divides it; days from two on. */
 #define QUANTITY_TEXT_BYTES 32
 const char *quantity_format_duration(uint64_t ms, char out[QUANTITY_TEXT_BYTES]);
 const char *quantity_format_size(uint64_t bytes, char out[QUANTITY_TEXT_BYTES]);

@@ -40,7 +40,7 @@ static void warn_restart(const struct config *old, const struct config *new)
 		{"journal.keep", old->journal_keep_ms != new->journal_keep_ms},
 		{"journal.size", old->journal_size_bytes != new->journal_size_bytes},
 		{"journal.sync", old->journal_sync != new->journal_sync ||
-			old->journal_sync_ms != new->journal_sync_ms},
+					 old->journal_sync_ms != new->journal_sync_ms},
 		{"antiloop.window", old->window_ms != new->window_ms},
 		{"antiloop.ids", old->ids != new->ids},
 		{"bind", bind_differs(old, new)},
@@ -95,8 +95,7 @@ static void take_back(struct server *s, const struct config *new, struct served 
 	for (uint32_t i = 0; i < s->config->listener_count; i++)
 		if (find_served(s, &s->config->listeners[i]) == NULL && i < s->served_count &&
 			s->served[i].workers == NULL)
-			(void)served_open(s, s->config, &s->config->listeners[i],
-				&s->served[i]);
+			(void)served_open(s, s->config, &s->config->listeners[i], &s->served[i]);
 }
 
 static void keep_listeners(struct server *s, const struct config *new, struct served *fresh)

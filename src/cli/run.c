@@ -19,7 +19,7 @@
 #include "cli/server.h"
 #include "journal/journal.h"
 
-#define LOOK_EVERY_S 2   /* at certificates */
+#define LOOK_EVERY_S 2 /* at certificates */
 
 struct run_options {
 	const char *file;
@@ -27,14 +27,15 @@ struct run_options {
 
 static const struct argument rows[] = {
 	{'c', "config", ARGUMENT_TEXT, offsetof(struct run_options, file), 0, 0, "FILE",
-		"configuration file (/etc/isobar/isobar.yaml if it exists, else built-in defaults)"},
+		"configuration file (/etc/isobar/isobar.yaml if it exists, else built-in "
+		"defaults)"},
 };
 
 static const struct argument_table table = {
 	.usage = "isobar run [-c FILE]",
-	.about = "Runs the Global Broker in the foreground and logs to stderr. SIGHUP reads configuration,\n"
-		 "sources, accounts and certificates again without dropping a client; SIGTERM and SIGINT\n"
-		 "stop it cleanly.",
+	.about = "Runs the Global Broker in the foreground and logs to stderr. SIGHUP reads\n"
+		 "configuration, sources, accounts and certificates again without dropping a\n"
+		 "client; SIGTERM and SIGINT stop it cleanly.",
 	.rows = rows,
 	.count = 1,
 };

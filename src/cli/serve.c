@@ -29,7 +29,7 @@ static struct file_mark mark_of(const char *path)
 static bool same_mark(const struct file_mark *a, const struct file_mark *b)
 {
 	return a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec &&
-		a->inode == b->inode && a->size == b->size;
+	       a->inode == b->inode && a->size == b->size;
 }
 
 static bool has_changed(const struct config *c, struct served *at)
@@ -62,8 +62,8 @@ static struct tls_context *load_tls(const struct config *c, const struct served 
 
 	if (tls_server_new(&context, &settings, &why) == 0)
 		return context;
-	log_error("cli", "certificate_refused", "listener=%s why=\"%s\"", at->config.text,
-		why ? why : "");
+	log_error("cli", "certificate_refused", "listener=%s why=\"%s\"",
+		at->shown ? at->shown : at->config.text, why ? why : "");
 	free(why);
 	return NULL;
 }
@@ -157,8 +157,8 @@ static void open_here(struct worker *w, void *argument)
 	l->worker = w;
 	l->tls = o->at->tls ? tls_ref(o->at->tls) : NULL;
 	l->is_http = o->at->config.url.scheme == URL_HTTP || o->at->config.url.scheme == URL_HTTPS;
-	o->err = listener_open(&l->listener, w->loop, &o->at->at, o->server->worker_count > 1,
-		on_accept, l);
+	o->err = listener_open(
+		&l->listener, w->loop, &o->at->at, o->server->worker_count > 1, on_accept, l);
 	o->why = errno;
 	if (o->err == 0)
 		o->at->at = listener_address(l->listener);
@@ -258,9 +258,9 @@ bool served_is(const struct served *at, const struct config_listener *l)
 	const struct config_listener *have = &at->config;
 
 	return have->url.scheme == l->url.scheme && have->url.port == l->url.port &&
-		same_text(have->url.host, l->url.host) &&
-		same_text(have->certificate, l->certificate) && same_text(have->key, l->key) &&
-		same_text(have->client_ca, l->client_ca) &&
-		have->client_certificate == l->client_certificate &&
-		have->client_certificate_required == l->client_certificate_required;
+	       same_text(have->url.host, l->url.host) &&
+	       same_text(have->certificate, l->certificate) && same_text(have->key, l->key) &&
+	       same_text(have->client_ca, l->client_ca) &&
+	       have->client_certificate == l->client_certificate &&
+	       have->client_certificate_required == l->client_certificate_required;
 }

@@ -19,8 +19,8 @@
 #include "base/mem.h"
 #include "cli/quantity.h"
 
-#define LEAST_MS (3600u * 1000u)          /* a full disk removes messages down to one hour */
-#define SOURCE_PACKET_BYTES (1u << 20)    /* more is read past, counted, acknowledged (GB-46) */
+#define LEAST_MS (3600u * 1000u) /* a full disk removes messages down to one hour */
+#define SOURCE_PACKET_BYTES (1u << 20) /* more is read past, counted, acknowledged (GB-46) */
 
 /* --- calls on a loop -------------------------------------------------- */
 
@@ -40,10 +40,11 @@ static void run_call(struct task *t)
 	sem_post(&c->done);
 }
 
-void server_on_loop(struct worker *w, void (*call)(struct worker *w, void *argument),
-	void *argument)
+void server_on_loop(
+	struct worker *w, void (*call)(struct worker *w, void *argument), void *argument)
 {
-	struct loop_call c = {.task.run = run_call, .worker = w, .call = call, .argument = argument};
+	struct loop_call c = {
+		.task.run = run_call, .worker = w, .call = call, .argument = argument};
 
 	if (!w->is_running) {
 		call(w, argument);
@@ -58,28 +59,36 @@ void server_on_loop(struct worker *w, void (*call)(struct worker *w, void *argum
 
 /* --- journal ---------------------------------------------------------- */
 
-/* What is there, and how far the space reaches at the rate of what is there. */
+/* Hours that journal.size holds at the rate of what is there; 0 when too little is there to tell.
+ * The newest segment counts as empty: its space is taken from the disk in advance. */
+static double hours_of_reach(const struct journal_figures *f, uint64_t size_bytes)
+{
+	double full;
+
+	if (f->segments < 3)
+		return 0;
+	full = (double)f->bytes * (f->segments - 1) / f->segments;
+	return (double)f->oldest_ms / 3.6e6 * (double)size_bytes / full;
+}
+
 static void log_journal(const struct server *s)
 {
 	const struct config *c = s->config;
 	struct journal_figures f;
 	char keep[QUANTITY_TEXT_BYTES];
 	char size[QUANTITY_TEXT_BYTES];
-	double hours;
 	double reach;
 
 	journal_figures(commit_journal(s->commit), &f);
-	hours = (double)f.oldest_ms / 3.6e6;
-	reach = f.bytes ? hours * (double)c->journal_size_bytes / (double)f.bytes : 0;
-	log_info("cli", "journal", "dir=%s keep=%s size=%s holds_hours=%.2f bytes=%llu",
+	reach = hours_of_reach(&f, c->journal_size_bytes);
+	log_info("cli", "journal", "dir=%s keep=%s size=%s holds_hours=%.2f segments=%u",
 		c->data_dir, quantity_format_duration(c->journal_keep_ms, keep),
-		quantity_format_size(c->journal_size_bytes, size), hours, (unsigned long long)f.bytes);
-	if (hours < 0.1)
-		return;
-	log_info("cli", "journal_reach", "hours_at_present_rate=%.1f", reach);
-	if (reach * 3.6e6 < (double)c->journal_keep_ms)
-		log_warn("cli", "journal_is_small",
-			"journal.size holds %.1f hours at the present rate, journal.keep asks for %s", reach,
+		quantity_format_size(c->journal_size_bytes, size), (double)f.oldest_ms / 3.6e6,
+		f.segments);
+	if (reach > 0)
+		log_info("cli", "journal_reach", "hours_at_present_rate=%.1f", reach);
+	if (reach > 0 && reach * 3.6e6 < (double)c->journal_keep_ms)
+		log_warn("cli", "journal_is_small", "hours=%.1f keep=%s: raise journal.size", reach,
 			keep);
 }
 
@@ -106,9 +115,13 @@ static int open_journal(struct server *s)
 	const struct config *c = s->config;
 	char *dir = mem_printf("%s/journal", c->data_dir);
 	struct commit_config settings = {
-		.journal = {.dir = dir, .keep_ms = c->journal_keep_ms,
-			.size_bytes = c->journal_size_bytes, .index_keep_ms = c->window_ms,
-			.least_ms = LEAST_MS, .sync = c->journal_sync, .sync_ms = c->journal_sync_ms},
+		.journal = {.dir = dir,
+			.keep_ms = c->journal_keep_ms,
+			.size_bytes = c->journal_size_bytes,
+			.index_keep_ms = c->window_ms,
+			.least_ms = LEAST_MS,
+			.sync = c->journal_sync,
+			.sync_ms = c->journal_sync_ms},
 		.window_ms = c->window_ms,
 		.ids = c->ids,
 	};
@@ -251,12 +264,18 @@ static void make_rooms(struct server *s)
 		s->workers[i].broker = broker_worker(s->broker, i);
 	s->resolver = resolver_new();
 	s->sources = sources_new(ports, s->worker_count, s->resolver,
-		&(struct sources_settings){.centre_id = s->centre_id, .hierarchy = s->hierarchy,
-			.bind = c->bind, .bind_count = c->bind_count,
+		&(struct sources_settings){.centre_id = s->centre_id,
+			.hierarchy = s->hierarchy,
+			.bind = c->bind,
+			.bind_count = c->bind_count,
 			.packet_size = SOURCE_PACKET_BYTES});
-	s->admin = admin_new(&(struct admin_settings){.centre_id = s->centre_id, .commit = s->commit,
-		.broker = s->broker, .sources = s->sources, .hierarchy = s->hierarchy,
-		.listeners = s->shown, .listener_count = s->shown_count,
+	s->admin = admin_new(&(struct admin_settings){.centre_id = s->centre_id,
+		.commit = s->commit,
+		.broker = s->broker,
+		.sources = s->sources,
+		.hierarchy = s->hierarchy,
+		.listeners = s->shown,
+		.listener_count = s->shown_count,
 		.workers = s->worker_count});
 	free(ports);
 }
@@ -286,8 +305,8 @@ int server_start(struct server *s, struct config **config)
 	sources_apply(s->sources, s->config->sources, s->config->source_count);
 	for (uint32_t i = 0; i < s->config->source_count; i++)
 		enabled += s->config->sources[i].enabled;
-	log_info("cli", "sources", "count=%u enabled=%u accounts=%u", s->config->source_count, enabled,
-		s->config->accounts->count);
+	log_info("cli", "sources", "count=%u enabled=%u accounts=%u", s->config->source_count,
+		enabled, s->config->accounts->count);
 	admin_set_phase(s->admin, ADMIN_SERVING);
 	return 0;
 }

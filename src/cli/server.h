@@ -38,7 +38,7 @@ struct worker {
 struct worker_listener {
 	struct worker *worker;
 	struct listener *listener;
-	struct tls_context *tls;    /* a reference; the worker's */
+	struct tls_context *tls; /* a reference; the worker's */
 	bool is_http;
 };
 
@@ -51,18 +51,18 @@ struct file_mark {
 
 /* A listener with its real address, on every worker. */
 struct served {
-	struct config_listener config;    /* texts are its own */
-	struct address at;                /* the real port */
-	struct tls_context *tls;          /* what new connections get; NULL: plain */
-	struct file_mark marks[3];        /* certificate, key, client_ca */
-	struct worker_listener *workers;  /* one each */
-	char *shown;                      /* "mqtt://127.0.0.1:43211" */
+	struct config_listener config; /* texts are its own */
+	struct address at; /* the real port */
+	struct tls_context *tls; /* what new connections get; NULL: plain */
+	struct file_mark marks[3]; /* certificate, key, client_ca */
+	struct worker_listener *workers; /* one each */
+	char *shown; /* "mqtt://127.0.0.1:43211" */
 };
 
 struct server {
 	struct config *config;
-	char *centre_id;                  /* as at start */
-	struct hierarchy *hierarchy;      /* as at start; a reload gives the broker its own */
+	char *centre_id; /* as at start */
+	struct hierarchy *hierarchy; /* as at start; a reload gives the broker its own */
 	struct commit *commit;
 	struct broker *broker;
 	struct resolver *resolver;
@@ -72,7 +72,7 @@ struct server {
 	uint32_t worker_count;
 	struct served *served;
 	uint32_t served_count;
-	char **shown;                     /* for admin, fixed at start */
+	char **shown; /* for admin, fixed at start */
 	uint32_t shown_count;
 };
 
@@ -85,8 +85,8 @@ int server_reload(struct server *s, struct config **config);
 void server_stop(struct server *s);
 
 /* Runs call(argument) on the worker's loop and waits for it; before the thread runs: here. */
-void server_on_loop(struct worker *w, void (*call)(struct worker *w, void *argument),
-	void *argument);
+void server_on_loop(
+	struct worker *w, void (*call)(struct worker *w, void *argument), void *argument);
 
 /* What the broker is told of a configuration; the hierarchy knows its sources' centres. */
 struct hierarchy *server_hierarchy(const struct config *c);

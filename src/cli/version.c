@@ -33,7 +33,8 @@
 
 static const struct argument_table table = {
 	.usage = "isobar version",
-	.about = "Prints versions of program, on-disk format, topic hierarchy, build and libraries.",
+	.about =
+		"Prints versions of program, on-disk format, topic hierarchy, build and libraries.",
 };
 
 int cli_version(int argc, char **argv)
@@ -51,7 +52,8 @@ int cli_version(int argc, char **argv)
 	printf("build %s, %s%s\n", COMPILER, OPTIMIZED, SANITIZED);
 	printf("libraries %s, libfyaml %s, jansson %s, xxHash %u.%u.%u\n",
 		OpenSSL_version(OPENSSL_VERSION), fy_library_version(), jansson_version_str(),
-		XXH_versionNumber() / 10000, XXH_versionNumber() / 100 % 100, XXH_versionNumber() % 100);
+		XXH_versionNumber() / 10000, XXH_versionNumber() / 100 % 100,
+		XXH_versionNumber() % 100);
 	hierarchy_unref(hierarchy);
 	return CLI_DONE;
 }

@@ -18,10 +18,10 @@ struct reader {
 	struct fy_parser *parser;
 	struct faults *faults;
 	const char *file;
-	struct yaml *open[YAML_DEPTH];  /* lists and maps around the next node */
+	struct yaml *open[YAML_DEPTH]; /* lists and maps around the next node */
 	uint32_t depth;
 	struct yaml *root;
-	struct place last;              /* of the node before, for one that is not written out */
+	struct place last; /* of the node before, for one that is not written out */
 	uint32_t documents;
 	bool stop;
 };
@@ -63,7 +63,8 @@ static bool in_quotes(struct fy_event *event)
 	return style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED;
 }
 
-/* The library's mark of a text in quotes and of an alias is one too far; an empty value has none. */
+/* The library's mark of a text in quotes and of an alias is one too far; an empty value has
+ * none. */
 static struct place place_of_event(struct reader *r, struct fy_event *event)
 {
 	const struct fy_mark *mark = fy_event_start_mark(event);
@@ -94,7 +95,7 @@ static char *token_text(struct fy_token *token, struct reader *r, struct fy_even
 static bool is_quoted(struct fy_event *event)
 {
 	return event->type == FYET_SCALAR && event->scalar.value &&
-		fy_token_scalar_style(event->scalar.value) != FYSS_PLAIN;
+	       fy_token_scalar_style(event->scalar.value) != FYSS_PLAIN;
 }
 
 /* Puts the node where it belongs: into the list or map around it, or at the root. */
@@ -120,7 +121,8 @@ static void add_node(struct reader *r, struct fy_event *event, enum yaml_kind ki
 	struct yaml *y;
 
 	if (fy_event_get_anchor_token(event)) {
-		refuse(r, event, "anchors (&name) are not used here; write the value where it is needed");
+		refuse(r, event,
+			"anchors (&name) are not used here; write the value where it is needed");
 		return;
 	}
 	if (kind != YAML_SCALAR && r->depth == YAML_DEPTH) {
@@ -180,7 +182,8 @@ static void report(struct reader *r, struct fy_diag *diag)
 
 		if (said || error->msg == NULL)
 			continue;
-		fault_add(r->faults, where, "", "not YAML: %s; YAML 1.2 is expected here", error->msg);
+		fault_add(r->faults, where, "", "not YAML: %s; YAML 1.2 is expected here",
+			error->msg);
 		said = true;
 	}
 	if (!said)
@@ -211,7 +214,8 @@ static bool is_readable(struct view text, const char *file, struct faults *fault
 	struct place at = {file, 1, 1};
 
 	if (text.n > YAML_LARGEST) {
-		fault_add(faults, at, "", "%zu bytes long; at most %u are read", text.n, YAML_LARGEST);
+		fault_add(faults, at, "", "%zu bytes long; at most %u are read", text.n,
+			YAML_LARGEST);
 		return false;
 	}
 	if (good == text.n && memchr(text.p, '\0', text.n) == NULL)
@@ -233,7 +237,7 @@ struct yaml *yaml_read(struct view text, const char *file, struct faults *faults
 	struct fy_diag *diag;
 	struct fy_parse_cfg config = {
 		.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_DEFAULT_VERSION_1_2 |
-			FYPCF_JSON_NONE,
+			 FYPCF_JSON_NONE,
 	};
 
 	if (text.n == 0 || !is_readable(text, file, faults))
