@@ -206,6 +206,8 @@ static int64_t read_head(const uint8_t *p, size_t n, uint8_t version, struct ben
 		return length;
 	if (h.n > (size_t)length)
 		h.n = (size_t)length;
+	if (h.n > BENCH_HEAD_BYTES)
+		h.n = BENCH_HEAD_BYTES; /* the same answer whether the bytes come at once or in pieces */
 	*out = (struct bench_packet){.type = p[0] >> 4};
 	take_varint(&h);
 	if (out->type == MQTT_PUBLISH)
@@ -214,6 +216,8 @@ static int64_t read_head(const uint8_t *p, size_t n, uint8_t version, struct ben
 		read_other(&h, (size_t)length, version, out);
 	if (!h.short_of)
 		return length;
+	if (h.n == BENCH_HEAD_BYTES && (size_t)length > BENCH_HEAD_BYTES)
+		return ERR_TOO_LARGE;
 	return n < (size_t)length ? 0 : ERR_MALFORMED;
 }
 
@@ -233,7 +237,7 @@ static ssize_t take_pieces(struct bench_stream *s, const uint8_t *p, size_t n,
 		return (ssize_t)length;
 	if (length == 0) {
 		s->held += (uint32_t)take;
-		return s->held == BENCH_HEAD_BYTES ? ERR_TOO_LARGE : (ssize_t)take;
+		return (ssize_t)take; /* read_head() asks for no more than fits */
 	}
 	if ((size_t)length < before + take)
 		take = (size_t)length - before;
