@@ -122,6 +122,27 @@ static bool put_list(const struct argument *a, const char *text, void *field)
 	return true;
 }
 
+/* Which of the words "no|yes" is it? 0 or 1, -1: neither. */
+static int switch_word(const struct argument *a, const char *text)
+{
+	size_t first = strcspn(a->value, "|");
+	size_t n = strlen(text);
+
+	if (n == first && memcmp(text, a->value, n) == 0)
+		return 0;
+	return strcmp(text, a->value + first + 1) == 0 ? 1 : -1;
+}
+
+static bool put_switch(const struct argument *a, const char *text, void *field)
+{
+	int word = text ? switch_word(a, text) : 1;
+
+	if (word < 0)
+		return false;
+	*(bool *)field = word == 1;
+	return true;
+}
+
 static const struct {
 	bool (*put)(const struct argument *a, const char *text, void *field);
 	const char *wanted;
@@ -132,6 +153,7 @@ static const struct {
 	[ARGUMENT_DURATION] = {put_duration, "a duration such as 30s, 15m or 6h"},
 	[ARGUMENT_PROTOCOL] = {put_protocol, "5 or 3.1.1"},
 	[ARGUMENT_TEXT] = {put_text, "a text"},
+	[ARGUMENT_SWITCH] = {put_switch, "one of the two words that help names"},
 	[ARGUMENT_LIST] = {put_list, "at most 64 of them"},
 };
 
@@ -167,7 +189,9 @@ static void prepare(const struct argument_table *t, struct option *names, char *
 	*letters++ = 'h';
 	for (size_t i = 0; i < t->count; i++) {
 		const struct argument *a = &t->rows[i];
-		bool has_value = a->kind != ARGUMENT_FLAG;
+		int has_value = a->kind == ARGUMENT_FLAG ? no_argument
+			: a->kind == ARGUMENT_SWITCH	  ? optional_argument
+							  : required_argument;
 
 		names[i] = (struct option){a->name, has_value, NULL, FIRST_LONG + (int)i};
 		if (a->letter)
@@ -213,6 +237,9 @@ int arguments_read(const struct argument_table *table, int argc, char **argv, vo
 				argv[optind - 1], argv[0]);
 			return ARGUMENTS_WRONG;
 		}
+		if (a->kind == ARGUMENT_SWITCH && optarg == NULL && optind < argc &&
+			switch_word(a, argv[optind]) >= 0)
+			optarg = argv[optind++];
 		if (!kinds[a->kind].put(a, optarg, (char *)out + a->offset))
 			return report(a, optarg);
 	}

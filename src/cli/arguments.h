@@ -19,6 +19,8 @@ enum argument_kind {
 	ARGUMENT_DURATION, /* uint64_t milliseconds, written "6h", "30m", "10s", "500ms", "10" (s) */
 	ARGUMENT_PROTOCOL, /* uint8_t enum mqtt_version, written "5", "3.1.1" or "4" */
 	ARGUMENT_TEXT, /* const char * into argv */
+	ARGUMENT_SWITCH, /* bool by one of the two words in `value`, "any|only": the second is true, and
+			  * what the option alone means; "--leaf", "--leaf only", "--leaf=any" */
 	ARGUMENT_LIST, /* struct argument_list: the option may come several times */
 };
 

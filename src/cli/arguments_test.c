@@ -11,6 +11,7 @@
 
 struct values {
 	bool flag;
+	bool leaf;
 	uint64_t number;
 	double share;
 	uint64_t ms;
@@ -21,6 +22,7 @@ struct values {
 
 static const struct argument rows[] = {
 	{'f', "flag", ARGUMENT_FLAG, offsetof(struct values, flag), 0, 0, NULL, ""},
+	{0, "leaf", ARGUMENT_SWITCH, offsetof(struct values, leaf), 0, 0, "any|only", ""},
 	{'n', "number", ARGUMENT_NUMBER, offsetof(struct values, number), 1, 10, "N", ""},
 	{0, "share", ARGUMENT_SHARE, offsetof(struct values, share), 0, 0, "P", ""},
 	{0, "time", ARGUMENT_DURATION, offsetof(struct values, ms), 0, 0, "T", ""},
@@ -56,9 +58,33 @@ static void values_land_in_their_fields(void **state)
 	assert_string_equal(argv[15], "left");
 }
 
+static void a_switch_takes_its_words_or_stands_alone(void **state)
+{
+	static const struct {
+		const char *a, *b;
+		bool before, want;
+		int operands;
+	} rows_[] = {
+		{"--leaf", NULL, false, true, 2},
+		{"--leaf", "only", false, true, 3},
+		{"--leaf", "any", true, false, 3},
+		{"--leaf=any", NULL, true, false, 2},
+		{"--leaf", "topic", false, true, 2},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows_) / sizeof(rows_[0]); i++) {
+		struct values v = {.leaf = rows_[i].before};
+
+		assert_int_equal(read_two(&v, rows_[i].a, rows_[i].b), rows_[i].operands);
+		assert_int_equal(v.leaf, rows_[i].want);
+	}
+}
+
 static void what_is_out_of_bounds_is_refused(void **state)
 {
 	static const char *const bad[][2] = {
+		{"--leaf=often", NULL},
 		{"-n", "0"},
 		{"-n", "11"},
 		{"-n", "-1"},
@@ -117,6 +143,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(values_land_in_their_fields),
+		cmocka_unit_test(a_switch_takes_its_words_or_stands_alone),
 		cmocka_unit_test(what_is_out_of_bounds_is_refused),
 		cmocka_unit_test(durations_have_units),
 		cmocka_unit_test(help_is_no_fault),

@@ -15,7 +15,7 @@ struct topic_command {
 	bool json;
 	bool leaf_only;
 	bool metadata_subtopics;
-	const char *test_centres;      /* yes or no */
+	bool test_centres;
 	struct topic_options options;
 	bool refused;                  /* a topic was invalid */
 };
@@ -24,10 +24,11 @@ struct topic_command {
 
 static const struct argument rows[] = {
 	{0, "json", ARGUMENT_FLAG, FIELD(json), 0, 0, NULL, "print one JSON object a line"},
-	{0, "leaf", ARGUMENT_FLAG, FIELD(leaf_only), 0, 0, NULL, "refuse topics that are not leaves"},
-	{0, "metadata-subtopics", ARGUMENT_FLAG, FIELD(metadata_subtopics), 0, 0, NULL,
+	{0, "leaf", ARGUMENT_SWITCH, FIELD(leaf_only), 0, 0, "any|only",
+		"only: refuse topics that are not leaves (default: any)"},
+	{0, "metadata-subtopics", ARGUMENT_SWITCH, FIELD(metadata_subtopics), 0, 0, "no|yes",
 		"let a data path follow metadata"},
-	{0, "test-centres", ARGUMENT_TEXT, FIELD(test_centres), 0, 0, "yes|no",
+	{0, "test-centres", ARGUMENT_SWITCH, FIELD(test_centres), 0, 0, "no|yes",
 		"accept centre identifiers that end in -test (default: yes)"},
 };
 
@@ -85,22 +86,18 @@ static int judge_lines(struct topic_command *c)
 
 int cli_topic(int argc, char **argv)
 {
-	static const char *const choice[] = {"no", "yes", NULL};
-	struct topic_command c = {.test_centres = "yes"};
+	struct topic_command c = {.test_centres = true};
 	int at = arguments_read(&table, argc, argv, &c);
-	unsigned test_centres;
 	int status = CLI_DONE;
 
 	if (at < 0)
 		return arguments_status(at);
-	if (!verdict_read_choice("topic", "test-centres", c.test_centres, choice, &test_centres))
-		return CLI_USAGE;
 	if (at == argc) {
 		fprintf(stderr, "isobar topic: no topic given; see isobar topic --help\n");
 		return CLI_USAGE;
 	}
 	c.options =
-		(struct topic_options){c.leaf_only, c.metadata_subtopics, test_centres, true, NULL};
+		(struct topic_options){c.leaf_only, c.metadata_subtopics, c.test_centres, true, NULL};
 	for (; at < argc && status == CLI_DONE; at++) {
 		if (strcmp(argv[at], "-") == 0)
 			status = judge_lines(&c);

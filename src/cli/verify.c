@@ -20,7 +20,7 @@ struct verify {
 	bool leaf_only;
 	bool metadata_subtopics;
 	const char *mode;
-	const char *test_centres;      /* yes or no */
+	bool test_centres;
 	const char *topic_text;        /* as given, or NULL */
 	char *topic_bytes;             /* owned */
 	struct view topic;
@@ -38,10 +38,11 @@ static const struct argument rows[] = {
 	{0, "json", ARGUMENT_FLAG, FIELD(json), 0, 0, NULL, "print one JSON object a line"},
 	{0, "mode", ARGUMENT_TEXT, FIELD(mode), 0, 0, "lenient|standard|strict",
 		"how much is required (default: standard)"},
-	{0, "leaf", ARGUMENT_FLAG, FIELD(leaf_only), 0, 0, NULL, "refuse topics that are not leaves"},
-	{0, "metadata-subtopics", ARGUMENT_FLAG, FIELD(metadata_subtopics), 0, 0, NULL,
+	{0, "leaf", ARGUMENT_SWITCH, FIELD(leaf_only), 0, 0, "any|only",
+		"only: refuse topics that are not leaves (default: any)"},
+	{0, "metadata-subtopics", ARGUMENT_SWITCH, FIELD(metadata_subtopics), 0, 0, "no|yes",
 		"let a data path follow metadata in the topic"},
-	{0, "test-centres", ARGUMENT_TEXT, FIELD(test_centres), 0, 0, "yes|no",
+	{0, "test-centres", ARGUMENT_SWITCH, FIELD(test_centres), 0, 0, "no|yes",
 		"accept centre identifiers that end in -test (default: yes)"},
 };
 
@@ -200,17 +201,14 @@ static void judge_lines(struct verify *c)
 static bool read_settings(struct verify *c, struct topic_options *topic)
 {
 	static const char *const modes[] = {"lenient", "standard", "strict", NULL};
-	static const char *const answers[] = {"no", "yes", NULL};
-	unsigned mode, test_centres;
+	unsigned mode;
 
-	if (!verdict_read_choice("verify", "mode", c->mode, modes, &mode) ||
-		!verdict_read_choice(
-			"verify", "test-centres", c->test_centres, answers, &test_centres))
+	if (!verdict_read_choice("verify", "mode", c->mode, modes, &mode))
 		return false;
 	c->options.mode = (enum rule_mode)mode;
 	c->options.all = true;
 	*topic = (struct topic_options){
-		c->leaf_only, c->metadata_subtopics, test_centres, true, NULL};
+		c->leaf_only, c->metadata_subtopics, c->test_centres, true, NULL};
 	return true;
 }
 
@@ -228,7 +226,7 @@ static void judge_topic(struct verify *c, const struct topic_options *options)
 
 int cli_verify(int argc, char **argv)
 {
-	struct verify c = {.mode = "standard", .test_centres = "yes"};
+	struct verify c = {.mode = "standard", .test_centres = true};
 	struct topic_options topic;
 	int at = arguments_read(&table, argc, argv, &c);
 
