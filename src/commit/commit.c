@@ -409,11 +409,12 @@ int commit_submit(struct commit_port *p, struct commit_owner *owner,
 	make_room(p, n);
 	journal_lock(c->journal);
 	err = append_batch(p, requests, n);
-	note_held(c, err < 0);
+	if (err != ERR_TOO_LARGE)
+		note_held(c, err < 0);
 	upto = journal_tail(c->journal);
 	journal_unlock(c->journal);
 	if (err < 0)
-		return ERR_HELD;
+		return err == ERR_TOO_LARGE ? err : ERR_HELD;
 	for (uint32_t i = 0; i < n; i++) {
 		struct ticket *t = &p->tickets[(p->tail + i) & (p->size - 1)];
 

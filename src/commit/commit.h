@@ -62,7 +62,8 @@ struct commit_request {
 };
 
 /* Takes a batch. 0: taken whole, on_done comes for each. ERR_HELD: nothing was taken (journal or
- * shared log cannot take it now); wait with commit_wait() and submit again. */
+ * shared log cannot take it now); wait with commit_wait() and submit again. ERR_TOO_LARGE: more than
+ * journal_batch_bytes() or journal_batch_records() allow, nothing was taken; make two of it. */
 int commit_submit(struct commit_port *p, struct commit_owner *owner,
 	const struct commit_request *requests, uint32_t n);
 

@@ -301,6 +301,26 @@ static void who_waits_no_longer_is_not_called(void **state)
 	fixture_fini(&f);
 }
 
+static void a_batch_over_what_a_segment_takes_is_refused_and_holds_nobody(void **state)
+{
+	struct commit_request large = request(0, 1, true), small = request(1, 2, true);
+	uint64_t most;
+	struct fixture f;
+	char *payload;
+
+	(void)state;
+	fixture_init(&f, JOURNAL_SYNC_NEVER, NULL);
+	most = journal_batch_bytes(commit_journal(f.commit));
+	payload = mem_new(most);
+	large.message.payload = (struct view){payload, most};
+	assert_int_equal(submit(&f, &large, 1), ERR_TOO_LARGE);
+	assert_true(commit_is_ready(f.port));
+	assert_int_equal(submit(&f, &small, 1), 0);
+	run_until_done(&f, 1);
+	free(payload);
+	fixture_fini(&f);
+}
+
 /* --- several workers --------------------------------------------------- */
 
 struct reader {
@@ -361,6 +381,7 @@ int main(void)
 		cmocka_unit_test(who_went_away_hears_nothing),
 		cmocka_unit_test(what_could_not_be_written_burns_no_id),
 		cmocka_unit_test(who_waits_no_longer_is_not_called),
+		cmocka_unit_test(a_batch_over_what_a_segment_takes_is_refused_and_holds_nobody),
 		cmocka_unit_test(a_submission_wakes_the_other_workers),
 	};
 
