@@ -150,8 +150,8 @@ static int take_suback(struct source *s, const struct mqtt_list *list, const cha
 
 		if (code < 0x80)
 			continue;
-		snprintf(text, sizeof(text), "the subscription to %.120s was refused: %s", f->texts[i],
-			s->version == MQTT_5 ? mqtt_reason_text(code) : "failure");
+		snprintf(text, sizeof(text), "subscription refused (%s): %.120s",
+			s->version == MQTT_5 ? mqtt_reason_text(code) : "failure", f->texts[i]);
 		source_drop(s, NEXT_ENDPOINT, ERR_DENIED, text);
 		return 0;
 	}
@@ -182,12 +182,11 @@ static bool is_credentials_fault(uint8_t version, uint8_t code)
 static void refused(struct source *s, uint8_t version, uint8_t code)
 {
 	struct view user, password;
-	char quoted[LOG_QUOTE_BYTES], text[240];
+	char text[200];
 
 	credentials(s, &user, &password);
 	if (is_credentials_fault(version, code))
-		snprintf(text, sizeof(text), "bad user name or password for user %.100s",
-			log_quote(user.p, user.n, quoted));
+		snprintf(text, sizeof(text), "bad user name or password (user %.100s)", user.p);
 	else
 		snprintf(text, sizeof(text), "connection refused by the broker: %s",
 			refusal_text(version, code));

@@ -119,7 +119,8 @@ void source_intake_fini(struct source *s)
 
 /* --- the batch --------------------------------------------------------- */
 
-static void log_rejected(struct source *s, const struct finding *f, struct view topic)
+static void log_broken(struct source *s, const char *event, const struct finding *f,
+	struct view topic)
 {
 	char quoted[LOG_QUOTE_BYTES], at[LOG_QUOTE_BYTES], level[16];
 	uint64_t skipped;
@@ -127,7 +128,7 @@ static void log_rejected(struct source *s, const struct finding *f, struct view 
 	if (!log_allowed(&s->rejected_log, loop_now_ms(s->worker->loop), REJECTED_LOG_MS, &skipped))
 		return;
 	snprintf(level, sizeof(level), "level=%u", f->level);
-	log_warn("source", "rejected", "name=%s rule=%s %s%s topic=%s why=\"%s\" others=%llu", s->name,
+	log_warn("source", event, "name=%s rule=%s %s%s topic=%s why=\"%s\" others=%llu", s->name,
 		rule_id(f->rule), f->level ? "" : "path=",
 		f->level ? level : log_quote(f->path, strlen(f->path), at),
 		log_quote(topic.p, topic.n, quoted), f->reason ? f->reason : rule_text(f->rule),
@@ -159,15 +160,16 @@ static void count_batch(struct source *s)
 			mark_dirty(s);
 		}
 	}
-	if (b->has_rejected)
-		log_rejected(s, &b->rejected, b->rejected_topic);
+	if (b->has_broken)
+		log_broken(s, b->broken_passes ? "let-through" : "rejected", &b->broken,
+			b->broken_topic);
 }
 
 static void clear_batch(struct source_batch *b)
 {
 	b->item_count = 0;
 	b->request_count = 0;
-	b->has_rejected = false;
+	b->has_broken = false;
 	buf_clear(&b->bytes);
 }
 
@@ -206,13 +208,14 @@ static struct source_item *add_item(struct source *s, const uint8_t *at, uint16_
 	return item;
 }
 
-static void note_rejected(struct source_batch *b, const struct finding *f, struct view topic)
+static void note_broken(struct source_batch *b, const struct finding *f, struct view topic, bool passes)
 {
-	if (b->has_rejected)
+	if (b->has_broken)
 		return;
-	b->has_rejected = true;
-	b->rejected = *f;
-	b->rejected_topic = topic;
+	b->has_broken = true;
+	b->broken_passes = passes;
+	b->broken = *f;
+	b->broken_topic = topic;
 }
 
 /* --- what is passed on ------------------------------------------------- */
@@ -324,7 +327,7 @@ static void judge(struct source *s, const struct mqtt_packet *packet, const uint
 	item->rule = (uint16_t)v->rule;
 	item->check = (uint8_t)v->check;
 	if (v->rule != RULE_NONE)
-		note_rejected(b, &v->finding, packet->publish.topic);
+		note_broken(b, &v->finding, packet->publish.topic, v->pass);
 	if (!v->pass)
 		return;
 	item->has_delay = v->note.has_pubtime;
@@ -403,7 +406,7 @@ static bool reject_topic(struct source *s, const uint8_t *p, size_t n)
 	item = add_item(s, p, head.packet_id, head.qos);
 	item->rule = RULE_WTH_01;
 	item->check = CHECK_TOPIC;
-	note_rejected(s->worker->batch, &finding, head.topic);
+	note_broken(s->worker->batch, &finding, head.topic, false);
 	return true;
 }
 
@@ -463,7 +466,7 @@ static int64_t begin_skipping(struct source *s, const uint8_t *p, size_t n, uint
 	count_add(&s->figures.oversized, 1);
 	count_rule(s, RULE_WNM_01, CHECK_MESSAGE);
 	count_set(&s->figures.last_message_ms, loop_wall_ms(s->worker->loop));
-	log_rejected(s, &finding, head.topic);
+	log_broken(s, "rejected", &finding, head.topic);
 	s->taken++;
 	s->skip_token = window_take(&s->window, head.packet_id, head.qos);
 	s->skip = length - head.bytes;

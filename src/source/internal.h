@@ -166,10 +166,11 @@ struct source_batch {
 	const uint8_t *rewind;     /* the batch was refused: reading goes on here later */
 	uint32_t item_count;
 	uint32_t request_count;
-	bool has_rejected;         /* `rejected` names one of the batch for the log */
+	bool has_broken;           /* `broken` names one of the batch for the log */
+	bool broken_passes;        /* it is let through (verify) */
 	struct gate_verdict verdict;
-	struct finding rejected;
-	struct view rejected_topic;
+	struct finding broken;
+	struct view broken_topic;
 	struct buf bytes;          /* payloads without content, properties to forward */
 	struct source_item items[BATCH_MOST];
 	struct commit_request requests[BATCH_MOST];

@@ -92,7 +92,7 @@ static void show_setup(struct source *s)
 static void tell_failure(struct source *s, const char *event, const char *text)
 {
 	uint64_t hash = XXH3_64bits(text, strlen(text));
-	char url[URL_TEXT_BYTES];
+	char url[URL_TEXT_BYTES], quoted[LOG_QUOTE_BYTES];
 	uint64_t skipped;
 
 	source_show_error(s, text);
@@ -102,8 +102,9 @@ static void tell_failure(struct source *s, const char *event, const char *text)
 	if (!log_allowed(&s->failure_log, loop_now_ms(s->worker->loop), FAILURE_LOG_MS, &skipped))
 		return;
 	url_format(&s->url, url);
-	log_warn("source", event, "name=%s centre_id=%s url=%s why=\"%s\" repeated=%llu", s->name,
-		s->setup->config.centre_id, url, text, (unsigned long long)skipped);
+	log_warn("source", event, "name=%s centre_id=%s url=%s why=%s repeated=%llu", s->name,
+		s->setup->config.centre_id, url, log_quote(text, strlen(text), quoted),
+		(unsigned long long)skipped);
 }
 
 /* --- the way to a connection ------------------------------------------- */
