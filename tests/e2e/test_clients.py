@@ -1,6 +1,8 @@
 """What clients may do, what they may not, and that one cannot disturb another."""
 import os
 import random
+import re
+import resource
 import socket
 import struct
 import threading
@@ -322,7 +324,8 @@ def test_malformed_packets_end_in_the_right_reason_code_and_disturb_nobody(gb, r
             continue
         told = [body[1] if first == 0x20 else (body or b"\0")[0]
                 for first, body in packets if first in (0x20, 0xE0)]
-        if codes and (not told or told[-1] not in codes):
+        may_be_silent = name.startswith("!")    # [MQTT-3.1.4-1]: MAY send a CONNACK
+        if codes and not (told or may_be_silent) or codes and told and told[-1] not in codes:
             wrong.append((name, [hex(c) for c in told], [hex(c) for c in codes]))
         if not codes and told and version == 4 and not name.startswith("!"):
             wrong.append((name, "3.1.1 has no DISCONNECT from the server", told))
@@ -399,16 +402,23 @@ def test_a_slow_reader_gets_everything_and_delays_nobody(gb, raw, steady):
     assert bodies == [(m.topic, m.payload) for m in quiet.sent]
 
 
+def socket_bytes():
+    """Kernel memory of all TCP sockets of the machine."""
+    with open("/proc/net/sockstat", encoding="ascii") as f:
+        return int(re.search(r"^TCP:.* mem (\d+)", f.read(), re.M)[1]) * resource.getpagesize()
+
+
 FULL = os.environ.get("ISOBAR_FULL") == "1"
 
 
 def test_stopped_readers_cost_a_bounded_amount_and_nobody_else_notices(
         gb, raw, client, subscriber):
     """200 readers that stop, 300 MB published (ISOBAR_FULL=1: 1 000 and 2 GB). Bound: 64 MiB of
-    anonymous memory and 16 KiB a stopped reader; what the kernel holds for each is send_buffer."""
+    anonymous memory and 16 KiB a stopped reader; in the kernel 64 MiB (everybody's) and three
+    times the send buffer a stopped reader (Linux doubles it for its own books)."""
     readers, megabytes = (1000, 2000) if FULL else (200, 300)
     broker = gb(accounts=BOTH, config={
-        "limits": {"send_buffer": "16KiB", "packet_size": "256KiB"},
+        "limits": {"send_buffer": "64KiB"},
         "journal": {"size": "4GiB" if FULL else "1GiB"},
         # content is cheap to make: the gate is not what this is about
         "checks": {"message": "off"}})
@@ -417,7 +427,7 @@ def test_stopped_readers_cost_a_bounded_amount_and_nobody_else_notices(
         stopped = raw(broker.port, receive_buffer=4096).login(version, keep_alive=600)
         stopped.send(wire.subscribe([ALL], version, qos=number // 2 % 2))
         assert stopped.read()[0] == 0x90
-    before = broker.process.rss_anon()
+    sockets_before = socket_bytes()
     listener = raw(broker.port).login(4, keep_alive=600)
     listener.send(wire.subscribe([ALL], version=4, qos=0))
     assert listener.read()[0] == 0x90
@@ -435,7 +445,7 @@ def test_stopped_readers_cost_a_bounded_amount_and_nobody_else_notices(
             heard.append(found[1][2 + len(topic):][:8])
     reader = threading.Thread(target=listen, daemon=True)
     reader.start()
-    most = before
+    most = most_sockets = 0
     for number in range(count):
         payload = struct.pack(">Q", number) + b"x" * (size - 8)
         publisher.send(wire.publish(topic, payload, qos=1, packet_id=number % window + 1))
@@ -443,9 +453,12 @@ def test_stopped_readers_cost_a_bounded_amount_and_nobody_else_notices(
             assert publisher.read()[0] == 0x40
         if number % 500 == 0:
             most = max(most, broker.process.rss_anon())
+            most_sockets = max(most_sockets, socket_bytes())
     reader.join(30 * factor())
     most = max(most, broker.process.rss_anon())
     assert heard == [struct.pack(">Q", number) for number in range(count)]
     bound = 64 * 2**20 + readers * 16 * 1024
     assert most < bound, f"{most / 2**20:.1f} MiB of {bound / 2**20:.1f} allowed"
+    bound = 64 * 2**20 + readers * 3 * 64 * 1024
+    assert most_sockets - sockets_before < bound, f"{(most_sockets - sockets_before) / 2**20:.1f} MiB"
     assert broker.metric("isobar_connections") == readers + 2, "nobody was thrown out"

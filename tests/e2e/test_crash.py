@@ -210,12 +210,16 @@ def puback_ids(data):
     """Packet ids of the PUBACKs in what was written to a publisher or source."""
     found, at = [], 0
     while at + 2 <= len(data):
-        kind, length = data[at] >> 4, data[at + 1]
-        if length & 0x80:
-            break
+        kind, length, shift = data[at] >> 4, 0, 0
+        while True:
+            at += 1
+            length |= (data[at] & 0x7F) << shift
+            shift += 7
+            if data[at] < 0x80:
+                break
         if kind == 4:
-            found.append(int.from_bytes(data[at + 2:at + 4], "big"))
-        at += 2 + length
+            found.append(int.from_bytes(data[at + 1:at + 3], "big"))
+        at += 1 + length
     return found
 
 

@@ -12,6 +12,7 @@ _SUFFIXES = {
     "counter": ("_total",),
     "gauge": ("",),
     "histogram": ("_bucket", "_sum", "_count"),
+    "gaugehistogram": ("_bucket", "_gsum", "_gcount"),
     "summary": ("", "_sum", "_count"),
     "info": ("_info",),
     "unknown": ("",),
@@ -50,7 +51,7 @@ def _number(text):
     return float(text)
 
 
-def _check_histogram(name, metrics):
+def _check_histogram(name, metrics, count="_count", total="_sum"):
     """Buckets grow, the last is +Inf and equals the count."""
     groups = {}
     for labels, value in metrics.series(name + "_bucket"):
@@ -61,8 +62,8 @@ def _check_histogram(name, metrics):
         assert buckets[-1][0] == float("inf"), f"{name}: no +Inf bucket"
         values = [value for _, value in buckets]
         assert values == sorted(values), f"{name}: buckets shrink: {buckets}"
-        assert metrics.samples[(name + "_count", key)] == values[-1], f"{name}: count"
-        assert (name + "_sum", key) in metrics.samples, f"{name}: no sum"
+        assert metrics.samples[(name + count, key)] == values[-1], f"{name}: count"
+        assert (name + total, key) in metrics.samples, f"{name}: no sum"
 
 
 def parse(text, content_type=PROMETHEUS):
@@ -95,6 +96,9 @@ def parse(text, content_type=PROMETHEUS):
     for name, kind in metrics.types.items():
         if kind == "histogram":
             _check_histogram(name, metrics)
+        elif kind == "gaugehistogram":
+            assert is_open, f"{name}: 0.0.4 has no such type"
+            _check_histogram(name, metrics, "_gcount", "_gsum")
     return metrics
 
 

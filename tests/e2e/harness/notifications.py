@@ -206,7 +206,7 @@ BROKEN_TAILS = (
     ("data/core/meteorology/surface-based-observations/synop", "WTH-11"),
     ("data/core/weather", "WTH-12"),
     ("data/core/weather/surface-based-observation/synop", "WTH-13"),
-    ("data/core/weather/surface-based-observations/experimental/x", "WTH-13"),
+    ("data/core/weather/surface-based-observations/experimental/x", "WTH-14"),
     (SYNOP + "/more", "WTH-16"),
 )
 

@@ -24,6 +24,11 @@ _HEAD = re.compile(r"^(\w+)\((.*)$")
 _RESULT = re.compile(r"^(.*)\) += (-?\d+)")
 
 
+def _unescape(text):
+    """-xx writes the names of files in hexadecimal too."""
+    return re.sub(r"\\x([0-9a-f]{2})", lambda m: chr(int(m[1], 16)), text)
+
+
 def read(path):
     """Finished calls in order of their end."""
     calls, open_calls = [], {}
@@ -46,7 +51,7 @@ def read(path):
                 continue
             done = _RESULT.match(rest)
             if done:
-                target = re.match(r"\d+<([^>]*(?:->[^>]*)?)>", done[1])
-                calls.append(Call(thread, name, target[1] if target else "", done[1],
+                target = re.match(r"\d+<((?:->|[^<>])*)>", done[1])
+                calls.append(Call(thread, name, _unescape(target[1]) if target else "", done[1],
                                   int(done[2]), begun, number))
     return calls
