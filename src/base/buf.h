@@ -26,12 +26,12 @@ static inline size_t buf_length(const struct buf *b)
 
 static inline const uint8_t *buf_bytes(const struct buf *b)
 {
-	return b->data + b->start;
+	return b->start ? b->data + b->start : b->data; /* data may be NULL */
 }
 
 static inline struct view buf_view(const struct buf *b)
 {
-	return (struct view){(const char *)b->data + b->start, b->end - b->start};
+	return (struct view){(const char *)buf_bytes(b), b->end - b->start};
 }
 
 static inline void buf_clear(struct buf *b)

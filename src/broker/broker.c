@@ -106,6 +106,7 @@ struct broker *broker_new(struct commit *c, struct commit_port *const *ports, un
 	b->workers = mem_new(port_count * sizeof(*b->workers));
 	b->worker_count = port_count;
 	registry_init(&b->registry);
+	users_init(&b->users);
 	pthread_mutex_init(&b->stop_lock, NULL);
 	pthread_cond_init(&b->stopped, NULL);
 	for (unsigned i = 0; i < port_count; i++)
@@ -145,6 +146,7 @@ void broker_free(struct broker *b)
 	for (unsigned i = 0; i < b->worker_count; i++)
 		worker_fini(&b->workers[i]);
 	registry_fini(&b->registry);
+	users_fini(&b->users);
 	pthread_cond_destroy(&b->stopped);
 	pthread_mutex_destroy(&b->stop_lock);
 	free(b->workers);
@@ -221,6 +223,7 @@ static void apply_worker(struct task *task)
 
 void broker_apply(struct broker *b, const struct broker_settings *settings)
 {
+	b->shadow = settings->shadow;
 	for (unsigned i = 0; i < b->worker_count; i++) {
 		struct apply *a = mem_new(sizeof(*a));
 

@@ -293,6 +293,8 @@ static void on_close(struct conn *conn, int err, const char *why)
 		session_detach(c->session);
 	client_publish_fini(c);
 	client_connect_fini(c);
+	if (c->is_counted)
+		users_leave(&w->broker->users, c->account->user);
 	accounts_unref(c->accounts);
 	free(c);
 }

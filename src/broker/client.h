@@ -46,6 +46,7 @@ struct client {
 	uint16_t keep_alive_s;         /* in force; 0: off */
 	uint8_t version;
 	bool is_connected;             /* CONNACK with success was sent */
+	bool is_counted;               /* as a connection of its account */
 	bool wants_problem_info;       /* MQTT 5: reason strings */
 	bool is_held;                  /* the last batch was not taken: its packets are shown again */
 	struct connect_request *connect; /* between CONNECT and CONNACK; owned */

@@ -313,8 +313,14 @@ static int authenticated(struct client *c)
 	struct connect_request *r = c->connect;
 	uint64_t most = c->worker->limits.session_expiry_ms;
 
+	if (c->worker->broker->shadow)
+		return refuse(c, ERR_BUSY, "this Global Broker runs in shadow and serves nobody");
 	if (connections_now(c->worker->broker) > c->worker->limits.connections)
 		return refuse(c, ERR_QUOTA, "the limit on connections is reached");
+	c->is_counted =
+		users_enter(&c->worker->broker->users, c->account->user, c->account->connections);
+	if (!c->is_counted)
+		return refuse(c, ERR_QUOTA, "the account's limit on connections is reached");
 	if (c->account->session_expiry_ms < most)
 		most = c->account->session_expiry_ms;
 	r->expiry_ms = r->asked_expiry_s * 1000ull;

@@ -9,6 +9,7 @@
 #include "broker/lag.h"
 #include "broker/password.h"
 #include "broker/session.h"
+#include "broker/users.h"
 #include "commit/commit.h"
 
 /* Written by the worker, read by any thread. */
@@ -62,10 +63,11 @@ struct broker {
 	struct commit *commit;
 	struct journal *journal;
 	struct registry registry;
+	struct users users;
 	struct passwords *passwords;
 	struct broker_worker *workers;
 	unsigned worker_count;
-	bool shadow;
+	_Atomic bool shadow;         /* serves nothing */
 	/* gauges that sessions moving between workers change from several threads */
 	_Atomic int64_t sessions;
 	_Atomic int64_t sessions_offline;

@@ -39,7 +39,7 @@ static void every_key_is_read(void **state)
 		"  session_expiry: 1h\n  replay: 24h\n  backlog: 0\n"
 		"- user: partner-gc\n  password_hash: \"$y$j9T$...\"\n  read: [\"#\"]\n"
 		"  write: [\"cache/a/wis2/#\"]\n"
-		"  limits: {in_flight: 4096, connections: 0, messages_per_second: 0, "
+		"  limits: {in_flight: 4096, connections: 20, messages_per_second: 0, "
 		"bytes_per_second: 0}\n  client_id_scope: account\n"
 		"- user: ops\n  password_hash: \"$y$j9T$...\"\n  admin: true\n"
 		"- anonymous: true\n  read: [\"sandbox/#\"]\n  write: [\"sandbox/%u/#\"]\n"
@@ -61,7 +61,7 @@ static void every_key_is_read(void **state)
 	assert_string_equal(a[1].password_hash, "$y$j9T$...");
 	assert_int_equal(a[1].write_count, 1);
 	assert_int_equal(a[1].in_flight, 4096);
-	assert_int_equal(a[1].connections, 0);
+	assert_int_equal(a[1].connections, 20);
 	assert_int_equal(a[1].bytes_per_second, 0);
 	assert_false(a[1].address_scope);
 	assert_true(a[1].number != a[0].number);

@@ -276,7 +276,9 @@ static void make_rooms(struct server *s)
 		.hierarchy = s->hierarchy,
 		.listeners = s->shown,
 		.listener_count = s->shown_count,
-		.workers = s->worker_count});
+		.workers = s->worker_count,
+		.journal_keep_ms = c->journal_keep_ms,
+		.journal_size_bytes = c->journal_size_bytes});
 	free(ports);
 }
 
