@@ -26,6 +26,8 @@ def results(runs, what):
     for run in runs:
         if run["what"] == what:
             found.setdefault(run["broker"], []).append(run["result"])
+    if not found:
+        raise KeyError("no run")
     return found
 
 

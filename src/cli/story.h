@@ -50,7 +50,7 @@ void story_fini(struct story *s);
 /* False when the name is longer than 63 bytes or no centre-id by its form. */
 bool story_add_centre(struct story *s, struct view name);
 
-/* Draws and counts the next message into m, whose buffers are cleared first and are the caller's.
+/* Draws and counts the next message into m, whose buffers are the caller's and cleared first.
  * At least one centre has been added. */
 void story_next(struct story *s, uint64_t wall_ms, struct story_message *m);
 
