@@ -66,9 +66,9 @@ struct commit {
 	uint64_t held_since_ms;
 	uint64_t held_ms;
 	atomic_bool held;
-	pthread_mutex_t ports_lock;            /* the keeper's walk against ports coming and going */
+	pthread_mutex_t ports_lock;            /* the keeper's walk, and ports that come and go */
 	unsigned port_count;
-	struct commit_port *ports[PORTS_MOST]; /* fixed while any loop runs: read there without lock */
+	struct commit_port *ports[PORTS_MOST]; /* fixed while loops run: no lock there */
 };
 
 /* --- opening ---------------------------------------------------------- */

@@ -56,14 +56,14 @@ struct commit_owner {
 };
 
 struct commit_request {
-	struct journal_message message;  /* borrowed during commit_submit(): it is copied to disk there */
+	struct journal_message message;  /* borrowed during commit_submit() */
 	bool claim;                      /* false: no antiloop (topics outside the WIS2 trees) */
 	uint32_t token;                  /* the owner's */
 };
 
 /* Takes a batch. 0: taken whole, on_done comes for each. ERR_HELD: nothing was taken (journal or
- * shared log cannot take it now); wait with commit_wait() and submit again. ERR_TOO_LARGE: more than
- * journal_batch_bytes() or journal_batch_records() allow, nothing was taken; make two of it. */
+ * shared log cannot take it now); wait with commit_wait() and submit again. ERR_TOO_LARGE: more
+ * than journal_batch_bytes() or journal_batch_records() allow, nothing was taken; make two. */
 int commit_submit(struct commit_port *p, struct commit_owner *owner,
 	const struct commit_request *requests, uint32_t n);
 

@@ -43,8 +43,8 @@ struct gate_policy {
 	unsigned channels;             /* enum gate_channel, or-ed */
 	bool any_centre;               /* caches, brokers, accounts: level 4 is free */
 	bool metadata_only;            /* catalogue: only its own metadata topic */
-	bool outside_passes;           /* accounts: topics outside the WIS2 trees pass unjudged; false:
-	                                * they break WTH-04 */
+	bool outside_passes;           /* accounts: topics outside the WIS2 trees pass unjudged;
+	                                * false: they break WTH-04 */
 	char **centres;                /* owned; may speak for these */
 	uint32_t centre_count;
 	/* Compiled by gate_policy_compile(): the mildest message mode in which a rule counts. */
@@ -61,10 +61,11 @@ void gate_policy_fini(struct gate_policy *p);
 struct gate_verdict {
 	bool pass;                     /* publish it */
 	bool claim;                    /* it is a WIS2 message: the antiloop decides */
-	enum rule rule;                /* lowest-numbered deciding rule; RULE_NONE: nothing broken */
+	enum rule rule;                /* the lowest-numbered that decides; or RULE_NONE */
 	enum rule_check check;         /* of that rule */
-	struct uuid identity;          /* the claim's key: id, or a hash of topic and payload (verify, off
-	                                * without a valid id); random outside the WIS2 trees */
+	struct uuid identity;          /* the claim's key: id, or a hash of topic and payload
+	                                * (verify, off without a valid id); random outside the
+	                                * WIS2 trees */
 	struct finding finding;        /* of `rule` */
 	struct topic_parts parts;
 	struct notification note;

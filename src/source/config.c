@@ -1,4 +1,4 @@
-/* source/config.c - kinds, and the configuration of one source as a value: default, copy, compare */
+/* source/config.c - kinds, and a source's configuration as a value: default, copy, compare */
 #include <stdlib.h>
 
 #include "base/buf.h"

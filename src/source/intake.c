@@ -208,7 +208,8 @@ static struct source_item *add_item(struct source *s, const uint8_t *at, uint16_
 	return item;
 }
 
-static void note_broken(struct source_batch *b, const struct finding *f, struct view topic, bool passes)
+static void note_broken(struct source_batch *b, const struct finding *f, struct view topic,
+	bool passes)
 {
 	if (b->has_broken)
 		return;
@@ -350,11 +351,17 @@ static bool may_take(struct source *s)
 	return false;
 }
 
-static bool exceeds_receive_maximum(const struct source *s, uint8_t qos)
+/* mosquitto 2.0.11 sends more than receive maximum allows when a session is resumed, and forgets
+ * what it had queued when we disconnect for it. The window bounds memory, so it is tolerated. */
+static void note_excess(struct source *s)
 {
 	uint16_t most = s->setup->config.receive_maximum;
 
-	return s->version == MQTT_5 && qos && most && s->window.unacknowledged >= most;
+	if (s->told_excess || s->version != MQTT_5 || most == 0 || s->window.unacknowledged <= most)
+		return;
+	s->told_excess = true;
+	log_info("source", "receive-maximum", "name=%s the peer sends more than %u at once", s->name,
+		most);
 }
 
 /* --- a PUBLISH that cannot be decoded whole ----------------------------- */
@@ -458,8 +465,8 @@ static int64_t begin_skipping(struct source *s, const uint8_t *p, size_t n, uint
 
 	if (!read_head(p, n, &head))
 		return n < HEAD_LARGEST ? 0 : ERR_MALFORMED;
-	if (head.bytes > length || exceeds_receive_maximum(s, head.qos))
-		return head.bytes > length ? ERR_MALFORMED : ERR_RECEIVE_MAXIMUM;
+	if (head.bytes > length)
+		return ERR_MALFORMED;
 	if (!may_take(s))
 		return 0;
 	count_add(&s->figures.received, 1);
@@ -482,15 +489,15 @@ static int64_t take_publish(struct source *s, const uint8_t *p, size_t length, c
 	struct mqtt_packet packet;
 	int64_t used;
 
-	used = mqtt_decode(p, length, MQTT_FROM_SERVER, s->version, s->set->packet_size, &packet, why);
+	used = mqtt_decode(
+		p, length, MQTT_FROM_SERVER, s->version, s->set->packet_size, &packet, why);
 	if (used > 0 && mqtt_has(&packet.properties, MQTT_PROPERTY_TOPIC_ALIAS))
 		used = ERR_TOPIC_ALIAS; /* we announced none [MQTT-3.1.2-26] */
-	if (used > 0 && exceeds_receive_maximum(s, packet.publish.qos))
-		used = ERR_RECEIVE_MAXIMUM;
 	if (used > 0) {
 		if (!may_take(s))
 			return 0;
 		judge(s, &packet, p);
+		note_excess(s);
 	} else if ((used == ERR_TOPIC || used == ERR_MALFORMED) && !window_is_full(&s->window) &&
 		reject_topic(s, p, length)) {
 		used = (int64_t)length;

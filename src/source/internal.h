@@ -141,6 +141,7 @@ struct source {
 	struct timer rate_timer;
 	uint32_t skip;             /* bytes of an oversized PUBLISH still to read past */
 	uint32_t skip_token;
+	bool told_excess;          /* more than receive maximum came on this connection */
 	uint64_t taken;            /* PUBLISH packets of this connection */
 	struct poison poison;
 	struct log_limit rejected_log;

@@ -179,10 +179,12 @@ static int open_address(struct source *s)
 	s->next = NEXT_ADDRESS;
 	s->version = s->memory[s->endpoint_at - 1].version;
 	s->taken = 0;
+	s->told_excess = false;
 	s->ping_ms = 0;
 	source_show_protocol(s);
 	err = conn_open(&s->conn, s->worker->loop, to, local_for(s, to, &room),
-		s->url.tls ? s->setup->tls : NULL, s->url.tls ? s->url.host : NULL, &options, &handler);
+		s->url.tls ? s->setup->tls : NULL, s->url.tls ? s->url.host : NULL, &options,
+		&handler);
 	if (err < 0) {
 		address_format(to, at);
 		snprintf(text, sizeof(text), "cannot connect to %s: %s", at,

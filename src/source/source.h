@@ -74,11 +74,11 @@ enum source_state {
 
 /* Figures of one source; written by its worker. Counters keep over reloads. */
 struct source_figures {
-	count received;            /* wmo_wis2_gb_messages_received_total: every PUBLISH, before any check */
+	count received;            /* every PUBLISH, before any check (MON-03) */
 	count published;           /* ... published for the first time */
 	count duplicates;
-	count rejected[RULE_COUNT];/* messages whose verdict named this rule, discarded or let through */
-	count checks[CHECK_COUNT]; /* the same by check: invalid_topic, (foreign), invalid_format, no_metadata */
+	count rejected[RULE_COUNT];/* messages whose verdict named it, discarded or not */
+	count checks[CHECK_COUNT]; /* the same by check (monitoring.md, section 1) */
 	count oversized;           /* packets read past, counted, acknowledged */
 	count lost_by_clean_start; /* times a poisoned session was dropped */
 	count connects;
@@ -100,10 +100,11 @@ struct sources_settings {
 	uint32_t packet_size;          /* largest PUBLISH taken from a source, bytes */
 };
 
-/* Borrows ports and resolver for its life. */
+/* Borrows ports and resolver for its life. Before the loops run. */
 struct sources *sources_new(struct commit_port *const *ports, unsigned port_count,
 	struct resolver *resolver, const struct sources_settings *settings);
-/* Disconnects all (DISCONNECT sent, sessions kept by the peers); loops still run. Waits until done. */
+/* Disconnects all (DISCONNECT sent, sessions kept by the peers); loops still run. Waits until done,
+ * so not to be called on a loop's thread. */
 void sources_stop(struct sources *s);
 void sources_free(struct sources *s);
 

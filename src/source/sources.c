@@ -438,7 +438,8 @@ static void replace_list(struct applying *a)
 	pthread_mutex_unlock(&set->lock);
 	for (uint32_t i = 0; i < old_count; i++) {
 		if (!is_listed(a, old[i]))
-			command(old[i]->worker, (struct command){.order = REMOVE, .source = old[i]});
+			command(old[i]->worker,
+				(struct command){.order = REMOVE, .source = old[i]});
 	}
 	free(old);
 }
@@ -469,8 +470,8 @@ void sources_apply(struct sources *set, const struct source_config *configs, uin
 
 /* --- walks --------------------------------------------------------------- */
 
-void sources_each(struct sources *set, void (*on_source)(void *context, const struct source_view *v),
-	void *context)
+void sources_each(struct sources *set,
+	void (*on_source)(void *context, const struct source_view *v), void *context)
 {
 	pthread_mutex_lock(&set->lock);
 	for (uint32_t i = 0; i < set->count; i++) {

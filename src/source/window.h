@@ -1,7 +1,7 @@
 /* source/window.h - what was received and may not be acknowledged yet, in the order of PUBLISH
  *
- * PUBACKs leave in the order of their PUBLISH packets [MQTT-4.6.0-2], whatever order the commits are
- * done in. Each PUBLISH takes a place; a token names it. QoS 0 takes one too, with packet id 0.
+ * PUBACKs leave in the order of their PUBLISH packets [MQTT-4.6.0-2], whatever order the commits
+ * are done in. Each PUBLISH takes a place; a token names it. QoS 0 takes one too, with packet id 0.
  *
  *     head                        tail
  *       | done | open | done | open |        only the done ones at the head may leave
