@@ -41,6 +41,7 @@ struct client {
 	uint32_t ack_start;            /* token of the first */
 	uint32_t ack_count;
 	uint32_t ack_size;
+	uint32_t acks_open;            /* of these, with a packet id */
 	uint32_t largest;              /* maximum packet size the client takes */
 	uint16_t receive_maximum;      /* QoS 1 messages it takes at once */
 	uint16_t keep_alive_s;         /* in force; 0: off */
@@ -69,7 +70,6 @@ int client_on_publish(struct client *c, const struct mqtt_packet *p, uint32_t *b
 int client_commit(struct client *c, uint32_t *batched);
 void client_publish_init(struct client *c);
 void client_publish_fini(struct client *c);
-bool client_may_take(const struct client *c);
 
 /* Encodes into the connection's out buffer. */
 void client_send(struct client *c, const struct mqtt_packet *p);

@@ -9,6 +9,7 @@
 #include "commit/gate.h"
 
 #define REQUESTS_FIRST 64u
+#define PENDING_MOST 8192u   /* not decided yet, QoS 0 included */
 #define REQUESTS_MOST 1024u  /* in one batch: far below what a journal segment takes */
 
 /* --- acknowledgements ------------------------------------------------- */
@@ -34,6 +35,7 @@ static uint32_t ack_add(struct client *c, uint16_t packet_id)
 		c->ack_size = size;
 	}
 	c->ack_count++;
+	c->acks_open += packet_id != 0;
 	*ack_at(c, token) = (struct client_ack){.packet_id = packet_id};
 	return token;
 }
@@ -48,8 +50,18 @@ static void send_decided(struct client *c)
 		p.ack.reason = ack->reason;
 		c->ack_start++;
 		c->ack_count--;
+		c->acks_open -= p.ack.packet_id != 0;
 		if (p.ack.packet_id)
 			client_send(c, &p);
+	}
+}
+
+/* Forgets the acknowledgements from this token on. */
+static void take_back(struct client *c, uint32_t token)
+{
+	while (c->ack_start + c->ack_count != token) {
+		c->ack_count--;
+		c->acks_open -= ack_at(c, c->ack_start + c->ack_count)->packet_id != 0;
 	}
 }
 
@@ -70,10 +82,18 @@ static void on_done(struct commit_owner *o, uint32_t token, enum commit_outcome 
 	conn_resume(&c->conn);
 }
 
-/* Does one more PUBLISH fit? A 3.1.1 client knows no receive maximum: it is read later. */
-bool client_may_take(const struct client *c)
+/* Does one more PUBLISH fit? Only QoS 1 counts against receive maximum [MQTT-3.3.4-9]; who knows none
+ * (3.1.1), or publishes at QoS 0 faster than it can be committed, is read later. */
+static int check_room(struct client *c, const struct mqtt_packet *p)
 {
-	return c->ack_count < c->worker->limits.receive_maximum;
+	bool is_over = p->publish.qos && c->acks_open >= c->worker->limits.receive_maximum;
+
+	if (is_over && c->version == MQTT_5)
+		return client_fault(c, ERR_RECEIVE_MAXIMUM, "more open than receive maximum allows");
+	if (!is_over && c->ack_count < PENDING_MOST)
+		return 0;
+	conn_pause(&c->conn);
+	return ERR_HELD;
 }
 
 /* --- properties ------------------------------------------------------- */
@@ -199,12 +219,9 @@ int client_on_publish(struct client *c, const struct mqtt_packet *p, uint32_t *b
 		return err;
 	if (*batched == REQUESTS_MOST && client_commit(c, batched) == ERR_HELD)
 		return ERR_HELD;
-	if (!client_may_take(c)) {
-		if (c->version == MQTT_5) /* [MQTT-3.3.4-9] */
-			return client_fault(c, ERR_RECEIVE_MAXIMUM, "more open than receive maximum allows");
-		conn_pause(&c->conn);
-		return ERR_HELD;
-	}
+	err = check_room(c, p);
+	if (err)
+		return err;
 	err = judge(c, p, &v);
 	/* What stands before a refused packet is committed first, so that nothing is judged twice. */
 	if (err && client_commit(c, batched) == ERR_HELD)
@@ -233,7 +250,7 @@ int client_commit(struct client *c, uint32_t *batched)
 		return 0;
 	/* Nothing was taken: the packets stay in the connection and are shown again. */
 	c->is_held = true;
-	c->ack_count = c->worker->requests[0].token - c->ack_start;
+	take_back(c, c->worker->requests[0].token);
 	count_drop(&c->worker->counts.received, n);
 	conn_pause(&c->conn);
 	commit_wait(c->worker->port, &c->waiter);
