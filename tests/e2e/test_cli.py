@@ -41,7 +41,7 @@ def test_every_command_explains_itself(command):
 
 @pytest.mark.parametrize("arguments", [
     [], ["nonsense"], ["--nonsense"], ["run", "--nonsense"], ["run", "surplus"],
-    ["verify"], ["topic"], ["topic", "--test-centres", "maybe", "x"], ["verify", "--mode", "wild", "x"],
+    ["verify"], ["topic"], ["topic", "--leaf=maybe", "x"], ["verify", "--mode", "wild", "x"],
     ["sub"], ["sub", "-n", "many", "x"], ["sub", "-b", "gopher://x", "y"], ["pub"], ["pub", "-t", "x"],
     ["check", "-c"], ["help", "nonsense"], ["simulate", "--rate", "fast"],
 ])
@@ -276,13 +276,17 @@ def test_topic_judges_every_broken_tail_by_its_rule():
 def test_topic_takes_the_settings_of_the_configuration():
     branch = wnm.topic_of(DWD, "data/core/weather/prediction")
     assert isobar("topic", branch).returncode == DONE
-    assert isobar("topic", "--leaf", branch).returncode == NO
+    for option in (["--leaf"], ["--leaf", "only"], ["--leaf=only"]):
+        result = isobar("topic", *option, branch)
+        assert result.returncode == NO and "WTH-15" in result.stdout
     deep = wnm.topic_of(DWD, "metadata/core/weather/surface-based-observations/synop")
     assert isobar("topic", deep).returncode == NO
-    assert isobar("topic", "--metadata-subtopics", deep).returncode == DONE
+    for option in (["--metadata-subtopics"], ["--metadata-subtopics", "yes"]):
+        assert isobar("topic", *option, deep).returncode == DONE
     test = wnm.topic_of("io-wis2dev-11-test")
     assert isobar("topic", test).returncode == DONE
-    assert isobar("topic", "--test-centres", "no", test).returncode == NO
+    result = isobar("topic", "--test-centres", "no", test)
+    assert result.returncode == NO and "WTH-07" in result.stdout
 
 
 # --- sub, pub, simulate, bench ------------------------------------------------

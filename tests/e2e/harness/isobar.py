@@ -103,13 +103,12 @@ class Isobar:
         assert status == 0, f"status {status}:\n" + self.process.log()
 
     def end(self):
-        if not self.process:
-            return
+        """For the end of a test: the exit status."""
         pid = self.program_pid()
         if self.wrapper and pid:
             os.kill(pid, signal.SIGTERM)    # strace keeps signals to itself
             self.process.wait(20)
-        self.process.end()
+        return self.process.end()
 
     def kill(self):
         self.process.kill()
