@@ -422,6 +422,8 @@ def test_stopped_readers_cost_a_bounded_amount_and_nobody_else_notices(
         "journal": {"size": "4GiB" if FULL else "1GiB"},
         # content is cheap to make: the gate is not what this is about
         "checks": {"message": "off"}})
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     for number in range(readers):
         version = 5 if number % 2 else 4
         stopped = raw(broker.port, receive_buffer=4096).login(version, keep_alive=600)
