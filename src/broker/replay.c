@@ -61,10 +61,14 @@ static bool parse_time(struct view text, uint64_t *ms)
 	}
 	if (strcmp(copy + end, "Z") != 0)
 		return false;
+	/* Before timegm(), which makes another month of a thirteenth. */
+	if (t.tm_mon < 1 || t.tm_mon > 12 || t.tm_mday < 1 || t.tm_mday > 31 || t.tm_hour > 23 ||
+		t.tm_min > 59 || t.tm_sec > 60 || t.tm_year < 1970)
+		return false;
 	t.tm_year -= 1900;
 	t.tm_mon -= 1;
 	*ms = (uint64_t)timegm(&t) * 1000 + fraction;
-	return t.tm_mon >= 0 && t.tm_mon < 12 && t.tm_mday >= 1 && t.tm_mday <= 31;
+	return true;
 }
 
 bool replay_parse_since(struct view since, uint64_t now_ms, uint64_t *out_ms)

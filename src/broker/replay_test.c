@@ -32,6 +32,8 @@ static void since_is_a_duration_or_a_time(void **state)
 		{"2026-11-22T06:00:00", false, 0},
 		{"2026-11-22T06:00:00+01:00", false, 0},
 		{"2026-13-22T06:00:00Z", false, 0},
+		{"2026-00-22T06:00:00Z", false, 0},
+		{"2026-11-22T24:00:00Z", false, 0},
 		{"2026-11-22", false, 0},
 	};
 
