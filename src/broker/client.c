@@ -55,7 +55,7 @@ static int on_puback(struct client *c, const struct mqtt_packet *p)
 	struct session *s = c->session;
 	uint32_t limit = client_window(c);
 
-	if (!inflight_ack(&s->window, p->ack.packet_id))
+	if (inflight_ack(&s->window, p->ack.packet_id) != INFLIGHT_TAKEN)
 		return 0;
 	count_add(&c->worker->counts.acknowledged, 1);
 	/* Wait for a quarter of the window, so that the next write is worth its call. */

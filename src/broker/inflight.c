@@ -39,9 +39,39 @@ uint16_t inflight_id(const struct inflight *w, uint16_t i)
 	return (uint16_t)((first - 1 + i) % PACKET_IDS + 1);
 }
 
-uint64_t inflight_seq(const struct inflight *w, uint16_t i)
+uint64_t inflight_raw(const struct inflight *w, uint16_t i)
 {
 	return *slot(w, i);
+}
+
+uint64_t inflight_seq(const struct inflight *w, uint16_t i)
+{
+	uint64_t raw = *slot(w, i);
+
+	return raw == INFLIGHT_ACKED ? raw : raw & ~INFLIGHT_FLAGS;
+}
+
+uint8_t inflight_qos(const struct inflight *w, uint16_t i)
+{
+	uint64_t raw = *slot(w, i);
+
+	return raw != INFLIGHT_ACKED && raw & INFLIGHT_QOS_2 ? 2 : 1;
+}
+
+bool inflight_is_released(const struct inflight *w, uint16_t i)
+{
+	uint64_t raw = *slot(w, i);
+
+	return raw != INFLIGHT_ACKED && raw & INFLIGHT_RELEASED;
+}
+
+uint32_t inflight_open(const struct inflight *w)
+{
+	uint32_t n = 0;
+
+	for (uint16_t i = 0; i < w->sent; i++)
+		n += *slot(w, i) != INFLIGHT_ACKED && !(*slot(w, i) & INFLIGHT_RELEASED);
+	return n;
 }
 
 uint16_t inflight_add(struct inflight *w, uint64_t seq)
@@ -89,14 +119,65 @@ void inflight_set_sent(struct inflight *w, uint16_t n)
 	trim(w);
 }
 
-bool inflight_ack(struct inflight *w, uint16_t packet_id)
+void inflight_give_up(struct inflight *w, uint16_t i)
+{
+	check(i < w->count && inflight_qos(w, i) == 2);
+	*slot(w, i) |= INFLIGHT_RELEASED;
+}
+
+/* The open slot of this id among the first n; NULL: there is none. */
+static uint64_t *open_slot(const struct inflight *w, uint16_t packet_id, uint16_t n)
 {
 	uint32_t first = w->first_id ? w->first_id : 1;
 	uint32_t i = (packet_id + PACKET_IDS - first) % PACKET_IDS;
 
-	if (packet_id == 0 || i >= w->sent || *slot(w, i) == INFLIGHT_ACKED)
-		return false;
-	*slot(w, i) = INFLIGHT_ACKED;
+	if (packet_id == 0 || i >= n || *slot(w, i) == INFLIGHT_ACKED)
+		return NULL;
+	return slot(w, i);
+}
+
+static enum inflight_answer finish(struct inflight *w, uint64_t *at)
+{
+	*at = INFLIGHT_ACKED;
 	trim(w);
-	return true;
+	return INFLIGHT_TAKEN;
+}
+
+enum inflight_answer inflight_ack(struct inflight *w, uint16_t packet_id)
+{
+	uint64_t *at = open_slot(w, packet_id, w->sent);
+
+	if (at == NULL)
+		return INFLIGHT_UNKNOWN;
+	return *at & INFLIGHT_QOS_2 ? INFLIGHT_OUT_OF_ORDER : finish(w, at);
+}
+
+enum inflight_answer inflight_release(struct inflight *w, uint16_t packet_id)
+{
+	uint64_t *at = open_slot(w, packet_id, w->count);
+
+	if (at == NULL)
+		return INFLIGHT_UNKNOWN;
+	if (!(*at & INFLIGHT_QOS_2))
+		return INFLIGHT_OUT_OF_ORDER;
+	*at |= INFLIGHT_RELEASED;
+	return INFLIGHT_TAKEN;
+}
+
+enum inflight_answer inflight_reject(struct inflight *w, uint16_t packet_id)
+{
+	uint64_t *at = open_slot(w, packet_id, w->count);
+
+	if (at == NULL)
+		return INFLIGHT_UNKNOWN;
+	return *at & INFLIGHT_QOS_2 ? finish(w, at) : INFLIGHT_OUT_OF_ORDER;
+}
+
+enum inflight_answer inflight_complete(struct inflight *w, uint16_t packet_id)
+{
+	uint64_t *at = open_slot(w, packet_id, w->count);
+
+	if (at == NULL)
+		return INFLIGHT_UNKNOWN;
+	return *at & INFLIGHT_RELEASED ? finish(w, at) : INFLIGHT_OUT_OF_ORDER;
 }

@@ -14,8 +14,8 @@ static void ids_are_given_in_order_and_wrap_past_zero(void **state)
 	assert_int_equal(inflight_add(&w, 10), 65534);
 	assert_int_equal(inflight_add(&w, 11), 65535);
 	assert_int_equal(inflight_add(&w, 12), 1);
-	assert_true(inflight_ack(&w, 65534));
-	assert_true(inflight_ack(&w, 65535));
+	assert_int_equal(inflight_ack(&w, 65534), INFLIGHT_TAKEN);
+	assert_int_equal(inflight_ack(&w, 65535), INFLIGHT_TAKEN);
 	assert_int_equal(inflight_id(&w, 0), 1);
 	assert_int_equal(inflight_seq(&w, 0), 12);
 	inflight_fini(&w);
@@ -29,9 +29,9 @@ static void an_ack_out_of_order_frees_room_only_when_the_front_is_acked(void **s
 	for (uint64_t seq = 0; seq < 4; seq++)
 		inflight_add(&w, seq);
 	assert_int_equal(inflight_room(&w, 4), 0);
-	assert_true(inflight_ack(&w, 2));
+	assert_int_equal(inflight_ack(&w, 2), INFLIGHT_TAKEN);
 	assert_int_equal(inflight_room(&w, 4), 0);
-	assert_true(inflight_ack(&w, 1));
+	assert_int_equal(inflight_ack(&w, 1), INFLIGHT_TAKEN);
 	assert_int_equal(inflight_room(&w, 4), 2);
 	assert_int_equal(inflight_id(&w, 0), 3);
 	inflight_fini(&w);
@@ -44,10 +44,10 @@ static void an_unknown_or_repeated_ack_changes_nothing(void **state)
 	(void)state;
 	inflight_add(&w, 7);
 	inflight_add(&w, 8);
-	assert_false(inflight_ack(&w, 0));
-	assert_false(inflight_ack(&w, 3));
-	assert_true(inflight_ack(&w, 2));
-	assert_false(inflight_ack(&w, 2));
+	assert_int_equal(inflight_ack(&w, 0), INFLIGHT_UNKNOWN);
+	assert_int_equal(inflight_ack(&w, 3), INFLIGHT_UNKNOWN);
+	assert_int_equal(inflight_ack(&w, 2), INFLIGHT_TAKEN);
+	assert_int_equal(inflight_ack(&w, 2), INFLIGHT_UNKNOWN);
 	assert_int_equal(w.count, 2);
 	inflight_fini(&w);
 }
@@ -61,7 +61,7 @@ static void positions_survive_growth_of_a_wrapped_ring(void **state)
 	for (int i = 0; i < 10; i++)
 		inflight_add(&w, next++);
 	for (uint16_t id = 1; id <= 8; id++)
-		assert_true(inflight_ack(&w, id));
+		assert_int_equal(inflight_ack(&w, id), INFLIGHT_TAKEN);
 	for (int i = 0; i < 100; i++)
 		inflight_add(&w, next++);
 	for (uint16_t i = 0; i < w.count; i++) {
@@ -93,9 +93,9 @@ static void an_ack_for_a_slot_that_waits_for_its_resend_is_refused(void **state)
 	inflight_add(&w, 1);
 	inflight_add(&w, 2);
 	w.sent = 0; /* reconnected, nothing sent again yet */
-	assert_false(inflight_ack(&w, 1));
+	assert_int_equal(inflight_ack(&w, 1), INFLIGHT_UNKNOWN);
 	w.sent = 1;
-	assert_true(inflight_ack(&w, 1));
+	assert_int_equal(inflight_ack(&w, 1), INFLIGHT_TAKEN);
 	assert_int_equal(w.count, 1);
 	inflight_fini(&w);
 }
@@ -117,6 +117,80 @@ static void a_forgotten_slot_leaves_when_it_reaches_the_front(void **state)
 	inflight_fini(&w);
 }
 
+static void flags_do_not_show_in_the_position(void **state)
+{
+	struct inflight w = {0};
+
+	(void)state;
+	inflight_add(&w, 10);
+	inflight_add(&w, 11 | INFLIGHT_QOS_2);
+	assert_int_equal(inflight_seq(&w, 1), 11);
+	assert_true(inflight_raw(&w, 1) == (11 | INFLIGHT_QOS_2));
+	assert_int_equal(inflight_qos(&w, 0), 1);
+	assert_int_equal(inflight_qos(&w, 1), 2);
+	assert_int_equal(inflight_release(&w, 2), INFLIGHT_TAKEN);
+	assert_int_equal(inflight_seq(&w, 1), 11);
+	assert_int_equal(inflight_complete(&w, 2), INFLIGHT_TAKEN);
+	assert_true(inflight_seq(&w, 1) == INFLIGHT_ACKED);
+	assert_int_equal(inflight_qos(&w, 1), 1);
+	assert_false(inflight_is_released(&w, 1));
+	inflight_fini(&w);
+}
+
+static void qos_2_is_open_from_publish_to_pubcomp(void **state)
+{
+	struct inflight w = {0};
+
+	(void)state;
+	inflight_add(&w, 10 | INFLIGHT_QOS_2);
+	assert_int_equal(inflight_ack(&w, 1), INFLIGHT_OUT_OF_ORDER);
+	assert_int_equal(inflight_complete(&w, 1), INFLIGHT_OUT_OF_ORDER);
+	assert_false(inflight_is_released(&w, 0));
+	assert_int_equal(inflight_release(&w, 1), INFLIGHT_TAKEN);
+	assert_true(inflight_is_released(&w, 0));
+	assert_int_equal(inflight_release(&w, 1), INFLIGHT_TAKEN);
+	assert_int_equal(w.count, 1);
+	assert_int_equal(inflight_complete(&w, 1), INFLIGHT_TAKEN);
+	assert_int_equal(inflight_complete(&w, 1), INFLIGHT_UNKNOWN);
+	assert_int_equal(inflight_release(&w, 1), INFLIGHT_UNKNOWN);
+	assert_int_equal(w.count, 0);
+	inflight_fini(&w);
+}
+
+static void a_refused_message_is_done_with_its_pubrec(void **state)
+{
+	struct inflight w = {0};
+
+	(void)state;
+	inflight_add(&w, 10 | INFLIGHT_QOS_2);
+	inflight_add(&w, 11);
+	assert_int_equal(inflight_reject(&w, 2), INFLIGHT_OUT_OF_ORDER);
+	assert_int_equal(inflight_release(&w, 2), INFLIGHT_OUT_OF_ORDER);
+	assert_int_equal(inflight_complete(&w, 2), INFLIGHT_OUT_OF_ORDER);
+	assert_int_equal(inflight_reject(&w, 1), INFLIGHT_TAKEN);
+	assert_int_equal(inflight_reject(&w, 1), INFLIGHT_UNKNOWN);
+	assert_int_equal(w.count, 1);
+	inflight_fini(&w);
+}
+
+static void only_what_was_sent_and_not_received_counts_as_open(void **state)
+{
+	struct inflight w = {0};
+
+	(void)state;
+	for (uint64_t seq = 0; seq < 6; seq++)
+		inflight_add(&w, seq | INFLIGHT_QOS_2);
+	inflight_release(&w, 2);
+	inflight_reject(&w, 3);
+	assert_int_equal(inflight_open(&w), 4);
+	inflight_set_sent(&w, 4);
+	assert_int_equal(inflight_open(&w), 2);
+	inflight_give_up(&w, 0);
+	assert_true(inflight_is_released(&w, 0));
+	assert_int_equal(inflight_open(&w), 1);
+	inflight_fini(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -126,6 +200,10 @@ int main(void)
 		cmocka_unit_test(positions_survive_growth_of_a_wrapped_ring),
 		cmocka_unit_test(what_was_not_sent_is_taken_back),
 		cmocka_unit_test(a_forgotten_slot_leaves_when_it_reaches_the_front),
+		cmocka_unit_test(flags_do_not_show_in_the_position),
+		cmocka_unit_test(qos_2_is_open_from_publish_to_pubcomp),
+		cmocka_unit_test(a_refused_message_is_done_with_its_pubrec),
+		cmocka_unit_test(only_what_was_sent_and_not_received_counts_as_open),
 		cmocka_unit_test(an_ack_for_a_slot_that_waits_for_its_resend_is_refused),
 	};
 

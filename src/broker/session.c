@@ -19,6 +19,7 @@ static void session_free(struct session *s)
 {
 	subscriptions_fini(&s->subscriptions);
 	inflight_fini(&s->window);
+	received_fini(&s->received);
 	free(s);
 }
 
@@ -151,6 +152,7 @@ void session_reset(struct session *s)
 	s->worker->broker->subscriptions -= s->subscriptions.count;
 	subscriptions_fini(&s->subscriptions);
 	inflight_fini(&s->window);
+	received_fini(&s->received);
 	s->position = s->worker->live;
 }
 

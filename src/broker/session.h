@@ -24,6 +24,7 @@
 #include "broker/group.h"
 #include "broker/subscriptions.h"
 #include "broker/inflight.h"
+#include "broker/received.h"
 #include "journal/journal.h"
 #include "net/loop.h"
 
@@ -50,6 +51,7 @@ struct session {
 	struct session_prefetch *prefetch;
 	struct subscriptions subscriptions;
 	struct inflight window;
+	struct received received;    /* QoS 2 from the client */
 	struct timer expiry;
 	uint64_t expiry_ms;          /* kept so long after the connection's end; UINT64_MAX: for ever */
 	struct broker_worker *worker;/* owner; changed by the owner under the registry's lock */
