@@ -95,7 +95,7 @@ static struct layout layout_of(const struct batch *b, const struct journal_segme
 	return l;
 }
 
-static uint8_t *put_properties(uint8_t *to, const struct buf *properties)
+static void put_properties(uint8_t *to, const struct buf *properties)
 {
 	uint32_t n = (uint32_t)buf_length(properties);
 	uint32_t rest = n;
@@ -108,7 +108,6 @@ static uint8_t *put_properties(uint8_t *to, const struct buf *properties)
 	} while (rest);
 	if (n)
 		memcpy(to, buf_bytes(properties), n);
-	return to + n;
 }
 
 static enum batch_answer add_made(struct batch *b, const struct batch_form *form,
@@ -136,7 +135,7 @@ static enum batch_answer add_made(struct batch *b, const struct batch_form *form
 		to += 2;
 	}
 	if (is_v5)
-		to = put_properties(to, &b->properties);
+		put_properties(to, &b->properties);
 	add_iov(b, b->scratch + b->scratch_used, l.head_bytes);
 	b->scratch_used += l.head_bytes;
 	if (l.payload_bytes)

@@ -93,8 +93,8 @@ static void take_back(struct server *s, const struct config *new, struct served 
 	for (uint32_t i = 0; i < new->listener_count; i++)
 		served_close(s, &fresh[i]);
 	for (uint32_t i = 0; i < s->config->listener_count; i++)
-		if (find_served(s, &s->config->listeners[i]) == NULL && i < s->served_count &&
-			s->served[i].workers == NULL)
+		if (i < s->served_count && s->served[i].workers == NULL &&
+			find_served(s, &s->config->listeners[i]) == NULL)
 			(void)served_open(s, s->config, &s->config->listeners[i], &s->served[i]);
 }
 
