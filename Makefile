@@ -15,7 +15,7 @@ PREFIX   ?= /usr/local
 FUZZ_SECONDS ?= 60
 
 VERSION  := $(shell cat VERSION)
-LIBS_PC  := openssl libfyaml jansson libxxhash
+LIBS_PC  := openssl libfyaml jansson libxxhash zlib
 # The program builds before its packages are there only far enough to install them.
 PC_CFLAGS := $(shell pkg-config --cflags $(LIBS_PC) 2>/dev/null)
 PC_LIBS   := $(shell pkg-config --libs $(LIBS_PC) 2>/dev/null)
@@ -24,7 +24,7 @@ WARN     := -Wall -Wextra -Wshadow -Wconversion -Werror
 CPPFLAGS += -D_GNU_SOURCE -Isrc -I$(BUILD)/gen -DISOBAR_VERSION='"$(VERSION)"' $(PC_CFLAGS)
 CFLAGS   += -std=c11 $(WARN) $(OPT) -pthread -fno-common $(SANITIZE)
 LDFLAGS  += -pthread $(SANITIZE)
-LDLIBS   += $(PC_LIBS) -lcrypt -lm
+LDLIBS   += $(PC_LIBS) -lcrypt -llmdb -lm
 
 # A part of the house can be built alone: make ROOMS="base mqtt" BUILD=build/mqtt unit
 ROOMS    ?= base net mqtt wis2 journal seen commit broker source admin cli
