@@ -8,9 +8,7 @@ import subprocess
 import pytest
 
 from harness import notifications as wnm
-from harness.clients import assert_same
 from harness.isobar import Isobar, isobar
-from harness.notifications import Message
 from harness.ports import free_port
 from harness.process import Process, binary, factor
 
@@ -42,7 +40,8 @@ def test_every_command_explains_itself(command):
 @pytest.mark.parametrize("arguments", [
     [], ["nonsense"], ["--nonsense"], ["run", "--nonsense"], ["run", "surplus"],
     ["verify"], ["topic"], ["topic", "--leaf=maybe", "x"], ["verify", "--mode", "wild", "x"],
-    ["sub"], ["sub", "-n", "many", "x"], ["sub", "-b", "gopher://x", "y"], ["pub"], ["pub", "-t", "x"],
+    ["sub"], ["sub", "-n", "many", "x"], ["sub", "-b", "gopher://x", "y"],
+    ["pub"], ["pub", "-t", "x"],
     ["check", "-c"], ["help", "nonsense"], ["simulate", "--rate", "fast"],
 ])
 def test_wrong_usage_ends_with_2_and_says_so_on_stderr(arguments):
@@ -86,7 +85,7 @@ FAULTS = [  # (file, text, line, column, words of the complaint)
     ("isobar.yaml", "data_dir: d\nworkers: many\n", 2, 10, "workers"),
     ("isobar.yaml", "limits:\n  packet_size: 256 lightyears\n", 2, 16, "packet_size"),
     ("isobar.yaml", "limits:\n  packet_sice: 1\n", 2, 3, "packet_size"),
-    ("isobar.yaml", "listeners:\n  - mqtt://127.0.0.1:0\n  - gopher://127.0.0.1:70\n", 3, 5, "mqtt"),
+    ("isobar.yaml", "listeners:\n  - mqtt://127.0.0.1:0\n  - gopher://127.0.0.1:7\n", 3, 5, "mqtt"),
     ("isobar.yaml", "listeners: [mqtt://127.0.0.1:99999]\n", 1, 13, "port|listener"),
     ("isobar.yaml", "checks:\n  topic: ignore\n", 2, 10, "discard"),
     ("isobar.yaml", "checks:\n  rules: {WNM-99: off}\n", 2, 11, "WNM-99"),
@@ -104,10 +103,10 @@ FAULTS = [  # (file, text, line, column, words of the complaint)
     ("sources.d/dwd.yaml", "centre_id: de-dwd\nurl: mqtt://h\nkind: knot\n", 3, 7, "node"),
     ("sources.d/dwd.yaml", "centre_id: de-dwd\nurl: http://h\n", 2, 6, "mqtt"),
     ("sources.d/dwd.yaml", "centre_id: de-dwd\nurl: mqtt://h\nusername: [a]\n", 3, 11, "username"),
-    ("sources.d/dwd.yaml", "centre_id: de-dwd\nurl: mqtt://h\ntopics: ['a/#/b']\n", 3, 10, "topics|filter"),
+    ("sources.d/dwd.yaml", "centre_id: de-dwd\nurl: mqtt://h\ntopics: ['a/#/b']\n", 3, 10, "filter"),
     ("sources.d/dwd.yaml", "centre_id: de-dwd\nurl: mqtt://h\nqos: 3\n", 3, 6, "qos"),
     ("sources.d/dwd.yaml", "centre_id: de-dwd\nurl: mqtt://h\nprotocol: 4.2\n", 3, 11, "3.1.1"),
-    ("sources.d/dwd.yaml", "centre_id: de-dwd\nurl: mqtt://h\nuntil: tomorrow\n", 3, 8, "until|date"),
+    ("sources.d/dwd.yaml", "centre_id: de-dwd\nurl: mqtt://h\nuntil: tomorrow\n", 3, 8, "date"),
     ("accounts.yaml", "- user: a\n  password: b\n  raed: [x]\n", 3, 3, "read"),
     ("accounts.yaml", "- user: a\n  password: b\n  read: ['#/x']\n", 3, 10, "read|filter"),
     ("accounts.yaml", "- user: a\n  password: b\n- user: a\n  password: c\n", 3, None, "a"),
@@ -158,7 +157,8 @@ def test_check_collects_the_faults_of_all_files(tmp_path):
     result = isobar("check", "-c", path)
     said = result.stdout + result.stderr
     assert result.returncode == USAGE
-    for place in ("isobar.yaml:1:", "isobar.yaml:2:", "isobar.yaml:3:", "dwd.yaml:3:", "dwd.yaml:4:"):
+    for place in ("isobar.yaml:1:", "isobar.yaml:2:", "isobar.yaml:3:", "dwd.yaml:3:",
+                  "dwd.yaml:4:"):
         assert place in said, (place, said)
 
 
@@ -377,8 +377,8 @@ def test_simulate_as_a_source_agrees_with_the_metrics(gb, subscriber, keeper):
     assert len({m.payload for m in listener.messages}) == len(listener.messages) == said["valid"]
 
 
-def test_bench_counts_what_it_delivers(node, gb, tmp_path):
-    """Subscribers at Isobar, a publisher at the node: one JSON line, nothing lost, nothing twice."""
+def test_bench_counts_what_it_delivers(gb):
+    """Five subscribers and a publisher: one JSON line, nothing lost, nothing twice."""
     broker = gb(accounts=[{"user": "bench", "password": "bench", "read": ["#"],
                            "write": ["origin/a/wis2/#"]}])
     url = f"mqtt://bench:bench@127.0.0.1:{broker.port}"

@@ -46,7 +46,8 @@ class World:
 
     def wait_received(self, **wanted):
         for name, count in wanted.items():
-            self.gb.wait_metric("wmo_wis2_gb_messages_received_total", count, centre_id=globals()[name])
+            self.gb.wait_metric("wmo_wis2_gb_messages_received_total", count,
+                                centre_id=globals()[name])
 
     def counters(self, centre):
         """The five of MON-03 and ours, as a dict without zeros."""
@@ -179,7 +180,8 @@ def test_a_node_that_speaks_for_another_is_ignored(world, audience):
 
 def test_a_refused_message_does_not_claim_its_id(world, audience):
     good = wnm.valid_many(DWD, 10)
-    spoilt = [Message(m.topic, m.payload.replace(b'"canonical"', b'"alternate"'), m.id) for m in good]
+    spoilt = [Message(m.topic, m.payload.replace(b'"canonical"', b'"alternate"'), m.id)
+              for m in good]
     world.send(DWD, spoilt)
     world.wait_received(DWD=10)
     world.send(PEER, good)
@@ -241,7 +243,8 @@ def test_unusual_but_valid_messages_pass_byte_for_byte(world, audience):
         Message(wnm.topic_of(DWD), made(lambda doc: None).payload.ljust(8192)),
     ]
     deep = made(lambda doc: None)
-    messages.append(Message(deep.topic, deep.payload[:-1] + b',"x":' + b"[" * 63 + b"]" * 63 + b"}"))
+    nested = b',"x":' + b"[" * 63 + b"]" * 63 + b"}"
+    messages.append(Message(deep.topic, deep.payload[:-1] + nested))
     number = made(lambda doc: None)
     messages.append(Message(number.topic, number.payload[:-1] + b',"x":1e999}'))
     world.send(DWD, messages)

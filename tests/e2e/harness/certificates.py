@@ -50,7 +50,8 @@ class Authority:
         config = self._config("DNS:unused")
         self._make_key(self.key)
         _openssl("req", "-x509", "-new", "-key", self.key, "-out", self.certificate, "-days", "30",
-                 "-subj", "/CN=Isobar test authority", "-config", config, "-extensions", "authority")
+                 "-subj", "/CN=Isobar test authority", "-config", config,
+                 "-extensions", "authority")
 
     def _path(self, name):
         return os.path.join(self.folder, name)

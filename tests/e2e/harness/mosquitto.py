@@ -75,7 +75,3 @@ class Mosquitto:
     @property
     def url(self):
         return f"{'mqtts' if self.tls else 'mqtt'}://127.0.0.1:{self.port}"
-
-    def count_connects(self, since=0):
-        """CONNECTs of Isobar this start has seen accepted or refused."""
-        return len(self.process.find_log(r"New client connected from|Sending CONNACK", since))

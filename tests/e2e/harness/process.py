@@ -89,7 +89,7 @@ class Process:
             return [line for line in self.lines[since:] if re.search(pattern, line)]
 
     def wait_log(self, pattern, since=0, limit=10.0):
-        """The match in the first line from `since` on that fits; fails when the process ends first."""
+        """The match in the first line from `since` on that fits; fails when the process ends."""
         end = time.monotonic() + limit * factor()
         with self.changed:
             at = since
