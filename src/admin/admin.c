@@ -94,12 +94,9 @@ static bool answer_one_source(struct admin *a, struct view path, struct http_ans
 	return false;
 }
 
-static void on_request(void *context, const struct http_request *r, struct view body,
-	struct http_answer *answer)
+static void answer_page_or_figures(
+	struct admin *a, const struct http_request *r, struct http_answer *answer)
 {
-	struct admin *a = context;
-
-	(void)body;
 	answer->status = 200;
 	answer->type = "application/json";
 	if (!view_equal(r->method, VIEW("GET")) && !view_equal(r->method, VIEW("HEAD"))) {
@@ -115,6 +112,17 @@ static void on_request(void *context, const struct http_request *r, struct view 
 	}
 	if (!answer_one_source(a, r->path, answer))
 		fail(answer, 404, "nothing here; see / for what there is");
+}
+
+static void on_request(void *context, const struct http_request *r, struct view body,
+	struct http_answer *answer)
+{
+	struct admin_server *s = context;
+	const struct admin_settings *settings = &s->admin->settings;
+
+	(void)body;
+	if (!settings->first || !settings->first(settings->first_context, s->loop, r, answer))
+		answer_page_or_figures(s->admin, r, answer);
 }
 
 /* --- life ------------------------------------------------------------- */
@@ -137,8 +145,10 @@ struct admin *admin_new(const struct admin_settings *settings)
 
 void admin_free(struct admin *a)
 {
-	for (unsigned i = 0; i < a->server_count; i++)
-		http_server_free(a->servers[i].http);
+	for (unsigned i = 0; i < a->server_count; i++) {
+		http_server_free(a->servers[i]->http);
+		free(a->servers[i]);
+	}
 	for (unsigned i = 0; i < a->settings.listener_count; i++)
 		free(a->listeners[i]);
 	hierarchy_unref(a->settings.hierarchy);
@@ -154,20 +164,29 @@ void admin_set_phase(struct admin *a, enum admin_phase phase)
 	atomic_store(&a->phase, (int)phase);
 }
 
+static struct admin_server *add_server(struct admin *a, struct loop *l)
+{
+	struct admin_server *s = mem_new(sizeof(*s));
+
+	s->admin = a;
+	s->loop = l;
+	s->http = http_server_new(l, NULL, on_request, s);
+	a->servers = mem_resize(a->servers, (a->server_count + 1) * sizeof(*a->servers));
+	a->servers[a->server_count++] = s;
+	return s;
+}
+
 static struct http_server *server_of(struct admin *a, struct loop *l)
 {
-	struct http_server *http = NULL;
+	struct admin_server *s = NULL;
 
 	pthread_mutex_lock(&a->lock);
-	for (unsigned i = 0; i < a->server_count && http == NULL; i++)
-		http = a->servers[i].loop == l ? a->servers[i].http : NULL;
-	if (http == NULL) {
-		a->servers = mem_resize(a->servers, (a->server_count + 1) * sizeof(*a->servers));
-		http = http_server_new(l, NULL, on_request, a);
-		a->servers[a->server_count++] = (struct admin_server){l, http};
-	}
+	for (unsigned i = 0; i < a->server_count && s == NULL; i++)
+		s = a->servers[i]->loop == l ? a->servers[i] : NULL;
+	if (s == NULL)
+		s = add_server(a, l);
 	pthread_mutex_unlock(&a->lock);
-	return http;
+	return s->http;
 }
 
 void admin_accept(struct admin *a, struct loop *l, int fd, const struct address *peer,

@@ -13,11 +13,17 @@
 #include "broker/broker.h"
 #include "commit/commit.h"
 #include "net/address.h"
+#include "net/http.h"
 #include "net/loop.h"
 #include "net/tls.h"
 #include "source/source.h"
 
 struct admin;
+
+/* Asked about each request before this room answers it; true: *answer (zeroed before) is filled. On
+ * the request's loop, arguments as of http_on_request. */
+typedef bool admin_first(void *context, struct loop *l, const struct http_request *r,
+	struct http_answer *answer);
 
 struct admin_settings {
 	const char *centre_id;            /* report_by */
@@ -30,6 +36,8 @@ struct admin_settings {
 	unsigned workers;
 	uint64_t journal_keep_ms;
 	uint64_t journal_size_bytes;
+	admin_first *first;               /* NULL: none */
+	void *first_context;
 };
 
 struct admin *admin_new(const struct admin_settings *settings);

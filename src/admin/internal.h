@@ -16,6 +16,7 @@
 #include "net/http_server.h"
 
 struct admin_server {
+	struct admin *admin;
 	struct loop *loop;
 	struct http_server *http;
 };
@@ -28,7 +29,7 @@ struct admin {
 	uint64_t started_mono_ms;
 	_Atomic int phase;                /* enum admin_phase */
 	pthread_mutex_t lock;             /* of servers: one per loop, made at its first client */
-	struct admin_server *servers;
+	struct admin_server **servers;
 	unsigned server_count;
 };
 

@@ -60,6 +60,11 @@ void broker_apply(struct broker *b, const struct broker_settings *settings);
 void broker_accept(struct broker_worker *w, int fd, const struct address *peer,
 	struct tls_context *tls);
 
+/* A client's connection that began elsewhere (as an HTTP request) and is open: moved to the broker
+ * with conn_move(), or left alone while the broker stops. On the worker's loop. */
+struct conn;
+void broker_accept_open(struct broker_worker *w, struct conn *from);
+
 /* Sums over the workers; any thread. */
 struct broker_figures {
 	uint64_t connections;        /* open now */

@@ -307,10 +307,8 @@ const struct conn_handler client_handler = {
 
 #define CONNECT_TIME_MS 10000u
 
-void broker_accept(struct broker_worker *w, int fd, const struct address *peer,
-	struct tls_context *tls)
+static struct client *client_new(struct broker_worker *w)
 {
-	struct conn_options options = {.send_buffer_bytes = w->limits.send_buffer_bytes};
 	struct client *c = mem_new(sizeof(*c));
 
 	c->worker = w;
@@ -320,12 +318,46 @@ void broker_accept(struct broker_worker *w, int fd, const struct address *peer,
 	list_append(&w->clients, &c->link);
 	client_publish_init(c);
 	count_add(&w->counts.connections, 1);
-	if (conn_accept(&c->conn, w->loop, fd, peer, tls, &options, &client_handler) < 0) {
-		list_remove(&c->link);
-		count_drop(&w->counts.connections, 1);
-		client_publish_fini(c);
-		free(c);
+	return c;
+}
+
+/* err < 0: the connection came to nothing, and on_close will not be called. */
+static void client_begin(struct client *c, int err)
+{
+	struct broker_worker *w = c->worker;
+
+	if (err == 0) {
+		timer_start(w->loop, &c->timer, CONNECT_TIME_MS);
 		return;
 	}
-	timer_start(w->loop, &c->timer, CONNECT_TIME_MS);
+	list_remove(&c->link);
+	count_drop(&w->counts.connections, 1);
+	client_publish_fini(c);
+	free(c);
+}
+
+static struct conn_options options_of(const struct broker_worker *w)
+{
+	return (struct conn_options){.send_buffer_bytes = w->limits.send_buffer_bytes};
+}
+
+void broker_accept(struct broker_worker *w, int fd, const struct address *peer,
+	struct tls_context *tls)
+{
+	struct conn_options options = options_of(w);
+	struct client *c = client_new(w);
+
+	client_begin(c,
+		conn_accept(&c->conn, w->loop, fd, peer, tls, &options, &client_handler));
+}
+
+void broker_accept_open(struct broker_worker *w, struct conn *from)
+{
+	struct conn_options options = options_of(w);
+	struct client *c;
+
+	if (w->is_stopping) /* nobody would end it */
+		return;
+	c = client_new(w);
+	client_begin(c, conn_move(&c->conn, from, &options, &client_handler));
 }

@@ -254,6 +254,13 @@ int config_load(const char *file, struct config **out, struct buf *faults)
 	return list.count ? ERR_CONFIG : 0;
 }
 
+static void free_texts(char **texts, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++)
+		free(texts[i]);
+	free(texts);
+}
+
 void config_free(struct config *c)
 {
 	if (c == NULL)
@@ -262,12 +269,12 @@ void config_free(struct config *c)
 		config_listener_fini(&c->listeners[i]);
 	for (uint32_t i = 0; i < c->source_count; i++)
 		source_config_fini(&c->sources[i]);
-	for (uint32_t i = 0; i < c->bind_count; i++)
-		free(c->bind[i]);
+	free_texts(c->bind, c->bind_count);
+	free_texts(c->websocket_paths, c->websocket_path_count);
+	free_texts(c->websocket_origins, c->websocket_origin_count);
 	accounts_unref(c->accounts);
 	free(c->listeners);
 	free(c->sources);
-	free(c->bind);
 	free(c->file);
 	free(c->centre_id);
 	free(c->data_dir);

@@ -37,6 +37,10 @@ struct config {
 	uint32_t workers; /* `auto` resolved to the number of cores */
 	struct config_listener *listeners;
 	uint32_t listener_count;
+	char **websocket_paths;
+	uint32_t websocket_path_count;
+	char **websocket_origins;
+	uint32_t websocket_origin_count;
 	char *tls_certificate;
 	char *tls_key;
 	char *tls_client_ca;

@@ -94,14 +94,15 @@ void config_listener_fini(struct config_listener *l)
 static void judge_listener(struct config_reader *r, const struct yaml *y, struct config_listener *l)
 {
 	bool extra = l->certificate || l->key || l->client_ca || l->client_certificate;
+	bool is_websocket = l->url.scheme == URL_WS || l->url.scheme == URL_WSS;
 
-	if (l->url.scheme == URL_WS || l->url.scheme == URL_WSS)
+	if (is_websocket && strcmp(l->url.path, "/mqtt") != 0) /* what stands for none */
 		config_fault(r, y, "listeners",
-			"%s is not supported by this version; mqtt, mqtts, http or https is right",
+			"a path on %s; paths of all listeners stand in websocket_paths",
 			url_scheme_name(l->url.scheme));
 	if (!l->url.tls && extra)
 		config_fault(r, y, "listeners",
-			"certificates on %s; they belong to mqtts and https listeners",
+			"certificates on %s; they belong to mqtts, wss and https listeners",
 			url_scheme_name(l->url.scheme));
 }
 

@@ -157,7 +157,8 @@ static void values_arrive_where_they_belong(void **state)
 		"  message_mode: strict\n  leaf: only\n  test_centres: no\n"
 		"bind: [192.0.2.1, \"2001:db8::1\"]\nshadow: yes\nlog: {level: debug, format: "
 		"json}\n"
-		"listeners: [\"mqtt://[::1]:0\", {url: http://localhost:9090}]\n";
+		"listeners: [\"mqtt://[::1]:0\", {url: http://localhost:9090}, \"ws://127.0.0.1:0\"]\n"
+		"websocket_paths: [/a, /b]\nwebsocket_origins: [https://a.example]\n";
 	struct buf faults = {0};
 	struct config *c = read_text(text, &faults);
 
@@ -182,11 +183,16 @@ static void values_arrive_where_they_belong(void **state)
 	assert_false(c->checks.test_centres);
 	assert_int_equal(c->bind_count, 2);
 	assert_string_equal(c->bind[1], "2001:db8::1");
+	assert_int_equal(c->websocket_path_count, 2);
+	assert_string_equal(c->websocket_paths[1], "/b");
+	assert_int_equal(c->websocket_origin_count, 1);
+	assert_string_equal(c->websocket_origins[0], "https://a.example");
 	assert_true(c->shadow);
 	assert_int_equal(c->log_level, LOG_DEBUG);
 	assert_true(c->log_json);
-	assert_int_equal(c->listener_count, 2);
+	assert_int_equal(c->listener_count, 3);
 	assert_string_equal(c->listeners[0].url.host, "::1");
+	assert_int_equal(c->listeners[2].url.scheme, URL_WS);
 	assert_int_equal(c->listeners[0].url.port, 0);
 	assert_string_equal(c->listeners[1].url.host, "127.0.0.1");
 	config_free(c);
@@ -345,10 +351,12 @@ static const struct {
 		"f.yaml:1:14: http_public: not supported by this version; leave it out or write ui "
 		"metrics "
 		"status sources rejects\n"},
-	{"web sockets", "listeners: [ws://127.0.0.1:8000]\n",
-		"f.yaml:1:13: listeners: ws is not supported by this version; mqtt, mqtts, http or "
-		"https "
-		"is right\n"},
+	{"path of a web socket listener", "listeners: [\"ws://127.0.0.1:8000/other\"]\n",
+		"f.yaml:1:13: listeners: a path on ws; paths of all listeners stand in "
+		"websocket_paths\n"},
+	{"websocket_paths", "websocket_paths: [mqtt]\n",
+		"f.yaml:1:19: websocket_paths: \"mqtt\" is not a path; paths beginning with / are "
+		"right\n"},
 	{"listener's name", "listeners: [mqtt://broker.example.org]\n",
 		"f.yaml:1:13: listeners.url: the value does not name an IP address; such as "
 		"mqtt://127.0.0.1:1883 or mqtts://[::]:8883, with an IP address, is right\n"},
@@ -360,8 +368,8 @@ static const struct {
 	{"listener without url", "listeners:\n  - {certificate: a.pem}\n",
 		"f.yaml:2:5: listeners.url: is missing; such as mqtt://127.0.0.1:1883 is right\n"},
 	{"certificate on plain", "listeners:\n  - {url: \"mqtt://127.0.0.1\", certificate: a}\n",
-		"f.yaml:2:5: listeners: certificates on mqtt; they belong to mqtts and https "
-		"listeners\n"},
+		"f.yaml:2:5: listeners: certificates on mqtt; they belong to mqtts, wss and "
+		"https listeners\n"},
 	{"proxy",
 		"listeners:\n  - {url: \"mqtt://127.0.0.1\", proxy_protocol_from: [10.0.0.0/8]}\n",
 		"f.yaml:2:52: listeners.proxy_protocol_from: not supported by this version; leave "

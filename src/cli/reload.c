@@ -133,6 +133,7 @@ static void apply(struct server *s, struct config *new)
 	s->config = new;
 	broker = server_broker_settings(new, hierarchy);
 	broker_apply(s->broker, &broker);
+	upgrade_apply(s, new);
 	sources_apply(s->sources, new->sources, new->source_count);
 	served_renew(s, true);
 	log_configure(new->log_level, new->log_json);

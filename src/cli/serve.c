@@ -50,12 +50,13 @@ static bool has_changed(const struct config *c, struct served *at)
 /* NULL after the cause was logged. */
 static struct tls_context *load_tls(const struct config *c, const struct served *at)
 {
+	bool is_mqtt = at->config.url.scheme == URL_MQTTS;
 	struct tls_server_settings settings = {
 		.certificate = config_certificate(c, &at->config),
 		.key = config_key_file(c, &at->config),
 		.client_ca = config_client_ca(c, &at->config),
 		.client_certificate_required = at->config.client_certificate_required,
-		.alpn = at->config.url.scheme == URL_HTTPS ? "http/1.1" : "mqtt",
+		.alpn = is_mqtt ? "mqtt" : "http/1.1",
 	};
 	struct tls_context *context = NULL;
 	char *why = NULL;
@@ -104,15 +105,35 @@ void served_renew(struct server *s, bool always)
 
 /* --- opening ---------------------------------------------------------- */
 
-static void on_accept(void *context, int fd, const struct address *peer)
+static void accept_mqtt(void *context, int fd, const struct address *peer)
 {
 	struct worker_listener *l = context;
 
-	if (l->is_http)
-		admin_accept(l->worker->server->admin, l->worker->loop, fd, peer, l->tls);
-	else
-		broker_accept(l->worker->broker, fd, peer, l->tls);
+	broker_accept(l->worker->broker, fd, peer, l->tls);
 }
+
+static void accept_websocket(void *context, int fd, const struct address *peer)
+{
+	struct worker_listener *l = context;
+
+	http_server_accept(l->worker->web, fd, peer, l->tls);
+}
+
+static void accept_http(void *context, int fd, const struct address *peer)
+{
+	struct worker_listener *l = context;
+
+	admin_accept(l->worker->server->admin, l->worker->loop, fd, peer, l->tls);
+}
+
+static listener_on_accept *const acceptors[URL_SCHEME_COUNT] = {
+	[URL_MQTT] = accept_mqtt,
+	[URL_MQTTS] = accept_mqtt,
+	[URL_WS] = accept_websocket,
+	[URL_WSS] = accept_websocket,
+	[URL_HTTP] = accept_http,
+	[URL_HTTPS] = accept_http,
+};
 
 static int cannot_listen(const struct config_listener *l)
 {
@@ -156,9 +177,8 @@ static void open_here(struct worker *w, void *argument)
 
 	l->worker = w;
 	l->tls = o->at->tls ? tls_ref(o->at->tls) : NULL;
-	l->is_http = o->at->config.url.scheme == URL_HTTP || o->at->config.url.scheme == URL_HTTPS;
-	o->err = listener_open(
-		&l->listener, w->loop, &o->at->at, o->server->worker_count > 1, on_accept, l);
+	o->err = listener_open(&l->listener, w->loop, &o->at->at, o->server->worker_count > 1,
+		acceptors[o->at->config.url.scheme], l);
 	o->why = errno;
 	if (o->err == 0)
 		o->at->at = listener_address(l->listener);

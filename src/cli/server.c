@@ -278,7 +278,10 @@ static void make_rooms(struct server *s)
 		.listener_count = s->shown_count,
 		.workers = s->worker_count,
 		.journal_keep_ms = c->journal_keep_ms,
-		.journal_size_bytes = c->journal_size_bytes});
+		.journal_size_bytes = c->journal_size_bytes,
+		.first = upgrade_answer,
+		.first_context = s});
+	upgrade_start(s);
 	free(ports);
 }
 
@@ -327,6 +330,7 @@ static void end_traffic(struct server *s)
 	if (running && s->broker)
 		broker_stop(s->broker);
 	stop_threads(s);
+	upgrade_stop(s);
 }
 
 static void free_workers(struct server *s)

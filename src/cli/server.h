@@ -19,8 +19,10 @@
 #include "broker/broker.h"
 #include "cli/config.h"
 #include "commit/commit.h"
+#include "net/http_server.h"
 #include "net/listener.h"
 #include "net/tls.h"
+#include "net/websocket.h"
 #include "source/source.h"
 
 struct server;
@@ -30,6 +32,8 @@ struct worker {
 	struct loop *loop;
 	struct commit_port *port;
 	struct broker_worker *broker;
+	struct http_server *web; /* of ws and wss listeners: the requests that begin a WebSocket */
+	struct websocket_rules rules; /* texts are its own */
 	pthread_t thread;
 	bool is_running;
 };
@@ -39,7 +43,6 @@ struct worker_listener {
 	struct worker *worker;
 	struct listener *listener;
 	struct tls_context *tls; /* a reference; the worker's */
-	bool is_http;
 };
 
 /* What a file looked like when its certificate was loaded. */
@@ -91,6 +94,17 @@ void server_on_loop(
 /* What the broker is told of a configuration; the hierarchy knows its sources' centres. */
 struct hierarchy *server_hierarchy(const struct config *c);
 struct broker_settings server_broker_settings(const struct config *c, struct hierarchy *h);
+
+/* --- WebSocket (upgrade.c) ------------------------------------------- */
+
+/* Before the threads run: servers of the workers' ws and wss listeners. */
+void upgrade_start(struct server *s);
+/* Paths and origins from now on, on every worker. */
+void upgrade_apply(struct server *s, const struct config *c);
+/* After the threads have ended. */
+void upgrade_stop(struct server *s);
+/* For http and https listeners; context is the server (admin/admin.h). */
+admin_first upgrade_answer;
 
 /* --- listeners (serve.c) ---------------------------------------------- */
 

@@ -51,6 +51,8 @@ int conn_failed(struct conn *c, int error)
 static void say_goodbye(struct conn *c)
 {
 	if (c->closing_after_flush) {
+		if (c->websocket)
+			conn_push_close(c);
 		conn_send_pending(c);
 		if (c->tls && buf_length(&c->out) == 0)
 			tls_goodbye(c->tls);
@@ -66,6 +68,7 @@ static void release(struct conn *c)
 	list_remove(&c->later.link);
 	loop_remove(c->loop, &c->io);
 	tls_session_free(c->tls);
+	conn_free_websocket(c);
 	close(c->io.fd);
 	c->tls = NULL;
 	c->io.fd = -1;
@@ -121,6 +124,8 @@ static void step_write(struct conn *c, bool room_again)
 {
 	bool had = buf_length(&c->out) > 0;
 
+	if (c->websocket)
+		conn_unframed(c);
 	if (conn_send_pending(c) < 0 || buf_length(&c->out) || !c->writable)
 		return;
 	if ((had || room_again) && c->handler->on_writable)
@@ -303,4 +308,31 @@ int conn_open(struct conn *c, struct loop *l, const struct address *to, const st
 	if (tls && (c->tls = tls_session_new(tls, fd, server_name)) == NULL)
 		return abandon(c, ERR_TLS);
 	return begin_to_connect(c, to, local) < 0 ? abandon(c, ERR_SYSTEM) : 0;
+}
+
+/* Everything goes along as it is; only what points to the struct itself is made anew. */
+int conn_move(struct conn *to, struct conn *from, const struct conn_options *options,
+	const struct conn_handler *handler)
+{
+	list_remove(&from->later.link);
+	loop_remove(from->loop, &from->io);
+	*to = *from;
+	to->handler = handler;
+	to->want = 0;
+	to->paused = false;
+	to->resumed = true;
+	to->readable = true; /* an edge may have come and gone while nobody read */
+	list_init(&to->later.link);
+	from->tls = NULL;
+	from->websocket = NULL;
+	from->in = from->out = (struct buf){0};
+	from->io.fd = -1;
+	from->state = CONN_CLOSING;
+	set_options(to->io.fd, options);
+	if (loop_add(to->loop, &to->io) < 0) {
+		conn_abort(to);
+		return ERR_SYSTEM;
+	}
+	loop_defer(to->loop, &to->later);
+	return 0;
 }

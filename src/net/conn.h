@@ -1,6 +1,7 @@
 /* net/conn.h - a byte stream to a peer: TCP or TLS over TCP, incoming or outgoing
  *
- * One face whatever is underneath (WebSocket becomes another `layer`). Reading is
+ * One face whatever is underneath; WebSocket frames may be put around what is sent and taken off what
+ * comes, of which the owner sees nothing. Reading is
  * pushed: on_bytes gets what arrived and says how much it consumed; the rest is kept
  * and shown again with what follows. Writing has two ways: conn_writev() sends straight
  * from the caller's memory as far as the socket takes it; conn_push() copies small
@@ -32,6 +33,7 @@
 
 struct conn;
 struct tls;            /* net/tls.h: one TLS session */
+struct websocket;      /* net/conn_websocket.c: frames */
 struct tls_context;    /* net/tls.h: certificates and settings */
 
 struct conn_handler {
@@ -63,6 +65,7 @@ struct conn {
 	struct loop *loop;
 	const struct conn_handler *handler;
 	struct tls *tls;             /* NULL: plain */
+	struct websocket *websocket; /* NULL: no frames */
 	struct buf in;               /* bytes not yet consumed */
 	struct buf out;              /* bytes not yet sent */
 	uint32_t want;               /* on_bytes is not called before this many are there; 0: any */
@@ -98,6 +101,21 @@ int conn_accept(struct conn *c, struct loop *l, int fd, const struct address *pe
 int conn_open(struct conn *c, struct loop *l, const struct address *to, const struct address *local,
 	struct tls_context *tls, const char *server_name, const struct conn_options *options,
 	const struct conn_handler *handler);
+
+/* Moves an open connection to another owner: socket, TLS, frames, what is kept and what waits. For
+ * the new owner it is open (on_open does not come) and not paused; what the old one left is shown
+ * again. Not from inside a callback of `from`, which is dead afterwards as by conn_abort(). `to` is
+ * overwritten. 0; or ERR_SYSTEM: the connection is gone, on_close not called. */
+int conn_move(struct conn *to, struct conn *from, const struct conn_options *options,
+	const struct conn_handler *handler);
+
+/* From here on the bytes of an open connection are in the binary frames of a WebSocket, for which the
+ * handshake is done (what was pushed still goes as it is; what is kept are frames). Each conn_writev()
+ * makes frames of at most 64 KiB until the socket is full. The length of a frame is announced at its
+ * front, so one that the socket took in part is finished from a copy: its payload counts as taken and
+ * the copy, bounded by the 64 KiB, as pending. Pings are answered. A fault of the peer closes with
+ * ERR_PROTOCOL or ERR_TOO_LARGE, its Close with ERR_CLOSED; every end says Close with a fitting code. */
+void conn_begin_websocket(struct conn *c);
 
 /* Sends straight from iov, after what was pushed. Gives the bytes taken (possibly fewer, 0 when the socket is full or
  * something pushed still waits), or negative after which on_close comes. What was taken is sent. */

@@ -10,6 +10,25 @@ void conn_read(struct conn *c);
 /* Sends what is pending as far as the socket takes it. 0, or negative after conn_close(). */
 int conn_send_pending(struct conn *c);
 
+/* Straight to the socket, in order only when nothing is pending: bytes taken (over TLS some of them
+ * now stand in `out`), 0, or negative after conn_close(). */
+ssize_t conn_send(struct conn *c, const struct iovec *iov, int count);
+
+/* --- frames (conn_websocket.c); c->websocket is not NULL --------------- */
+
+/* Takes the frames off n bytes at p, in place; gives the bytes of payload, perhaps none. */
+size_t conn_unframe(struct conn *c, uint8_t *p, size_t n);
+/* After payload was shown: answers a ping, ends the connection when the frames have ended. */
+void conn_unframed(struct conn *c);
+/* conn_writev() in frames. */
+ssize_t conn_write_frames(struct conn *c, const struct iovec *iov, int count);
+/* Where an owner's encoders append, and the frames around it. */
+struct buf *conn_unframed_out(struct conn *c);
+void conn_frame_pushed(struct conn *c);
+/* Pushes Close, once. */
+void conn_push_close(struct conn *c);
+void conn_free_websocket(struct conn *c); /* harmless without one */
+
 /* Closes for a failed system call: conn_close() with ERR_CLOSED when the peer has gone, else
  * ERR_SYSTEM, and the text of `error`. Gives the error. */
 int conn_failed(struct conn *c, int error);

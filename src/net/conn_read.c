@@ -122,18 +122,28 @@ static void show_scratch(struct conn *c, const uint8_t *p, size_t n)
 	buf_append(&c->in, p + kept, n - kept);
 }
 
+/* What the owner is to see of n bytes received at p. */
+static size_t payload_of(struct conn *c, uint8_t *p, size_t n)
+{
+	return c->websocket ? conn_unframe(c, p, n) : n;
+}
+
 static ssize_t read_into_scratch(struct conn *c)
 {
 	uint8_t *scratch = loop_scratch(c->loop);
 	size_t kept = buf_length(&c->in);
+	size_t fresh;
 	ssize_t n;
 
 	n = receive(c, scratch + kept, LOOP_SCRATCH_BYTES - kept);
 	if (n <= 0)
 		return n;
+	fresh = payload_of(c, scratch + kept, (size_t)n);
+	if (fresh == 0)
+		return n;
 	if (kept)
 		memcpy(scratch, buf_bytes(&c->in), kept);
-	show_scratch(c, scratch, kept + (size_t)n);
+	show_scratch(c, scratch, kept + fresh);
 	return n;
 }
 
@@ -141,16 +151,20 @@ static ssize_t read_behind_kept(struct conn *c)
 {
 	size_t kept = buf_length(&c->in);
 	size_t room = c->want > kept && c->want - kept < kept ? c->want - kept : kept;
-	ssize_t n = receive(c, buf_reserve(&c->in, room), room);
+	uint8_t *behind = buf_reserve(&c->in, room);
+	ssize_t n = receive(c, behind, room);
+	size_t fresh;
 
 	if (n <= 0)
 		return n;
-	buf_grown(&c->in, (size_t)n);
-	show_kept(c);
+	fresh = payload_of(c, behind, (size_t)n);
+	buf_grown(&c->in, fresh);
+	if (fresh)
+		show_kept(c);
 	return n;
 }
 
-void conn_read(struct conn *c)
+static void read_turn(struct conn *c)
 {
 	size_t left = READ_A_TURN;
 
@@ -167,4 +181,11 @@ void conn_read(struct conn *c)
 	}
 	if (may_read(c)) /* the others first */
 		loop_defer(c->loop, &c->later);
+}
+
+void conn_read(struct conn *c)
+{
+	read_turn(c);
+	if (c->websocket)
+		conn_unframed(c);
 }

@@ -114,6 +114,15 @@ static ssize_t send_tls(struct conn *c, const struct iovec *iov, int count)
 	return (ssize_t)taken;
 }
 
+ssize_t conn_send(struct conn *c, const struct iovec *iov, int count)
+{
+	ssize_t n = c->tls ? send_tls(c, iov, count) : send_plain(c, iov, count);
+
+	if (n > 0) /* what OpenSSL holds is counted when it leaves */
+		c->bytes_out += (uint64_t)n - buf_length(&c->out);
+	return n;
+}
+
 /* --- what is pending --------------------------------------------------- */
 
 static ssize_t send_front(struct conn *c)
@@ -148,7 +157,6 @@ int conn_send_pending(struct conn *c)
 
 ssize_t conn_writev(struct conn *c, const struct iovec *iov, int count)
 {
-	ssize_t n;
 	int err;
 
 	if (c->state != CONN_OPEN)
@@ -157,19 +165,18 @@ ssize_t conn_writev(struct conn *c, const struct iovec *iov, int count)
 		return err;
 	if (!c->writable || buf_length(&c->out))
 		return 0;
-	n = c->tls ? send_tls(c, iov, count) : send_plain(c, iov, count);
-	if (n > 0)
-		c->bytes_out += (uint64_t)n - buf_length(&c->out);
-	return n;
+	return c->websocket ? conn_write_frames(c, iov, count) : conn_send(c, iov, count);
 }
 
 struct buf *conn_out(struct conn *c)
 {
-	return &c->out;
+	return c->websocket ? conn_unframed_out(c) : &c->out;
 }
 
 void conn_pushed(struct conn *c)
 {
+	if (c->websocket)
+		conn_frame_pushed(c);
 	if (c->state == CONN_OPEN && c->writable && buf_length(&c->out))
 		loop_defer(c->loop, &c->later);
 }
@@ -178,7 +185,7 @@ void conn_push(struct conn *c, const void *bytes, size_t n)
 {
 	if (c->state == CONN_CLOSING)
 		return;
-	buf_append(&c->out, bytes, n);
+	buf_append(conn_out(c), bytes, n);
 	conn_pushed(c);
 }
 

@@ -99,7 +99,8 @@ static int parse_version(struct view v, struct http_request *r, int *status)
 		return refuse(status, 400, ERR_MALFORMED);
 	if (v.p[5] != '1')
 		return refuse(status, 505, ERR_VERSION);
-	r->keep_alive = v.p[7] != '0'; /* RFC 9112, section 9.3 */
+	r->is_1_1 = v.p[7] != '0';
+	r->keep_alive = r->is_1_1; /* RFC 9112, section 9.3 */
 	return 0;
 }
 
@@ -150,7 +151,7 @@ static int parse_header(struct view line, struct http_request *r, int *status)
 
 /* --- what the headers mean for the connection -------------------------- */
 
-static int count_headers(const struct http_request *r, struct view name)
+int http_count(const struct http_request *r, struct view name)
 {
 	int n = 0;
 
@@ -164,9 +165,9 @@ static int judge_length(struct http_request *r, int *status)
 	struct view v = http_header(r, VIEW("content-length"));
 	uint64_t n = 0;
 
-	if (count_headers(r, VIEW("content-length")) == 0)
+	if (http_count(r, VIEW("content-length")) == 0)
 		return 0;
-	if (count_headers(r, VIEW("content-length")) > 1 || v.n == 0)
+	if (http_count(r, VIEW("content-length")) > 1 || v.n == 0)
 		return refuse(status, 400, ERR_MALFORMED);
 	for (size_t i = 0; i < v.n; i++) {
 		if (v.p[i] < '0' || v.p[i] > '9')
@@ -180,36 +181,44 @@ static int judge_length(struct http_request *r, int *status)
 	return 0;
 }
 
-static bool lists(struct view list, struct view token)
+static struct view listed(struct view list, struct view token)
 {
-	while (list.p)
-		if (same_name(trimmed(view_cut(&list, ',')), token))
-			return true;
-	return false;
+	while (list.p) {
+		struct view element = trimmed(view_cut(&list, ','));
+
+		if (same_name(element, token))
+			return element;
+	}
+	return list;
+}
+
+struct view http_listed(const struct http_request *r, struct view name, struct view token)
+{
+	struct view found = {NULL, 0};
+
+	for (int i = 0; i < r->header_count && found.p == NULL; i++)
+		if (same_name(r->headers[i].name, name))
+			found = listed(r->headers[i].value, token);
+	return found;
 }
 
 static void judge_connection(struct http_request *r)
 {
-	bool close = false, keep = false;
+	bool close = http_listed(r, VIEW("connection"), VIEW("close")).p != NULL;
+	bool keep = http_listed(r, VIEW("connection"), VIEW("keep-alive")).p != NULL;
 
-	for (int i = 0; i < r->header_count; i++) {
-		if (!same_name(r->headers[i].name, VIEW("connection")))
-			continue;
-		close |= lists(r->headers[i].value, VIEW("close"));
-		keep |= lists(r->headers[i].value, VIEW("keep-alive"));
-	}
 	r->keep_alive = (r->keep_alive || keep) && !close;
 }
 
-static int judge_headers(struct http_request *r, bool is_1_1, int *status)
+static int judge_headers(struct http_request *r, int *status)
 {
-	int hosts = count_headers(r, VIEW("host"));
+	int hosts = http_count(r, VIEW("host"));
 
-	if (hosts > 1 || (is_1_1 && hosts == 0)) /* RFC 9112, section 3.2 */
+	if (hosts > 1 || (r->is_1_1 && hosts == 0)) /* RFC 9112, section 3.2 */
 		return refuse(status, 400, ERR_MALFORMED);
-	if (count_headers(r, VIEW("transfer-encoding"))) {
+	if (http_count(r, VIEW("transfer-encoding"))) {
 		/* Together with a length, or in 1.0, it is an attack (RFC 9112, section 6.1). */
-		if (!is_1_1 || count_headers(r, VIEW("content-length")))
+		if (!r->is_1_1 || http_count(r, VIEW("content-length")))
 			return refuse(status, 400, ERR_MALFORMED);
 		return refuse(status, 501, ERR_MALFORMED);
 	}
@@ -243,7 +252,6 @@ ssize_t http_parse(const uint8_t *p, size_t n, struct http_request *out, int *st
 {
 	struct view rest = {(const char *)p, n}, line;
 	struct http_request r = {0};
-	bool is_1_1;
 	int got;
 
 	if (n >= 2 && p[0] == '\r' && p[1] == '\n') /* RFC 9112, section 2.2 */
@@ -256,13 +264,12 @@ ssize_t http_parse(const uint8_t *p, size_t n, struct http_request *out, int *st
 	got = parse_request_line(line, &r, status);
 	if (got < 0)
 		return got;
-	is_1_1 = r.keep_alive;
 	got = parse_headers(&rest, &r, status);
 	if (got <= 0)
 		return got ? got : need_more(n, true, status);
 	if ((size_t)(rest.p - (const char *)p) > HTTP_HEAD_LARGEST)
 		return refuse(status, 431, ERR_TOO_LARGE);
-	got = judge_headers(&r, is_1_1, status);
+	got = judge_headers(&r, status);
 	if (got < 0)
 		return got;
 	*out = r;
@@ -395,6 +402,7 @@ void http_write(struct buf *out, const struct http_answer *a, bool keep_alive, b
 			keep_alive ? "keep-alive" : "close");
 	if (a->extra)
 		buf_text(out, a->extra);
+	buf_append(out, buf_bytes(&a->fields), buf_length(&a->fields));
 	buf_text(out, "\r\n");
 	if (!bodiless && a->status != 304 && !head_only)
 		buf_append(out, buf_bytes(&a->body), buf_length(&a->body));

@@ -29,6 +29,7 @@ struct http_request {
 	struct view path;          /* before '?' */
 	struct view query;         /* behind '?', undecoded */
 	bool keep_alive;
+	bool is_1_1;               /* HTTP/1.1 or a later 1.x */
 	uint64_t body_bytes;       /* Content-Length; chunked bodies are refused with 501 */
 	struct http_header headers[HTTP_HEADERS_MOST];
 	int header_count;
@@ -42,14 +43,29 @@ ssize_t http_parse(const uint8_t *p, size_t n, struct http_request *out, int *st
 /* Value of a header by name (case-insensitive), {NULL,0} when absent. */
 struct view http_header(const struct http_request *r, struct view name);
 
+/* How many headers of this name there are. */
+int http_count(const struct http_request *r, struct view name);
+
+/* The element of a header's list (of all headers of that name) that is this token in any case, as it
+ * was sent; {NULL,0}: none. */
+struct view http_listed(const struct http_request *r, struct view name, struct view token);
+
 /* Decoded value of a query parameter into out (NUL-terminated); false when absent or too long. */
 bool http_parameter(const struct http_request *r, struct view name, char *out, size_t size);
+
+struct conn;
+
+/* Takes an upgraded connection with conn_move(), see net/http_server.h. */
+typedef void http_take(void *context, struct conn *c);
 
 struct http_answer {
 	int status;
 	const char *type;          /* Content-Type */
 	struct buf body;
 	const char *extra;         /* further header lines, each with CRLF, or NULL */
+	struct buf fields;         /* the same, made for this answer */
+	http_take *take;           /* with status 101: who has the connection from then on */
+	void *take_context;
 };
 
 /* "Not Found" of 404. */

@@ -4,6 +4,9 @@
  * sets its time limit. A request whose body is still to come is parsed again when all
  * of it is there: the head is at most 16 KiB and the parser keeps nothing.
  *
+ * An upgrade pauses the connection, so that what follows the request stays unread or kept, and is
+ * taken over at the end of the turn: a connection does not change hands inside its own callback.
+ *
  * **Invariant:** an `ending` connection reads no more requests and is closed when its
  * last answer has left.
  */
@@ -47,6 +50,9 @@ struct http_conn {
 	enum phase phase;
 	bool continued;  /* 100 was sent for the request under way */
 	bool ending;
+	http_take *take; /* not NULL: upgraded */
+	void *take_context;
+	struct deferred taking;
 };
 
 static void enter(struct http_conn *h, enum phase phase)
@@ -86,6 +92,16 @@ static void after_answer(struct http_conn *h, bool keep_alive)
 	}
 }
 
+static void begin_upgrade(struct http_conn *h, const struct http_answer *answer)
+{
+	conn_pushed(&h->conn);
+	conn_pause(&h->conn);
+	enter(h, ANSWERING);
+	h->take = answer->take;
+	h->take_context = answer->take_context;
+	loop_defer(h->server->loop, &h->taking);
+}
+
 static void answer_request(struct http_conn *h, const struct http_request *r, struct view body)
 {
 	struct http_answer answer = {0};
@@ -96,7 +112,11 @@ static void answer_request(struct http_conn *h, const struct http_request *r, st
 	http_write(conn_out(&h->conn), &answer, r->keep_alive,
 		view_equal(r->method, VIEW("HEAD")));
 	buf_fini(&answer.body);
-	after_answer(h, r->keep_alive);
+	buf_fini(&answer.fields);
+	if (answer.status == 101 && answer.take)
+		begin_upgrade(h, &answer);
+	else
+		after_answer(h, r->keep_alive);
 }
 
 static void answer_fault(struct http_conn *h, int status)
@@ -158,7 +178,7 @@ static void on_writable(struct conn *c)
 {
 	struct http_conn *h = container_of(c, struct http_conn, conn);
 
-	if (h->phase != ANSWERING)
+	if (h->phase != ANSWERING || h->take)
 		return;
 	if (h->ending) {
 		conn_close(c, 0, NULL);
@@ -172,6 +192,7 @@ static void drop(struct http_conn *h)
 {
 	timer_stop(h->server->loop, &h->limit);
 	list_remove(&h->link);
+	list_remove(&h->taking.link);
 	h->server->count--;
 	free(h);
 }
@@ -181,6 +202,19 @@ static void on_close(struct conn *c, int err, const char *why)
 	(void)err;
 	(void)why;
 	drop(container_of(c, struct http_conn, conn));
+}
+
+static void on_taking(struct deferred *d)
+{
+	struct http_conn *h = container_of(d, struct http_conn, taking);
+
+	if (!conn_is_open(&h->conn))
+		return;
+	h->take(h->take_context, &h->conn);
+	if (conn_is_open(&h->conn))
+		conn_close(&h->conn, 0, NULL);
+	else if (h->conn.io.fd < 0)
+		drop(h);
 }
 
 static const struct conn_handler handler = {on_open, on_bytes, on_writable, on_close};
@@ -241,6 +275,8 @@ void http_server_accept(
 	}
 	h->server = s;
 	h->limit.on_time = on_limit;
+	h->taking.run = on_taking;
+	list_init(&h->taking.link);
 	list_append(&s->connections, &h->link);
 	s->count++;
 	enter(h, HEAD); /* the TLS handshake, if any */

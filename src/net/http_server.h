@@ -4,6 +4,10 @@
  * kept alive; pipelined requests are answered in order, the next one only after most
  * of the answer before it has left, so that a peer cannot pile answers up in memory.
  *
+ * An answer of status 101 with `take` set hands the connection on: when the turn ends, take() is
+ * called and moves it away (conn_move()); bytes behind the request go with it. Who does not move it
+ * has refused it, and it is closed.
+ *
  * Whoever is slow is closed: in the TLS handshake, in a request's head or body,
  * without a request, and when nothing of an answer could be sent for a while.
  *
@@ -19,7 +23,7 @@
 struct http_server;
 struct tls_context;
 
-/* Fills *answer, which is zeroed; its body is the server's afterwards, its texts are borrowed until
+/* Fills *answer, which is zeroed; its body and fields are the server's afterwards, its texts are borrowed until
  * the call returns to the server. A status left 0 is answered as 500. HEAD is handed over like GET
  * (r->method tells) and its body is not sent. All arguments are borrowed during the call. */
 typedef void http_on_request(void *context, const struct http_request *r, struct view body,
