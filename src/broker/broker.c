@@ -78,11 +78,13 @@ static void worker_init(struct broker_worker *w, struct broker *b, struct commit
 	journal_reader_open(b->journal, &w->reader);
 	loop_add_hook(w->loop, &w->hook);
 	lag_start(w);
+	persist_worker_init(w);
 }
 
 static void worker_fini(struct broker_worker *w)
 {
 	lag_stop(w);
+	persist_worker_fini(w);
 	loop_remove_hook(w->loop, &w->hook);
 	journal_reader_close(&w->reader);
 	groups_fini(&w->groups);
@@ -100,6 +102,10 @@ struct broker *broker_new(struct commit *c, struct commit_port *const *ports, un
 	struct broker *b = mem_new(sizeof(*b));
 
 	b->commit = c;
+	if (persist_open(b, settings->dir) < 0) {
+		free(b);
+		return NULL;
+	}
 	b->journal = commit_journal(c);
 	b->shadow = settings->shadow;
 	b->passwords = passwords_new();
@@ -111,6 +117,7 @@ struct broker *broker_new(struct commit *c, struct commit_port *const *ports, un
 	pthread_cond_init(&b->stopped, NULL);
 	for (unsigned i = 0; i < port_count; i++)
 		worker_init(&b->workers[i], b, ports[i], settings);
+	persist_start(b, settings->limits.sessions);
 	return b;
 }
 
@@ -138,6 +145,7 @@ void broker_stop(struct broker *b)
 	while (b->workers_stopped < b->worker_count)
 		pthread_cond_wait(&b->stopped, &b->stop_lock);
 	pthread_mutex_unlock(&b->stop_lock);
+	persist_stop(b);
 }
 
 void broker_free(struct broker *b)
@@ -145,6 +153,7 @@ void broker_free(struct broker *b)
 	passwords_free(b->passwords);
 	for (unsigned i = 0; i < b->worker_count; i++)
 		worker_fini(&b->workers[i]);
+	persist_close(b);
 	registry_fini(&b->registry);
 	users_fini(&b->users);
 	pthread_cond_destroy(&b->stopped);

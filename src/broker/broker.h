@@ -44,8 +44,10 @@ struct broker_settings {
 	struct hierarchy *hierarchy;   /* reffed */
 	struct accounts *accounts;     /* reffed */
 	bool shadow;                   /* serve nothing */
+	const char *dir;               /* sessions are stored here; NULL: not. Read by broker_new() */
 };
 
+/* NULL, after the cause was logged, when the stored sessions cannot be opened. Loops do not run yet. */
 struct broker *broker_new(struct commit *c, struct commit_port *const *ports, unsigned port_count,
 	const struct broker_settings *settings);
 /* Tells clients (0x8B), saves sessions, closes; loops still run. Waits until done. */

@@ -108,6 +108,8 @@ static void send_live(struct broker_worker *w, struct session *s)
 	count_sent(w, b, sent);
 	if (sent > 0)
 		b->records[sent - 1].sessions++;
+	if (s->window.count)
+		persist_touch(s);
 	if (sent == (int)b->count)
 		return;
 	session_fall_behind(s, b->records[sent > 0 ? sent : 0].seq);
@@ -403,6 +405,7 @@ static void deliver_behind(struct broker_worker *w)
 		list_remove(&s->link);
 		s->is_ready = false;
 		piece = catch_up(w, s);
+		persist_touch(s);
 		if (piece == PIECE_LIVE)
 			become_live(w, s);
 		else if (piece == PIECE_MORE)

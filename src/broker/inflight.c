@@ -1,6 +1,7 @@
 #include "broker/inflight.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/check.h"
 #include "base/mem.h"
@@ -74,6 +75,44 @@ uint32_t inflight_open(const struct inflight *w)
 	return n;
 }
 
+uint16_t inflight_next_id(const struct inflight *w)
+{
+	return w->resume_id ? w->resume_id : inflight_id(w, w->count);
+}
+
+static void resume(struct inflight *w)
+{
+	if (w->count || w->resume_id == 0)
+		return;
+	w->first_id = w->resume_id;
+	w->resume_id = 0;
+}
+
+/* Gone with the end of the journal: QoS 2 ids that the client holds are released all the same. */
+static uint64_t still_there(uint64_t raw, uint64_t tail)
+{
+	if (raw == INFLIGHT_ACKED || raw & INFLIGHT_RELEASED || (raw & ~INFLIGHT_FLAGS) < tail)
+		return raw;
+	return raw & INFLIGHT_QOS_2 ? raw | INFLIGHT_RELEASED : INFLIGHT_ACKED;
+}
+
+void inflight_restore(struct inflight *w, uint16_t first_id, const void *slots, uint16_t n,
+	uint16_t next_id, uint64_t tail)
+{
+	const uint8_t *at = slots;
+	uint64_t raw;
+
+	check(w->count == 0);
+	w->first_id = first_id;
+	for (uint16_t i = 0; i < n && i < PACKET_IDS; i++) {
+		memcpy(&raw, at + i * sizeof(raw), sizeof(raw));
+		inflight_add(w, still_there(raw, tail));
+	}
+	w->resume_id = next_id == inflight_id(w, w->count) ? 0 : next_id;
+	resume(w);
+	inflight_set_sent(w, 0);
+}
+
 uint16_t inflight_add(struct inflight *w, uint64_t seq)
 {
 	check(w->count < PACKET_IDS);
@@ -98,6 +137,7 @@ static void drop_front(struct inflight *w)
 	w->start = (w->start + 1) & (w->size - 1);
 	w->count--;
 	w->sent--;
+	resume(w);
 }
 
 static void trim(struct inflight *w)

@@ -33,6 +33,7 @@ struct inflight {
 	uint32_t start;     /* slot of the first */
 	uint16_t first_id;  /* packet id of the first; 0 stands for 1 in a fresh window */
 	uint16_t count;     /* slots in the run */
+	uint16_t resume_id; /* not 0: once the run is empty ids go on from here, until then no room */
 	uint16_t sent;      /* of these, sent on the present connection (the rest waits for a resend) */
 };
 
@@ -41,8 +42,17 @@ void inflight_fini(struct inflight *w);
 /* Room left under `limit` (<= 65535). */
 static inline uint32_t inflight_room(const struct inflight *w, uint32_t limit)
 {
-	return w->count >= limit ? 0 : limit - w->count;
+	return w->count >= limit || (w->resume_id && w->count) ? 0 : limit - w->count;
 }
+
+/* The id that the next message gets. */
+uint16_t inflight_next_id(const struct inflight *w);
+
+/* Fills a fresh window with raw slots as they were stored, none sent on this connection; messages at
+ * or behind `tail` are gone. New ones get ids from next_id on: when that is not the id behind the last
+ * slot, only after the client has acknowledged all of these. */
+void inflight_restore(struct inflight *w, uint16_t first_id, const void *slots, uint16_t n,
+	uint16_t next_id, uint64_t tail);
 
 /* Puts seq, at QoS 2 with INFLIGHT_QOS_2, into the next slot; gives its packet id. The caller looked
  * at inflight_room(). */

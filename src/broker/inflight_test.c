@@ -191,6 +191,58 @@ static void only_what_was_sent_and_not_received_counts_as_open(void **state)
 	inflight_fini(&w);
 }
 
+static const uint64_t stored[] = {10, INFLIGHT_ACKED, 30 | INFLIGHT_QOS_2, 40};
+
+static void a_stored_window_is_resent_with_its_ids_and_goes_on_behind_them(void **state)
+{
+	struct inflight w = {0};
+
+	(void)state;
+	inflight_restore(&w, 65534, stored, 4, 3, 1000);
+	assert_int_equal(w.sent, 0);
+	assert_int_equal(inflight_room(&w, 5), 1);
+	assert_int_equal(inflight_seq(&w, 2), 30);
+	assert_int_equal(inflight_qos(&w, 2), 2);
+	assert_int_equal(inflight_id(&w, 2), 1);
+	inflight_set_sent(&w, 4);
+	assert_int_equal(inflight_add(&w, 50), 3);
+	inflight_fini(&w);
+}
+
+static void after_a_crash_new_ids_begin_later_and_only_once_the_old_are_done(void **state)
+{
+	struct inflight w = {0};
+
+	(void)state;
+	inflight_restore(&w, 1, stored, 4, 30000, 1000);
+	assert_int_equal(inflight_next_id(&w), 30000);
+	inflight_set_sent(&w, 4);
+	inflight_ack(&w, 1);
+	inflight_ack(&w, 4);
+	assert_int_equal(inflight_room(&w, 100), 0);
+	inflight_release(&w, 3);
+	inflight_complete(&w, 3);
+	assert_int_equal(inflight_room(&w, 100), 100);
+	assert_int_equal(inflight_add(&w, 50), 30000);
+	assert_int_equal(inflight_room(&w, 100), 99);
+	inflight_fini(&w);
+	inflight_restore(&w, 1, stored, 0, 30000, 1000);
+	assert_int_equal(inflight_add(&w, 50), 30000);
+	inflight_fini(&w);
+}
+
+static void what_the_journal_lost_is_not_resent_but_qos_2_is_released(void **state)
+{
+	struct inflight w = {0};
+
+	(void)state;
+	inflight_restore(&w, 1, stored, 4, 5, 30);
+	assert_int_equal(inflight_seq(&w, 0), 10);
+	assert_true(inflight_is_released(&w, 2));
+	assert_int_equal(inflight_seq(&w, 3), INFLIGHT_ACKED);
+	inflight_fini(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -205,6 +257,9 @@ int main(void)
 		cmocka_unit_test(a_refused_message_is_done_with_its_pubrec),
 		cmocka_unit_test(only_what_was_sent_and_not_received_counts_as_open),
 		cmocka_unit_test(an_ack_for_a_slot_that_waits_for_its_resend_is_refused),
+		cmocka_unit_test(a_stored_window_is_resent_with_its_ids_and_goes_on_behind_them),
+		cmocka_unit_test(after_a_crash_new_ids_begin_later_and_only_once_the_old_are_done),
+		cmocka_unit_test(what_the_journal_lost_is_not_resent_but_qos_2_is_released),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "base/mem.h"
 #include "broker/client.h"
+#include "broker/persist.h"
 #include "broker/worker.h"
 
 /* --- registry --------------------------------------------------------- */
@@ -83,6 +84,7 @@ struct session *session_new(struct broker_worker *w, struct view key)
 	s->state = SESSION_OFFLINE;
 	s->expiry.on_time = on_expired;
 	list_init(&s->link);
+	list_init(&s->touched);
 	w->broker->sessions++;
 	w->broker->sessions_offline++;
 	return s;
@@ -114,6 +116,13 @@ static void leave_group(struct session *s)
 	}
 }
 
+void session_discard(struct session *s)
+{
+	s->worker->broker->sessions--;
+	s->worker->broker->sessions_offline--;
+	session_free(s);
+}
+
 void session_end(struct session *s)
 {
 	struct broker_worker *w = s->worker;
@@ -124,10 +133,9 @@ void session_end(struct session *s)
 	pthread_mutex_lock(&r->lock);
 	map_remove(&r->sessions, s->key);
 	pthread_mutex_unlock(&r->lock);
-	w->broker->sessions--;
-	w->broker->sessions_offline--;
+	persist_drop(s);
 	w->broker->subscriptions -= s->subscriptions.count;
-	session_free(s);
+	session_discard(s);
 }
 
 void session_detach(struct session *s)
@@ -141,9 +149,14 @@ void session_detach(struct session *s)
 	s->state = SESSION_OFFLINE;
 	inflight_set_sent(&s->window, 0);
 	w->broker->sessions_offline++;
-	if (s->expiry_ms == 0)
+	if (s->expiry_ms == 0) {
 		session_end(s);
-	else if (s->expiry_ms != UINT64_MAX)
+		return;
+	}
+	s->offline_ms = loop_wall_ms(w->loop);
+	list_remove(&s->touched);
+	persist_save(s);
+	if (s->expiry_ms != UINT64_MAX)
 		timer_start(w->loop, &s->expiry, s->expiry_ms);
 }
 
@@ -168,6 +181,8 @@ void session_regroup(struct session *s)
 	leave_group(s);
 	s->group = group;
 	s->state = SESSION_BEHIND;
+	persist_save(s);
+	persist_touch(s);
 	if (was == SESSION_LIVE && s->position >= s->subscriptions.youngest) {
 		s->state = SESSION_LIVE;
 		count_add(&w->counts.live, 1);
@@ -187,6 +202,7 @@ void session_attach(struct session *s, struct client *c)
 	timer_stop(s->worker->loop, &s->expiry);
 	b->sessions_offline--;
 	s->client = c;
+	s->offline_ms = 0;
 	s->state = SESSION_BEHIND;
 	/* Rights may have changed since the filters were granted. */
 	while (subscriptions_next(&s->subscriptions, &at, &one)) {
@@ -205,6 +221,7 @@ void session_rewind(struct session *s, uint64_t position)
 		session_fall_behind(s, position);
 	else if (position < s->position)
 		s->position = position;
+	persist_save(s);
 	session_ready(s);
 }
 
@@ -227,5 +244,6 @@ void session_fall_behind(struct session *s, uint64_t position)
 	list_remove(&s->link);
 	s->state = SESSION_BEHIND;
 	s->position = position;
+	persist_touch(s);
 	count_drop(&s->worker->counts.live, 1);
 }

@@ -53,6 +53,9 @@ struct session {
 	struct inflight window;
 	struct received received;    /* QoS 2 from the client */
 	struct timer expiry;
+	struct list touched;         /* in worker->persist.touched, else alone */
+	uint64_t saved_hash;         /* of its row in the store; 0: none */
+	uint64_t offline_ms;         /* wall clock when its connection ended; 0: connected */
 	uint64_t expiry_ms;          /* kept so long after the connection's end; UINT64_MAX: for ever */
 	struct broker_worker *worker;/* owner; changed by the owner under the registry's lock */
 	struct view key;             /* user NUL client-id, behind the struct */
@@ -76,6 +79,9 @@ struct view session_user(const struct session *s);
 
 /* A new session owned by w. Not in the registry yet. */
 struct session *session_new(struct broker_worker *w, struct view key);
+
+/* Frees one that is not in the registry. */
+void session_discard(struct session *s);
 
 /* A connected client takes s over (offline): drops filters it may no longer read, joins a group. */
 void session_attach(struct session *s, struct client *c);

@@ -2,6 +2,7 @@
 #include "broker/subscriptions.h"
 
 #include "base/check.h"
+#include "base/error.h"
 
 struct entry_head {
 	uint64_t from;
@@ -63,14 +64,6 @@ static uint32_t find(const struct subscriptions *s, struct view filter, uint32_t
 	return start;
 }
 
-static void cut(struct subscriptions *s, uint32_t at, uint32_t bytes)
-{
-	uint8_t *p = s->block.data + s->block.start;
-
-	memmove(p + at, p + at + bytes, buf_length(&s->block) - at - bytes);
-	s->block.end -= bytes;
-}
-
 static void find_youngest(struct subscriptions *s)
 {
 	struct subscription one;
@@ -81,6 +74,63 @@ static void find_youngest(struct subscriptions *s)
 		if (one.from > s->youngest)
 			s->youngest = one.from;
 	}
+}
+
+/* Does a whole entry with a filter stand at the front? Cuts it off. */
+static bool cut_entry(struct view *rest, struct view *filter)
+{
+	struct entry_head head;
+
+	if (rest->n < sizeof(head))
+		return false;
+	memcpy(&head, rest->p, sizeof(head));
+	*rest = view_skip(*rest, sizeof(head));
+	if (head.filter_bytes == 0 || head.filter_bytes > rest->n || head.qos > 2)
+		return false;
+	*filter = (struct view){rest->p, head.filter_bytes};
+	*rest = view_skip(*rest, head.filter_bytes);
+	return true;
+}
+
+static void limit_from(struct subscriptions *s, uint64_t latest)
+{
+	uint8_t *p = s->block.data + s->block.start;
+	size_t length = buf_length(&s->block);
+	struct entry_head head;
+
+	for (size_t at = 0; at < length; at += sizeof(head) + head.filter_bytes) {
+		memcpy(&head, p + at, sizeof(head));
+		if (head.from > latest)
+			head.from = latest;
+		memcpy(p + at, &head, sizeof(head));
+	}
+}
+
+int subscriptions_restore(struct subscriptions *s, struct view block, uint64_t latest)
+{
+	struct view rest = block;
+	struct view filter;
+	struct view last = {NULL, 0};
+	uint32_t count = 0;
+
+	for (; rest.n; count++) {
+		if (!cut_entry(&rest, &filter) || (last.p && order(last, filter) >= 0))
+			return ERR_CORRUPT;
+		last = filter;
+	}
+	buf_append(&s->block, block.p, block.n);
+	s->count = count;
+	limit_from(s, latest);
+	find_youngest(s);
+	return 0;
+}
+
+static void cut(struct subscriptions *s, uint32_t at, uint32_t bytes)
+{
+	uint8_t *p = s->block.data + s->block.start;
+
+	memmove(p + at, p + at + bytes, buf_length(&s->block) - at - bytes);
+	s->block.end -= bytes;
 }
 
 bool subscriptions_put(struct subscriptions *s, const struct subscription *one)

@@ -33,6 +33,10 @@ struct subscriptions {
 
 void subscriptions_fini(struct subscriptions *s);
 
+/* Fills an empty one with a block as it was stored; no `from` lies behind `latest`. 0, or ERR_CORRUPT
+ * (entries cut short or out of order) with s still empty. */
+int subscriptions_restore(struct subscriptions *s, struct view block, uint64_t latest);
+
 /* Replaces the one with the same filter (true) or adds it (false). */
 bool subscriptions_put(struct subscriptions *s, const struct subscription *one);
 

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/error.h"
+
 static void put(struct subscriptions *s, const char *filter, uint8_t qos, uint64_t from)
 {
 	subscriptions_put(
@@ -86,6 +88,48 @@ static void a_replay_keeps_older_filters_from_matching_again(void **state)
 	subscriptions_fini(&s);
 }
 
+static void a_stored_block_comes_back_with_no_position_behind_the_tail(void **state)
+{
+	struct subscriptions s = {0};
+	struct subscriptions back = {0};
+	struct subscription one;
+	uint32_t at = 0;
+
+	(void)state;
+	put(&s, "a/b", 1, 5);
+	put(&s, "a", 2, 50);
+	assert_int_equal(subscriptions_restore(&back, buf_view(&s.block), 20), 0);
+	assert_int_equal(back.count, 2);
+	assert_int_equal(back.youngest, 20);
+	assert_true(subscriptions_next(&back, &at, &one));
+	assert_true(view_equal(one.filter, VIEW("a")) && one.from == 20 && one.qos == 2);
+	assert_true(subscriptions_next(&back, &at, &one));
+	assert_true(view_equal(one.filter, VIEW("a/b")) && one.from == 5 && one.qos == 1);
+	subscriptions_fini(&back);
+	subscriptions_fini(&s);
+}
+
+static void a_stored_block_cut_short_or_out_of_order_is_refused(void **state)
+{
+	struct subscriptions s = {0};
+	struct subscriptions back = {0};
+	struct buf twice = {0};
+
+	(void)state;
+	put(&s, "a/b", 1, 5);
+	for (size_t n = 1; n < buf_length(&s.block); n++) {
+		struct view cut = {(const char *)buf_bytes(&s.block), n};
+
+		assert_int_equal(subscriptions_restore(&back, cut, 20), ERR_CORRUPT);
+	}
+	buf_append(&twice, buf_bytes(&s.block), buf_length(&s.block));
+	buf_append(&twice, buf_bytes(&s.block), buf_length(&s.block));
+	assert_int_equal(subscriptions_restore(&back, buf_view(&twice), 20), ERR_CORRUPT);
+	assert_int_equal(back.count, 0);
+	buf_fini(&twice);
+	subscriptions_fini(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -93,6 +137,8 @@ int main(void)
 		cmocka_unit_test(subscribing_again_replaces),
 		cmocka_unit_test(removing_one_leaves_the_others),
 		cmocka_unit_test(a_replay_keeps_older_filters_from_matching_again),
+		cmocka_unit_test(a_stored_block_comes_back_with_no_position_behind_the_tail),
+		cmocka_unit_test(a_stored_block_cut_short_or_out_of_order_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

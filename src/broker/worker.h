@@ -8,6 +8,7 @@
 #include "broker/group.h"
 #include "broker/lag.h"
 #include "broker/password.h"
+#include "broker/persist.h"
 #include "broker/session.h"
 #include "broker/users.h"
 #include "commit/commit.h"
@@ -57,12 +58,16 @@ struct broker_worker {
 	bool has_stopped;
 	struct worker_counts counts;
 	struct lag lag;
+	struct persist persist;
 };
+
+struct store;
 
 struct broker {
 	struct commit *commit;
 	struct journal *journal;
 	struct registry registry;
+	struct store *store;         /* NULL: sessions live in memory only */
 	struct users users;
 	struct passwords *passwords;
 	struct broker_worker *workers;

@@ -249,17 +249,24 @@ struct broker_settings server_broker_settings(const struct config *c, struct hie
 	};
 }
 
-static void make_rooms(struct server *s)
+static int make_rooms(struct server *s)
 {
 	const struct config *c = s->config;
 	struct commit_port **ports = mem_new(s->worker_count * sizeof(struct commit_port *));
+	char *dir = mem_printf("%s/sessions", c->data_dir);
 	struct broker_settings broker;
 
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		ports[i] = s->workers[i].port;
 	s->hierarchy = server_hierarchy(c);
 	broker = server_broker_settings(c, s->hierarchy);
+	broker.dir = dir;
 	s->broker = broker_new(s->commit, ports, s->worker_count, &broker);
+	free(dir);
+	if (s->broker == NULL) {
+		free(ports);
+		return ERR_SYSTEM;
+	}
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		s->workers[i].broker = broker_worker(s->broker, i);
 	s->resolver = resolver_new();
@@ -283,6 +290,7 @@ static void make_rooms(struct server *s)
 		.first_context = s});
 	upgrade_start(s);
 	free(ports);
+	return 0;
 }
 
 /* --- life ------------------------------------------------------------- */
@@ -299,10 +307,10 @@ int server_start(struct server *s, struct config **config)
 		err = make_workers(s);
 	if (err == 0)
 		err = open_listeners(s);
-	if (err == 0) {
-		make_rooms(s);
+	if (err == 0)
+		err = make_rooms(s);
+	if (err == 0)
 		err = start_threads(s);
-	}
 	if (err < 0) {
 		server_stop(s);
 		return err;

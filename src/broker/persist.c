@@ -1,0 +1,296 @@
+#include "broker/persist.h"
+
+#include <stdlib.h>
+#include <xxhash.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker/session.h"
+#include "broker/store.h"
+#include "broker/worker.h"
+
+#define CHECKPOINT_MS 400u
+/* Packet ids are stored in steps while a session is connected; after a crash they begin half of all
+ * ids later, so that none is taken that the client may still hold open for an older message. */
+#define ID_STEP 8192u
+#define ID_LEAP 32768u
+#define PACKET_IDS 65535u
+
+/* --- a session's row -------------------------------------------------- */
+
+/* Slots whose position is below `limit` into out; gives the packet id of the first. */
+static uint16_t put_slots(const struct inflight *w, uint64_t limit, struct buf *out)
+{
+	static const uint64_t acked = INFLIGHT_ACKED;
+	uint16_t first = 0;
+	uint16_t behind = 0; /* the last one kept */
+
+	buf_clear(out);
+	for (uint16_t i = 0; i < w->count; i++) {
+		if (inflight_raw(w, i) == INFLIGHT_ACKED || inflight_seq(w, i) >= limit)
+			continue;
+		if (buf_length(out) == 0)
+			first = behind = i;
+		for (; behind < i; behind++)
+			buf_append(out, &acked, sizeof(acked));
+		buf_append(out, &(uint64_t){inflight_raw(w, i)}, sizeof(uint64_t));
+		behind = (uint16_t)(i + 1);
+	}
+	return inflight_id(w, first);
+}
+
+static void make_row(struct persist *p, const struct session *s, struct row *row)
+{
+	const struct inflight *w = &s->window;
+	bool is_live = s->state == SESSION_LIVE;
+	uint16_t next = inflight_next_id(w);
+
+	*row = (struct row){
+		.key = s->key,
+		.subscriptions = buf_view(&s->subscriptions.block),
+		.received = {(const char *)s->received.ids, s->received.count * sizeof(uint16_t)},
+		.position = is_live ? ROW_LIVE : s->position,
+		.expiry_ms = s->expiry_ms,
+		.offline_ms = s->offline_ms,
+		.next_id = (uint16_t)(s->client ? next - next % ID_STEP : next),
+	};
+	row->first_id = put_slots(w, is_live ? p->mark : INFLIGHT_ACKED, &p->slots);
+	row->slots = buf_view(&p->slots);
+	if (row->slots.n == 0)
+		row->first_id = row->next_id;
+}
+
+static void save(struct session *s, bool is_urgent)
+{
+	struct persist *p = &s->worker->persist;
+	struct store *store = s->worker->broker->store;
+	struct row row;
+	uint64_t hash;
+
+	if (store == NULL)
+		return;
+	if (s->expiry_ms == 0) {
+		persist_drop(s);
+		return;
+	}
+	make_row(p, s, &row);
+	buf_clear(&p->row);
+	row_encode(&row, &p->row);
+	hash = XXH3_64bits(buf_bytes(&p->row), buf_length(&p->row)) | 1; /* 0: not stored */
+	if (hash == s->saved_hash)
+		return;
+	s->saved_hash = hash;
+	store_put(store, s->key, buf_view(&p->row), is_urgent);
+}
+
+void persist_save(struct session *s)
+{
+	save(s, true);
+}
+
+void persist_drop(struct session *s)
+{
+	list_remove(&s->touched);
+	if (s->saved_hash)
+		store_remove(s->worker->broker->store, s->key);
+	s->saved_hash = 0;
+}
+
+void persist_touch(struct session *s)
+{
+	if (s->expiry_ms && s->worker->broker->store && list_is_empty(&s->touched))
+		list_append(&s->worker->persist.touched, &s->touched);
+}
+
+/* --- checkpoints ------------------------------------------------------ */
+
+static void on_checkpoint(struct timer *t)
+{
+	struct broker_worker *w = container_of(t, struct broker_worker, persist.timer);
+	struct persist *p = &w->persist;
+	struct list round;
+
+	list_init(&round);
+	list_splice(&round, &p->touched);
+	while (!list_is_empty(&round)) {
+		struct session *s = container_of(round.next, struct session, touched);
+
+		list_remove(&s->touched);
+		save(s, false);
+		if (s->window.count)
+			persist_touch(s);
+	}
+	store_mark(w->broker->store, w->number, p->mark);
+	p->mark = w->live;
+	timer_start(w->loop, t, CHECKPOINT_MS);
+}
+
+void persist_worker_init(struct broker_worker *w)
+{
+	list_init(&w->persist.touched);
+	w->persist.timer.on_time = on_checkpoint;
+	w->persist.mark = w->live;
+}
+
+void persist_worker_fini(struct broker_worker *w)
+{
+	timer_stop(w->loop, &w->persist.timer);
+	buf_fini(&w->persist.row);
+	buf_fini(&w->persist.slots);
+}
+
+/* --- start ------------------------------------------------------------ */
+
+struct load {
+	struct broker *broker;
+	const struct store_past *past;
+	uint64_t wall_ms;
+	uint64_t tail;
+	uint32_t most;
+	uint32_t loaded;
+	uint32_t expired;
+	uint32_t over_limit;
+	uint32_t faulty;
+};
+
+/* Seen from now: how long it stays; 0: it has expired. */
+static uint64_t time_left(const struct load *l, const struct session *s)
+{
+	uint64_t gone = l->wall_ms > s->offline_ms ? l->wall_ms - s->offline_ms : 0;
+
+	if (s->expiry_ms == UINT64_MAX)
+		return UINT64_MAX;
+	return gone < s->expiry_ms ? s->expiry_ms - gone : 0;
+}
+
+/* After a crash the ids given since the last checkpoint are not known. */
+static void restore_window(const struct load *l, const struct row *row, struct session *s)
+{
+	uint16_t next = row->next_id;
+
+	if (!l->past->is_clean)
+		next = (uint16_t)((next + ID_LEAP - 1) % PACKET_IDS + 1);
+	inflight_restore(&s->window, row->first_id, row->slots.p,
+		(uint16_t)(row->slots.n / sizeof(uint64_t)), next, l->tail);
+}
+
+/* After a crash the set may name ids that the client has used anew since: a message would be taken
+ * for a repeat and be lost. Without it one may come twice; the antiloop catches WIS2 messages. */
+static void restore_received(const struct load *l, const struct row *row, struct session *s)
+{
+	if (!l->past->is_clean)
+		return;
+	for (size_t at = 0; at < row->received.n; at += sizeof(uint16_t)) {
+		uint16_t id;
+
+		memcpy(&id, row->received.p + at, sizeof(id));
+		if (id)
+			received_add(&s->received, id);
+	}
+}
+
+static struct session *restore(const struct load *l, const struct row *row, struct broker_worker *w)
+{
+	struct session *s = session_new(w, row->key);
+
+	if (subscriptions_restore(&s->subscriptions, row->subscriptions, l->tail) < 0) {
+		session_discard(s);
+		return NULL;
+	}
+	w->broker->subscriptions += s->subscriptions.count;
+	s->expiry_ms = row->expiry_ms;
+	s->offline_ms = row->offline_ms ? row->offline_ms : l->past->wall_ms;
+	s->position = row->position == ROW_LIVE ? l->past->live : row->position;
+	if (s->position > l->tail)
+		s->position = l->tail; /* the journal was cut or begun anew */
+	restore_window(l, row, s);
+	restore_received(l, row, s);
+	return s;
+}
+
+static void take_in(struct load *l, const struct row *row, struct session *s)
+{
+	struct registry *r = &l->broker->registry;
+	uint64_t left = time_left(l, s);
+
+	s->saved_hash = 1;
+	map_put(&r->sessions, s->key, s);
+	if (left == 0) {
+		l->expired++;
+		session_end(s);
+		return;
+	}
+	l->loaded++;
+	if (left != UINT64_MAX)
+		timer_start(s->worker->loop, &s->expiry, left);
+	/* A position that all shared must be its own before the shared one moves on. */
+	if (row->offline_ms == 0)
+		persist_save(s);
+}
+
+static bool on_row(void *context, const struct row *row)
+{
+	struct load *l = context;
+	struct broker *b = l->broker;
+	struct session *s = NULL;
+
+	if (l->loaded >= l->most)
+		l->over_limit++;
+	else if (map_get(&b->registry.sessions, row->key) == NULL)
+		s = restore(l, row, &b->workers[l->loaded % b->worker_count]);
+	if (s) {
+		take_in(l, row, s);
+		return true;
+	}
+	l->faulty += l->loaded < l->most;
+	store_remove(b->store, row->key);
+	return true;
+}
+
+int persist_open(struct broker *b, const char *dir)
+{
+	struct store_config config = {.dir = dir};
+	char *why = NULL;
+	int err;
+
+	if (dir == NULL)
+		return 0;
+	err = store_open(&b->store, &config, &why);
+	if (err < 0)
+		log_error("broker", "cannot-open-sessions", "why=\"%s\"", why ? why : err_text(err));
+	free(why);
+	return err;
+}
+
+void persist_start(struct broker *b, uint32_t sessions_most)
+{
+	struct load l = {.broker = b, .most = sessions_most, .wall_ms = clock_wall_ms()};
+
+	if (b->store == NULL)
+		return;
+	l.past = store_past(b->store);
+	l.tail = journal_tail(b->journal);
+	store_walk(b->store, on_row, &l);
+	store_begin(b->store, b->worker_count, l.tail);
+	for (unsigned i = 0; i < b->worker_count; i++)
+		timer_start(b->workers[i].loop, &b->workers[i].persist.timer, CHECKPOINT_MS);
+	log_info("broker", "sessions", "loaded=%u expired=%u after=%s", l.loaded, l.expired,
+		l.past->is_clean ? "stop" : "crash-or-first-start");
+	if (l.over_limit || l.faulty)
+		log_error("broker", "sessions-dropped", "over_limit=%u damaged=%u", l.over_limit,
+			l.faulty);
+}
+
+void persist_stop(struct broker *b)
+{
+	if (b->store)
+		store_stop(b->store, true);
+}
+
+void persist_close(struct broker *b)
+{
+	if (b->store)
+		store_close(b->store);
+}

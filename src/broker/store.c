@@ -1,0 +1,345 @@
+/* **Invariant:** a position is committed no earlier than the rows that were put before its mark. */
+#include "broker/store.h"
+
+#include <lmdb.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "broker/store_file.h"
+
+#define SIZE_FIRST (64ull << 20)
+#define SIZE_MOST (64ull << 30)
+#define RETRY_S 1       /* after the disk refused */
+#define ALIVE_MS 10000u /* the time is written at least so often while there are sessions */
+
+/* The latest of a session, waiting to be written. */
+struct pending {
+	struct view key;     /* behind the struct */
+	struct view row;     /* behind the key; {NULL, 0}: remove */
+};
+
+struct store {
+	struct store_file file;
+	struct store_past past;
+	uint64_t size_most;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t wake;      /* the thread has something to do */
+	pthread_cond_t done;      /* a round has ended */
+	struct map pending;       /* of struct pending, owned */
+	uint64_t *marks;
+	unsigned mark_count;
+	uint64_t live;            /* the least of them */
+	uint64_t live_written;
+	uint64_t wall_written_ms;
+	uint64_t number;          /* of the last entry in file.recent */
+	uint64_t rounds_begun;
+	uint64_t rounds_ended;
+	uint64_t flush_until;     /* a round with this number is wanted */
+	struct store_figures figures;
+	bool is_running;
+	bool is_stopping;
+	bool is_clean;
+};
+
+/* --- one transaction -------------------------------------------------- */
+
+static int write_all(struct store_file *f, const struct map *pending, const struct store_meta *meta)
+{
+	const struct pending *p;
+	MDB_txn *txn;
+	int err = mdb_txn_begin(f->env, NULL, 0, &txn);
+
+	if (err)
+		return err;
+	for (size_t at = 0; err == 0 && (p = map_next(pending, &at)) != NULL;)
+		err = store_file_put(f, txn, p->key, p->row);
+	if (err == 0)
+		err = store_file_put_meta(f, txn, meta);
+	if (err == 0)
+		return mdb_txn_commit(txn);
+	mdb_txn_abort(txn);
+	return err;
+}
+
+/* The same with a file that may grow. */
+static int commit(struct store *s, const struct map *pending, const struct store_meta *meta)
+{
+	int err = write_all(&s->file, pending, meta);
+
+	while (err == MDB_MAP_FULL && s->file.size < s->size_most) {
+		s->file.size *= 2;
+		err = mdb_env_set_mapsize(s->file.env, s->file.size);
+		if (err == 0)
+			err = write_all(&s->file, pending, meta);
+	}
+	return err;
+}
+
+/* --- what waits ------------------------------------------------------- */
+
+static void free_pending(struct map *pending)
+{
+	struct pending *p;
+
+	for (size_t at = 0; (p = map_next(pending, &at)) != NULL;)
+		free(p);
+	map_fini(pending);
+}
+
+/* With the lock: rows that could not be written wait again, unless a newer one does. */
+static void put_back(struct store *s, struct map *pending)
+{
+	struct pending *p;
+
+	for (size_t at = 0; (p = map_next(pending, &at)) != NULL;) {
+		if (map_get(&s->pending, p->key))
+			free(p);
+		else
+			map_put(&s->pending, p->key, p);
+	}
+	map_fini(pending);
+}
+
+static void leave(struct store *s, struct view key, struct view row, bool is_urgent)
+{
+	struct pending *p = mem_new(sizeof(*p) + key.n + row.n);
+	char *bytes = (char *)(p + 1);
+
+	memcpy(bytes, key.p, key.n);
+	p->key = (struct view){bytes, key.n};
+	if (row.p) {
+		memcpy(bytes + key.n, row.p, row.n);
+		p->row = (struct view){bytes + key.n, row.n};
+	}
+	pthread_mutex_lock(&s->lock);
+	if (s->is_stopping) {
+		free(p);
+	} else {
+		/* The map borrows its key from the value, so the old one goes first. */
+		free(map_remove(&s->pending, key));
+		map_put(&s->pending, p->key, p);
+		if (is_urgent)
+			recent_add(&s->file.recent, ++s->number, p->key, p->row);
+		pthread_cond_signal(&s->wake);
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
+void store_put(struct store *s, struct view key, struct view row, bool is_urgent)
+{
+	leave(s, key, row, is_urgent);
+}
+
+void store_remove(struct store *s, struct view key)
+{
+	leave(s, key, (struct view){NULL, 0}, true);
+}
+
+static uint64_t least(const uint64_t *marks, unsigned n)
+{
+	uint64_t least = UINT64_MAX;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (marks[i] < least)
+			least = marks[i];
+	}
+	return least;
+}
+
+void store_mark(struct store *s, unsigned mark, uint64_t position)
+{
+	pthread_mutex_lock(&s->lock);
+	check(mark < s->mark_count && position >= s->marks[mark]);
+	s->marks[mark] = position;
+	s->live = least(s->marks, s->mark_count);
+	if (s->live != s->live_written)
+		pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* --- the thread ------------------------------------------------------- */
+
+/* With the lock. Without sessions on disk nobody asks for the position or the time. */
+static bool has_work(const struct store *s)
+{
+	if (s->pending.count || s->is_stopping || s->flush_until > s->rounds_begun)
+		return true;
+	if (s->figures.rows == 0)
+		return false;
+	return s->live != s->live_written || clock_wall_ms() - s->wall_written_ms > ALIVE_MS;
+}
+
+static void wait_s(struct store *s, pthread_cond_t *cond, time_t seconds)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += seconds;
+	pthread_cond_timedwait(cond, &s->lock, &until);
+}
+
+/* With the lock, which it lets go while it writes. Stopping: no second attempt. */
+static void do_round(struct store *s)
+{
+	struct map pending = s->pending;
+	struct store_meta meta = {
+		.live = s->live, .wall_ms = clock_wall_ms(), .number = s->number};
+	uint64_t rows = 0;
+	int err;
+
+	meta.is_clean = s->is_stopping && s->is_clean;
+	s->pending = (struct map){0};
+	recent_turn(&s->file.recent);
+	s->rounds_begun++;
+	pthread_mutex_unlock(&s->lock);
+	err = commit(s, &pending, &meta);
+	if (err)
+		log_error("broker", "session-store-failed", "rows=%zu why=\"%s\": tried again",
+			pending.count, mdb_strerror(err));
+	else
+		rows = store_file_rows(&s->file);
+	pthread_mutex_lock(&s->lock);
+	s->rounds_ended = s->rounds_begun;
+	pthread_cond_broadcast(&s->done);
+	if (err) {
+		s->figures.failed++;
+		put_back(s, &pending);
+		return;
+	}
+	recent_done(&s->file.recent);
+	s->figures.written += pending.count;
+	s->figures.rows = rows;
+	s->live_written = meta.live;
+	s->wall_written_ms = meta.wall_ms;
+	free_pending(&pending);
+}
+
+static void *run(void *argument)
+{
+	struct store *s = argument;
+	bool is_last = false;
+
+	pthread_mutex_lock(&s->lock);
+	while (!is_last) {
+		uint64_t failed = s->figures.failed;
+
+		while (!has_work(s))
+			wait_s(s, &s->wake, ALIVE_MS / 1000);
+		is_last = s->is_stopping;
+		do_round(s);
+		if (s->figures.failed != failed && !is_last && !s->is_stopping)
+			wait_s(s, &s->wake, RETRY_S);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+void store_flush(struct store *s)
+{
+	uint64_t round;
+
+	pthread_mutex_lock(&s->lock);
+	round = s->rounds_begun + 1;
+	if (s->flush_until < round)
+		s->flush_until = round;
+	pthread_cond_signal(&s->wake);
+	while (s->is_running && s->rounds_ended < round)
+		pthread_cond_wait(&s->done, &s->lock);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void store_figures(struct store *s, struct store_figures *out)
+{
+	pthread_mutex_lock(&s->lock);
+	*out = s->figures;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* --- life ------------------------------------------------------------- */
+
+int store_open(struct store **out, const struct store_config *config, char **why)
+{
+	struct store *s = mem_new(sizeof(*s));
+	struct store_meta meta = {0};
+	int err;
+
+	s->size_most = config->size_bytes ? config->size_bytes : SIZE_MOST;
+	s->file.size = s->size_most < SIZE_FIRST ? s->size_most : SIZE_FIRST;
+	err = store_file_open(&s->file, config->dir, &meta, why);
+	if (err < 0) {
+		free(s);
+		return err;
+	}
+	s->past = (struct store_past){meta.live, meta.wall_ms, meta.is_clean};
+	s->live = s->live_written = meta.live;
+	s->number = meta.number;
+	s->figures.rows = store_file_rows(&s->file);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->wake, NULL);
+	pthread_cond_init(&s->done, NULL);
+	*out = s;
+	return 0;
+}
+
+const struct store_past *store_past(const struct store *s)
+{
+	return &s->past;
+}
+
+void store_walk(struct store *s, bool (*on_row)(void *, const struct row *), void *context)
+{
+	store_file_walk(&s->file, on_row, context);
+}
+
+void store_begin(struct store *s, unsigned marks, uint64_t live)
+{
+	int err;
+
+	s->marks = mem_new(marks * sizeof(*s->marks));
+	s->mark_count = marks;
+	for (unsigned i = 0; i < marks; i++)
+		s->marks[i] = live;
+	s->live = live;
+	s->live_written = UINT64_MAX;
+	s->flush_until = 1; /* the first round says: running */
+	err = pthread_create(&s->thread, NULL, run, s);
+	check(err == 0);
+	pthread_setname_np(s->thread, "sessions");
+	s->is_running = true;
+	store_flush(s);
+	store_file_opened(&s->file);
+}
+
+void store_stop(struct store *s, bool is_clean)
+{
+	if (!s->is_running)
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->is_stopping = true;
+	s->is_clean = is_clean;
+	pthread_cond_signal(&s->wake);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->thread, NULL);
+	s->is_running = false;
+}
+
+void store_close(struct store *s)
+{
+	store_stop(s, false);
+	free_pending(&s->pending);
+	store_file_opened(&s->file); /* whoever comes here has not died of it */
+	store_file_close(&s->file);
+	pthread_cond_destroy(&s->done);
+	pthread_cond_destroy(&s->wake);
+	pthread_mutex_destroy(&s->lock);
+	free(s->marks);
+	free(s);
+}

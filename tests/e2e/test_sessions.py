@@ -1,0 +1,456 @@
+"""Sessions that outlive the program: what was acknowledged, in flight and waiting, over a clean stop
+and over kill -9, counted by (subscriber, id)."""
+import json
+import socket
+import time
+from collections import Counter
+
+import pytest
+
+from harness import notifications as wnm
+from harness.clients import V4, V5
+from harness.process import wait_until
+
+DWD = "de-dwd"
+ALL = "origin/a/wis2/#"
+FOR_EVER = 0xFFFFFFFF
+PARTNER = {"user": "partner", "password": "partner", "read": ["origin/a/wis2/#"],
+           "write": ["origin/a/wis2/#"], "replay": "24h"}
+EVERYONE = {"user": "everyone", "password": "everyone", "read": ["origin/a/wis2/#"],
+            "replay": "24h"}
+VERSIONS = pytest.mark.parametrize("version", [V4, V5], ids=["3.1.1", "5"])
+WAYS = pytest.mark.parametrize("way", ["stop", "kill"])
+
+
+def key(message):
+    return json.loads(message.payload)["id"]
+
+
+def keys(messages):
+    return Counter(key(m) for m in messages)
+
+
+def restart(broker, way):
+    broker.stop() if way == "stop" else broker.kill()
+    broker.start()
+
+
+class Session:
+    """One subscriber's session over several connections; `seen` are all deliveries."""
+
+    def __init__(self, make, version, name, **options):
+        self.make, self.version, self.name = make, version, name
+        self.options = {"clean": False, **options}
+        if version == V5:
+            self.options.setdefault("expiry", FOR_EVER)
+        self.client = None
+        self.seen = []
+
+    def connect(self, port, present):
+        self.client = self.make(port, version=self.version, client_id=self.name, connect=False,
+                                **self.options)
+        self.client.messages = self.seen
+        self.client.connect()
+        assert self.client.connects[-1] == (0, present), self.client.connects
+        return self.client
+
+    def wait_all(self, messages, limit=20.0):
+        wanted = {key(m) for m in messages}
+        wait_until(lambda: wanted <= keys(self.seen).keys(), limit,
+                   lambda: f"{self.name}: {len(wanted - keys(self.seen).keys())} of {len(wanted)} "
+                   "missing")
+
+    def assert_each_once(self, messages):
+        wanted = keys(messages)
+        got = keys(self.seen)
+        assert got == wanted, (self.name, len(wanted - got), "missing", len(got - wanted), "too many")
+
+
+@pytest.fixture
+def publish(client):
+    def publish(broker, first, count):
+        """count messages from number `first` on, acknowledged."""
+        messages = [wnm.valid(DWD, first + i) for i in range(count)]
+        publisher = client(broker.port, user="partner", password="partner")
+        publisher.publish_all(messages)
+        publisher.disconnect()
+        return messages
+    return publish
+
+
+@pytest.fixture
+def broker(gb):
+    return gb(accounts=[EVERYONE, PARTNER])
+
+
+# --- what waits ---------------------------------------------------------------
+
+
+@VERSIONS
+@WAYS
+def test_what_waits_for_an_offline_session_waits_over_a_restart(
+        version, way, broker, client, publish):
+    session = Session(client, version, "offline")
+    session.connect(broker.port, False).subscribe(ALL)
+    before = publish(broker, 0, 50)
+    session.wait_all(before)
+    session.client.disconnect()
+    waiting = publish(broker, 50, 300)
+    restart(broker, way)
+    waiting += publish(broker, 350, 100)
+    session.connect(broker.port, True)
+    session.wait_all(before + waiting)
+    live = publish(broker, 450, 20)
+    session.wait_all(live)
+    session.assert_each_once(before + waiting + live)
+
+
+@VERSIONS
+def test_a_clean_stop_repeats_nothing_that_was_acknowledged(version, broker, client, publish):
+    """Connected and busy at the stop; every delivery is acknowledged by paho as it comes."""
+    session = Session(client, version, "busy")
+    session.connect(broker.port, False).subscribe(ALL)
+    sent = []
+    for round_number in range(3):
+        sent += publish(broker, 1000 * round_number, 200)
+        session.wait_all(sent)
+        time.sleep(0.2)                         # the last PUBACKs arrive
+        session.client.cut()
+        restart(broker, "stop")
+        session.connect(broker.port, True)
+    sent += publish(broker, 5000, 20)
+    session.wait_all(sent)
+    session.assert_each_once(sent)
+
+
+@VERSIONS
+def test_a_kill_loses_nothing_and_repeats_at_most_the_last_second(
+        version, broker, client, publish):
+    session = Session(client, version, "killed")
+    session.connect(broker.port, False).subscribe(ALL)
+    old = publish(broker, 0, 200)
+    session.wait_all(old)
+    time.sleep(1.6)
+    late = publish(broker, 200, 100)
+    session.wait_all(late)
+    broker.kill()
+    session.client.cut()
+    broker.start()
+    session.connect(broker.port, True)
+    fresh = publish(broker, 300, 50)
+    session.wait_all(old + late + fresh)
+    got = keys(session.seen)
+    assert all(got[key(m)] == 1 for m in old), "older than a second, and repeated"
+    assert all(got[key(m)] <= 2 for m in late)
+    assert all(got[key(m)] == 1 for m in fresh)
+    assert set(got) == {key(m) for m in old + late + fresh}
+
+
+def test_killed_again_and_again_under_load_every_session_gets_everything(
+        broker, client, publish):
+    sessions = [Session(client, V4 if i % 2 else V5, f"load-{i}") for i in range(6)]
+    for session in sessions:
+        session.connect(broker.port, False).subscribe(ALL)
+    sent = []
+    for round_number in range(5):
+        sent += publish(broker, 1000 * round_number, 150)
+        broker.kill()
+        for session in sessions:
+            session.client.cut()
+        broker.start()
+        if round_number % 2:
+            sent += publish(broker, 1000 * round_number + 500, 50)
+        for session in sessions:
+            session.connect(broker.port, True)
+    sent += publish(broker, 9000, 10)
+    for session in sessions:
+        session.wait_all(sent)
+
+
+# --- in flight, byte by byte --------------------------------------------------
+
+
+class Wire:
+    """MQTT 3.1.1 by hand, so that PUBACKs can be withheld."""
+
+    def __init__(self, port, name):
+        self.sock = socket.create_connection(("127.0.0.1", port))
+        self.sock.settimeout(10)
+        body = b"\x00\x04MQTT\x04\xc0\x00\x3c"
+        for text in (name, "everyone", "everyone"):
+            body += len(text).to_bytes(2, "big") + text.encode()
+        self.sock.sendall(bytes([0x10, len(body)]) + body)
+        first, body = self.read()
+        assert first == 0x20 and body[1] == 0, (first, body)
+        self.present = bool(body[0])
+
+    def exactly(self, n):
+        data = b""
+        while len(data) < n:
+            more = self.sock.recv(n - len(data))
+            assert more, "closed"
+            data += more
+        return data
+
+    def read(self):
+        first, length, shift = self.exactly(1)[0], 0, 0
+        while True:
+            byte = self.exactly(1)[0]
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return first, self.exactly(length)
+
+    def subscribe(self, text):
+        body = b"\x00\x01" + len(text).to_bytes(2, "big") + text.encode() + b"\x01"
+        self.sock.sendall(bytes([0x82, len(body)]) + body)
+        assert self.read()[0] == 0x90
+
+    def message(self):
+        """(packet id, id of the notification, DUP)."""
+        first, body = self.read()
+        assert first & 0xF6 == 0x32, hex(first)
+        topic = int.from_bytes(body[:2], "big")
+        packet_id = int.from_bytes(body[2 + topic:4 + topic], "big")
+        return packet_id, json.loads(body[4 + topic:])["id"], bool(first & 8)
+
+    def acknowledge(self, *packet_ids):
+        self.sock.sendall(b"".join(b"\x40\x02" + i.to_bytes(2, "big") for i in packet_ids))
+
+    def close(self):
+        self.sock.close()
+
+
+@WAYS
+def test_in_flight_is_sent_again_with_dup_and_its_packet_ids(way, broker, publish):
+    wire = Wire(broker.port, "in-flight")
+    wire.subscribe(ALL)
+    messages = publish(broker, 0, 10)
+    first = [wire.message() for _ in messages]
+    wire.acknowledge(*(packet_id for packet_id, _, _ in first[:4]), first[6][0])
+    time.sleep(1.6)                             # two checkpoints: after a kill this is what is known
+    restart(broker, way)
+    wire.close()
+    wire = Wire(broker.port, "in-flight")
+    assert wire.present
+    wanted = [(i, name, True) for i, name, _ in first[4:6] + first[7:]]
+    assert [wire.message() for _ in wanted] == wanted
+    more = publish(broker, 10, 5)
+    wire.acknowledge(*(packet_id for packet_id, _, _ in wanted))
+    fresh = [wire.message() for _ in more]
+    assert [name for _, name, _ in fresh] == [key(m) for m in more]
+    assert not any(dup for _, _, dup in fresh)
+    if way == "stop":
+        assert [i for i, _, _ in fresh] == [11, 12, 13, 14, 15]
+    else:                                       # no id of the old run may be met again
+        assert min(i for i, _, _ in fresh) > 20000
+    wire.close()
+
+
+def test_in_flight_at_the_kill_comes_again_even_if_never_stored(broker, publish):
+    wire = Wire(broker.port, "fresh-flight")
+    wire.subscribe(ALL)
+    messages = publish(broker, 0, 20)
+    for _ in messages:
+        wire.message()
+    broker.kill()
+    broker.start()
+    again = Wire(broker.port, "fresh-flight")
+    assert again.present
+    assert [again.message()[1] for _ in messages] == [key(m) for m in messages]
+    again.close()
+    wire.close()
+
+
+# --- subscriptions, life ------------------------------------------------------
+
+
+@VERSIONS
+def test_a_change_of_subscriptions_just_before_a_kill_holds(version, broker, client, publish):
+    """The commit takes milliseconds; a tenth of a second is what is promised here."""
+    session = Session(client, version, "changes")
+    other = "origin/a/wis2/ca-eccc-msc/#"
+    session.connect(broker.port, False).subscribe(ALL, other)
+    unsubscribed = session.client.paho.unsubscribe(ALL)
+    assert unsubscribed[0] == 0
+    time.sleep(0.1)
+    broker.kill()
+    session.client.cut()
+    broker.start()
+    session.connect(broker.port, True)
+    publish(broker, 0, 20)
+    publisher = client(broker.port, user="partner", password="partner")
+    wanted = [wnm.valid("ca-eccc-msc", i) for i in range(10)]
+    publisher.publish_all(wanted)
+    session.wait_all(wanted)
+    session.assert_each_once(wanted)
+
+
+@WAYS
+def test_expiry_goes_on_while_it_is_down(way, broker, client, publish):
+    short = Session(client, V5, "short", expiry=2)
+    long = Session(client, V5, "long", expiry=60)
+    for session in (short, long):
+        session.connect(broker.port, False).subscribe(ALL)
+        session.client.disconnect()
+    time.sleep(0.3)
+    broker.stop() if way == "stop" else broker.kill()
+    time.sleep(3)
+    broker.start()
+    assert broker.process.find_log(r"\bsessions\b.* loaded=1 expired=1")
+    short.connect(broker.port, False)
+    long.connect(broker.port, True)
+
+
+def test_expiry_goes_on_after_the_start(broker, client):
+    session = Session(client, V5, "soon", expiry=3)
+    session.connect(broker.port, False).subscribe(ALL)
+    session.client.disconnect()
+    restart(broker, "stop")
+    assert broker.metric("isobar_sessions") == 1
+    broker.wait_metric("isobar_sessions", 0)
+    session.connect(broker.port, False)
+
+
+@WAYS
+def test_sessions_that_are_not_to_last_do_not(way, broker, client):
+    clean = client(broker.port, version=V4, client_id="clean", clean=True)
+    clean.subscribe(ALL)
+    ended = Session(client, V5, "ended")
+    ended.connect(broker.port, False).subscribe(ALL)
+    ended.client.disconnect()
+    again = Session(client, V5, "ended", clean=True, expiry=0)
+    again.connect(broker.port, False)
+    again.client.disconnect()
+    time.sleep(0.1)
+    restart(broker, way)
+    assert broker.metric("isobar_sessions") == 0
+
+
+@WAYS
+def test_a_session_taken_over_is_one_session(way, broker, client, publish):
+    first = Session(client, V5, "taken")
+    first.connect(broker.port, False).subscribe(ALL)
+    second = Session(client, V5, "taken")
+    second.connect(broker.port, True)
+    first.client.wait(lambda: first.client.disconnects, what="the end of the first connection")
+    first.client.end()
+    got = publish(broker, 0, 30)
+    second.wait_all(got)
+    time.sleep(0.2)
+    second.client.cut()
+    restart(broker, way)
+    assert broker.metric("isobar_sessions") == 1
+    waiting = publish(broker, 30, 30)
+    second.connect(broker.port, True)
+    second.wait_all(got + waiting)
+    if way == "stop":
+        second.assert_each_once(got + waiting)
+
+
+def test_a_replay_under_way_goes_on_after_a_kill(broker, publish):
+    messages = publish(broker, 0, 50)
+    wire = Wire(broker.port, "replayed")
+    wire.subscribe("$replay/1h/" + ALL)
+    wire.message()
+    time.sleep(0.1)
+    broker.kill()
+    broker.start()
+    again = Wire(broker.port, "replayed")
+    assert again.present
+    got = {again.message()[1] for _ in messages}
+    assert got == {key(m) for m in messages}
+    again.close()
+    wire.close()
+
+
+# --- many, limits, damage -----------------------------------------------------
+
+
+@WAYS
+def test_a_thousand_sessions_come_back(way, broker, publish):
+    """Each was offline with a message in flight and others waiting: all come once more, DUP tells."""
+    count = 1000
+    for at in range(0, count, 100):
+        wires = [Wire(broker.port, f"many-{at + i}") for i in range(100)]
+        for wire in wires:
+            wire.subscribe(ALL)
+            wire.close()
+    messages = publish(broker, 0, 5)
+    broker.wait_metric("isobar_sessions_offline", lambda n: n >= count)
+    restart(broker, way)
+    broker.wait_metric("isobar_sessions_offline", lambda n: n >= count)
+    wanted = [key(m) for m in messages]
+    for at in range(0, count, 100):
+        wires = [Wire(broker.port, f"many-{at + i}") for i in range(100)]
+        for wire in wires:
+            assert wire.present
+            got = [wire.message() for _ in messages]
+            assert [name for _, name, _ in got] == wanted
+            wire.acknowledge(*(i for i, _, _ in got))
+        for wire in wires:
+            wire.close()
+
+
+def test_the_limit_on_sessions_holds_at_the_start(gb, client):
+    broker = gb(accounts=[EVERYONE, PARTNER])
+    for i in range(5):
+        session = Session(client, V4, f"limit-{i}")
+        session.connect(broker.port, False)
+        session.client.disconnect()
+    broker.stop()
+    broker.config["limits"] = {"sessions": 3}
+    broker.write_config()
+    broker.start()
+    assert broker.metric("isobar_sessions") == 3
+    assert broker.process.find_log(r"sessions-dropped over_limit=2")
+
+
+@pytest.mark.parametrize("damage", ["empty", "rubbish", "cut", "zeros"])
+def test_a_damaged_store_is_set_aside_and_said(damage, broker, client, publish):
+    """However the file is damaged, at the third start it serves; rows that are whole stay."""
+    for i in range(100):
+        session = Session(client, V4, f"damage-{i}")
+        session.connect(broker.port, False).subscribe(ALL)
+        session.client.disconnect()
+    broker.stop()
+    path = broker.data + "/sessions/data.mdb"
+    with open(path, "r+b") as f:
+        size = f.seek(0, 2)
+        if damage == "rubbish":
+            f.seek(0)
+            f.write(b"rubbish " * (size // 8))
+        elif damage == "zeros":
+            f.seek(8192)
+            f.write(bytes(size - 8192))
+        else:
+            f.truncate(0 if damage == "empty" else size // 3)
+    for attempt in range(3):
+        try:
+            broker.start()
+            break
+        except AssertionError:
+            assert attempt < 2
+    if damage != "empty":
+        assert broker.process.find_log(r"session-(store|rows)-damaged")
+    fresh = Session(client, V4, "fresh")
+    fresh.connect(broker.port, False).subscribe(ALL)
+    fresh.client.disconnect()
+    restart(broker, "stop")
+    fresh.connect(broker.port, True)
+
+
+def test_a_journal_begun_anew_does_not_confuse_sessions(broker, client, publish):
+    import os
+    import shutil
+    session = Session(client, V4, "anew")
+    session.connect(broker.port, False).subscribe(ALL)
+    old = publish(broker, 0, 100)
+    session.wait_all(old)
+    session.client.disconnect()
+    broker.stop()
+    shutil.rmtree(os.path.join(broker.data, "journal"))
+    broker.start()
+    session.connect(broker.port, True)
+    fresh = publish(broker, 1000, 20)
+    session.wait_all(fresh)
