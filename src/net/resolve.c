@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/mem.h"
 
@@ -224,9 +225,21 @@ static void enqueue(struct resolver *r, struct resolve_query *q)
 	pthread_mutex_unlock(&r->lock);
 }
 
-static void answer_literal(struct resolver *r, struct resolve_query *q)
+/* What needs no look-up: an address, or "localhost", which is always the loopback whatever the
+ * machine's files say (RFC 6761, section 6.3). */
+static int parse_known(const char *host, uint16_t port, struct address *out)
 {
-	q->count = 1;
+	if (address_parse(view_of(host), port, &out[0]))
+		return 1;
+	if (strcasecmp(host, "localhost") != 0)
+		return 0;
+	address_parse(VIEW("127.0.0.1"), port, &out[0]);
+	address_parse(VIEW("::1"), port, &out[1]);
+	return 2;
+}
+
+static void answer_known(struct resolver *r, struct resolve_query *q)
+{
 	pthread_mutex_lock(&r->lock);
 	list_append(&r->others, &q->link);
 	pthread_mutex_unlock(&r->lock);
@@ -246,8 +259,9 @@ struct resolve_query *resolve_start(struct resolver *r, struct loop *l, const ch
 	q->context = context;
 	q->host = mem_text(host);
 	q->port = port;
-	if (address_parse(view_of(host), port, &q->addresses[0]))
-		answer_literal(r, q);
+	q->count = parse_known(host, port, q->addresses);
+	if (q->count)
+		answer_known(r, q);
 	else
 		enqueue(r, q);
 	return q;

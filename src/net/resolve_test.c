@@ -65,16 +65,14 @@ static void literal_addresses_are_answered_later(void **state)
 static void names_are_looked_up_and_faults_say_why(void **state)
 {
 	struct rig *r = *state;
-	struct address here = loopback(1883), here6;
+	struct address here = loopback(1883);
 
 	r->want = 2;
-	ask(r, 0, "localhost");
+	ask(r, 0, "LocalHost");
 	ask(r, 1, "not..a.name");
 	drive_until(r->loop, all_answered, r);
-	assert_true(r->answers[0].count > 0);
-	assert_true(address_parse(VIEW("::1"), 0, &here6));
-	assert_true(address_same_host(&r->answers[0].first, &here) ||
-		address_same_host(&r->answers[0].first, &here6));
+	assert_int_equal(r->answers[0].count, 2);
+	assert_true(address_same_host(&r->answers[0].first, &here));
 	assert_int_equal(r->answers[1].count, 0);
 	assert_true(r->answers[1].why[0] != '\0');
 }
@@ -84,7 +82,7 @@ static void a_cancelled_question_is_never_answered(void **state)
 	struct rig *r = *state;
 
 	for (int i = 0; i < 40; i++)
-		ask(r, i, i % 4 ? "localhost" : "127.0.0.1");
+		ask(r, i, i % 4 ? "not..a.name" : "127.0.0.1");
 	for (int i = 0; i < 40; i++)
 		if (i != 39)
 			resolve_cancel(r->answers[i].query);
@@ -100,7 +98,7 @@ static void a_resolver_may_go_with_questions_open(void **state)
 	struct rig *r = *state;
 
 	for (int i = 0; i < 40; i++)
-		ask(r, i, i % 4 ? "localhost" : "127.0.0.1");
+		ask(r, i, i % 4 ? "not..a.name" : "127.0.0.1");
 }
 
 static int set_up(void **state)
