@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "base/mem.h"
+#include "net/conn.h"
 #include "net/harness.h"
 
 struct rig {
@@ -15,7 +16,43 @@ struct rig {
 	struct buf got;      /* what the peer received */
 	bool ended;          /* and the end */
 	const char *expect;
+	struct conn taken;   /* what "/upgrade" has made of the connection */
+	struct buf behind;   /* what it was shown */
+	int takes;
+	bool taken_ended;
 };
+
+static ssize_t taken_on_bytes(struct conn *c, const uint8_t *p, size_t n)
+{
+	struct rig *rig = container_of(c, struct rig, taken);
+
+	buf_append(&rig->behind, p, n);
+	conn_push(c, "thanks", 6);
+	return (ssize_t)n;
+}
+
+static void taken_on_close(struct conn *c, int err, const char *why)
+{
+	(void)err;
+	(void)why;
+	container_of(c, struct rig, taken)->taken_ended = true;
+}
+
+static void take(void *context, struct conn *c)
+{
+	static const struct conn_handler handler = {
+		.on_bytes = taken_on_bytes, .on_close = taken_on_close};
+	struct rig *rig = context;
+
+	rig->takes++;
+	assert_int_equal(conn_move(&rig->taken, c, NULL, &handler), 0);
+}
+
+static void leave(void *context, struct conn *c)
+{
+	(void)c;
+	((struct rig *)context)->takes++;
+}
 
 /* Answers with "METHOD PATH BODY"; "/large" with 300 KiB. */
 static void on_request(
@@ -26,9 +63,13 @@ static void on_request(
 	rig->requests++;
 	if (view_equal(r->path, VIEW("/nothing")))
 		return;
-	answer->status = 200;
+	answer->status = view_equal(r->path, VIEW("/upgrade")) ? 101 : 200;
 	answer->type = "text/plain";
-	if (view_equal(r->path, VIEW("/large")))
+	answer->take = view_equal(r->query, VIEW("left")) ? leave : take;
+	answer->take_context = rig;
+	if (answer->status == 101)
+		buf_text(&answer->fields, "Upgrade: test\r\n");
+	else if (view_equal(r->path, VIEW("/large")))
 		buf_grown((buf_reserve(&answer->body, 300 << 10), &answer->body), 300 << 10);
 	else
 		buf_printf(&answer->body, "<%.*s %.*s %.*s>", VIEW_ARG(r->method),
@@ -53,6 +94,7 @@ static void end(struct rig *r)
 	http_server_free(r->server);
 	loop_free(r->loop);
 	buf_fini(&r->got);
+	buf_fini(&r->behind);
 }
 
 static void say(struct rig *r, const char *text)
@@ -209,6 +251,42 @@ static void too_many_connections_are_closed_at_once(void **state)
 	end(&r);
 }
 
+static void an_upgraded_connection_is_handed_on_with_what_follows(void **state)
+{
+	struct rig r = {0};
+
+	(void)state;
+	begin(&r, NULL);
+	say(&r, GET("/one") GET("/upgrade") GET("/never"));
+	wait_for(&r, "thanks");
+	assert_true(has(&r, "HTTP/1.1 101 Switching Protocols\r\n"));
+	assert_true(has(&r, "Upgrade: test\r\n\r\n"));
+	assert_int_equal(r.requests, 2);
+	assert_int_equal(http_server_connections(r.server), 0);
+	assert_true(view_equal(buf_view(&r.behind), VIEW(GET("/never"))));
+	buf_clear(&r.got);
+	say(&r, "more");
+	wait_for(&r, "thanks");
+	conn_close(&r.taken, 0, NULL);
+	while (!r.taken_ended)
+		drive_turns(r.loop, 1);
+	assert_int_equal(r.takes, 1);
+	end(&r);
+}
+
+static void an_upgraded_connection_that_nobody_takes_is_closed(void **state)
+{
+	struct rig r = {0};
+
+	(void)state;
+	begin(&r, NULL);
+	say(&r, GET("/upgrade?left") GET("/never"));
+	wait_for_end(&r);
+	assert_int_equal(r.takes, 1);
+	assert_int_equal(r.requests, 1);
+	end(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -218,6 +296,8 @@ int main(void)
 		cmocka_unit_test(a_peer_that_does_not_read_gets_no_second_large_answer),
 		cmocka_unit_test(whoever_is_slow_is_closed),
 		cmocka_unit_test(too_many_connections_are_closed_at_once),
+		cmocka_unit_test(an_upgraded_connection_is_handed_on_with_what_follows),
+		cmocka_unit_test(an_upgraded_connection_that_nobody_takes_is_closed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
