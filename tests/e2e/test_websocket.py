@@ -364,6 +364,14 @@ def test_each_end_has_its_code(what, sent, code, plain, raw):
     assert not raw(plain.ports["ws"]).login().data
 
 
+def test_a_refused_login_is_told_by_mqtt_and_by_the_code(plain, raw):
+    got = raw(plain.ports["ws"])
+    got.send(frame(BINARY, wire.connect(5, password=b"wrong")))
+    first, payload = got.read()
+    assert first == FIN | BINARY and payload[0] == 0x20 and payload[3] == 0x86, payload
+    assert got.closed_with() == 1008
+
+
 def test_a_message_before_close_in_one_piece_is_published(plain, raw, subscriber):
     listener = subscriber(plain.port, ALL)
     message = wnm.valid(DWD)
