@@ -15,6 +15,15 @@ void inflight_fini(struct inflight *w)
 	*w = (struct inflight){0};
 }
 
+void inflight_shrink(struct inflight *w)
+{
+	if (w->count)
+		return;
+	free(w->seqs);
+	w->seqs = NULL;
+	w->size = w->start = 0;
+}
+
 static uint64_t *slot(const struct inflight *w, uint32_t i)
 {
 	return &w->seqs[(w->start + i) & (w->size - 1)];

@@ -39,6 +39,9 @@ struct inflight {
 
 void inflight_fini(struct inflight *w);
 
+/* Gives the memory of an empty window back; ids go on. */
+void inflight_shrink(struct inflight *w);
+
 /* Room left under `limit` (<= 65535). */
 static inline uint32_t inflight_room(const struct inflight *w, uint32_t limit)
 {

@@ -191,6 +191,21 @@ static void only_what_was_sent_and_not_received_counts_as_open(void **state)
 	inflight_fini(&w);
 }
 
+static void an_empty_window_gives_its_memory_back_and_ids_go_on(void **state)
+{
+	struct inflight w = {0};
+
+	(void)state;
+	inflight_add(&w, 1);
+	inflight_shrink(&w);
+	assert_non_null(w.seqs);
+	inflight_ack(&w, 1);
+	inflight_shrink(&w);
+	assert_null(w.seqs);
+	assert_int_equal(inflight_add(&w, 2), 2);
+	inflight_fini(&w);
+}
+
 static const uint64_t stored[] = {10, INFLIGHT_ACKED, 30 | INFLIGHT_QOS_2, 40};
 
 static void a_stored_window_is_resent_with_its_ids_and_goes_on_behind_them(void **state)
@@ -257,6 +272,7 @@ int main(void)
 		cmocka_unit_test(a_refused_message_is_done_with_its_pubrec),
 		cmocka_unit_test(only_what_was_sent_and_not_received_counts_as_open),
 		cmocka_unit_test(an_ack_for_a_slot_that_waits_for_its_resend_is_refused),
+		cmocka_unit_test(an_empty_window_gives_its_memory_back_and_ids_go_on),
 		cmocka_unit_test(a_stored_window_is_resent_with_its_ids_and_goes_on_behind_them),
 		cmocka_unit_test(after_a_crash_new_ids_begin_later_and_only_once_the_old_are_done),
 		cmocka_unit_test(what_the_journal_lost_is_not_resent_but_qos_2_is_released),

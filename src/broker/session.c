@@ -153,6 +153,7 @@ void session_detach(struct session *s)
 		session_end(s);
 		return;
 	}
+	inflight_shrink(&s->window);
 	s->offline_ms = loop_wall_ms(w->loop);
 	list_remove(&s->touched);
 	persist_save(s);

@@ -19,10 +19,26 @@
 #define RETRY_S 1       /* after the disk refused */
 #define ALIVE_MS 10000u /* the time is written at least so often while there are sessions */
 
+#define CHUNK_FIRST 4096u
+#define CHUNK_MOST (256u << 10)
+
 /* The latest of a session, waiting to be written. */
 struct pending {
 	struct view key;     /* behind the struct */
 	struct view row;     /* behind the key; {NULL, 0}: remove */
+};
+
+/* What waits lies in chunks that go together with their transaction: single pieces, made on one thread
+ * and freed on another between the sessions that stay, would leave holes as large as these. */
+struct chunk {
+	struct chunk *next;
+	size_t used;
+	size_t size;
+};
+
+struct waiting {
+	struct map rows;     /* of struct pending in the chunks */
+	struct chunk *chunks;
 };
 
 struct store {
@@ -33,7 +49,7 @@ struct store {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;      /* the thread has something to do */
 	pthread_cond_t done;      /* a round has ended */
-	struct map pending;       /* of struct pending, owned */
+	struct waiting waiting;
 	uint64_t *marks;
 	unsigned mark_count;
 	uint64_t live;            /* the least of them */
@@ -85,49 +101,74 @@ static int commit(struct store *s, const struct map *pending, const struct store
 
 /* --- what waits ------------------------------------------------------- */
 
-static void free_pending(struct map *pending)
+static void waiting_fini(struct waiting *w)
 {
-	struct pending *p;
+	struct chunk *next;
 
-	for (size_t at = 0; (p = map_next(pending, &at)) != NULL;)
-		free(p);
-	map_fini(pending);
-}
-
-/* With the lock: rows that could not be written wait again, unless a newer one does. */
-static void put_back(struct store *s, struct map *pending)
-{
-	struct pending *p;
-
-	for (size_t at = 0; (p = map_next(pending, &at)) != NULL;) {
-		if (map_get(&s->pending, p->key))
-			free(p);
-		else
-			map_put(&s->pending, p->key, p);
+	for (struct chunk *c = w->chunks; c; c = next) {
+		next = c->next;
+		free(c);
 	}
-	map_fini(pending);
+	map_fini(&w->rows);
+	*w = (struct waiting){0};
 }
 
-static void leave(struct store *s, struct view key, struct view row, bool is_urgent)
+static void *take_room(struct waiting *w, size_t bytes)
 {
-	struct pending *p = mem_new(sizeof(*p) + key.n + row.n);
+	struct chunk *c = w->chunks;
+	void *room;
+
+	bytes = (bytes + 15) & ~(size_t)15;
+	if (c == NULL || c->size - c->used < bytes) {
+		size_t size = c == NULL ? CHUNK_FIRST : c->size >= CHUNK_MOST ? CHUNK_MOST : c->size * 2;
+
+		if (size < bytes)
+			size = bytes;
+		c = mem_new(sizeof(*c) + size);
+		c->size = size;
+		c->next = w->chunks;
+		w->chunks = c;
+	}
+	room = (char *)(c + 1) + c->used;
+	c->used += bytes;
+	return room;
+}
+
+/* Copies both; the row waits instead of an older one of the same key. */
+static void wait_for(struct waiting *w, struct view key, struct view row)
+{
+	struct pending *p = take_room(w, sizeof(*p) + key.n + row.n);
 	char *bytes = (char *)(p + 1);
 
 	memcpy(bytes, key.p, key.n);
-	p->key = (struct view){bytes, key.n};
+	*p = (struct pending){.key = {bytes, key.n}};
 	if (row.p) {
 		memcpy(bytes + key.n, row.p, row.n);
 		p->row = (struct view){bytes + key.n, row.n};
 	}
+	map_remove(&w->rows, key); /* the map borrows its key from the value */
+	map_put(&w->rows, p->key, p);
+}
+
+/* With the lock: rows that could not be written wait again, unless a newer one does. */
+static void put_back(struct store *s, struct waiting *old)
+{
+	const struct pending *p;
+
+	for (size_t at = 0; (p = map_next(&old->rows, &at)) != NULL;) {
+		if (map_get(&s->waiting.rows, p->key) == NULL)
+			wait_for(&s->waiting, p->key, p->row);
+	}
+	waiting_fini(old);
+}
+
+static void leave(struct store *s, struct view key, struct view row, bool is_urgent)
+{
 	pthread_mutex_lock(&s->lock);
-	if (s->is_stopping) {
-		free(p);
-	} else {
-		/* The map borrows its key from the value, so the old one goes first. */
-		free(map_remove(&s->pending, key));
-		map_put(&s->pending, p->key, p);
+	if (!s->is_stopping) {
+		wait_for(&s->waiting, key, row);
 		if (is_urgent)
-			recent_add(&s->file.recent, ++s->number, p->key, p->row);
+			recent_add(&s->file.recent, ++s->number, key, row);
 		pthread_cond_signal(&s->wake);
 	}
 	pthread_mutex_unlock(&s->lock);
@@ -170,7 +211,7 @@ void store_mark(struct store *s, unsigned mark, uint64_t position)
 /* With the lock. Without sessions on disk nobody asks for the position or the time. */
 static bool has_work(const struct store *s)
 {
-	if (s->pending.count || s->is_stopping || s->flush_until > s->rounds_begun)
+	if (s->waiting.rows.count || s->is_stopping || s->flush_until > s->rounds_begun)
 		return true;
 	if (s->figures.rows == 0)
 		return false;
@@ -189,21 +230,21 @@ static void wait_s(struct store *s, pthread_cond_t *cond, time_t seconds)
 /* With the lock, which it lets go while it writes. Stopping: no second attempt. */
 static void do_round(struct store *s)
 {
-	struct map pending = s->pending;
+	struct waiting waiting = s->waiting;
 	struct store_meta meta = {
 		.live = s->live, .wall_ms = clock_wall_ms(), .number = s->number};
 	uint64_t rows = 0;
 	int err;
 
 	meta.is_clean = s->is_stopping && s->is_clean;
-	s->pending = (struct map){0};
+	s->waiting = (struct waiting){0};
 	recent_turn(&s->file.recent);
 	s->rounds_begun++;
 	pthread_mutex_unlock(&s->lock);
-	err = commit(s, &pending, &meta);
+	err = commit(s, &waiting.rows, &meta);
 	if (err)
 		log_error("broker", "session-store-failed", "rows=%zu why=\"%s\": tried again",
-			pending.count, mdb_strerror(err));
+			waiting.rows.count, mdb_strerror(err));
 	else
 		rows = store_file_rows(&s->file);
 	pthread_mutex_lock(&s->lock);
@@ -211,15 +252,15 @@ static void do_round(struct store *s)
 	pthread_cond_broadcast(&s->done);
 	if (err) {
 		s->figures.failed++;
-		put_back(s, &pending);
+		put_back(s, &waiting);
 		return;
 	}
 	recent_done(&s->file.recent);
-	s->figures.written += pending.count;
+	s->figures.written += waiting.rows.count;
 	s->figures.rows = rows;
 	s->live_written = meta.live;
 	s->wall_written_ms = meta.wall_ms;
-	free_pending(&pending);
+	waiting_fini(&waiting);
 }
 
 static void *run(void *argument)
@@ -334,7 +375,7 @@ void store_stop(struct store *s, bool is_clean)
 void store_close(struct store *s)
 {
 	store_stop(s, false);
-	free_pending(&s->pending);
+	waiting_fini(&s->waiting);
 	store_file_opened(&s->file); /* whoever comes here has not died of it */
 	store_file_close(&s->file);
 	pthread_cond_destroy(&s->done);
