@@ -21,10 +21,13 @@ static void add_iov(struct batch *b, const void *p, size_t n)
 }
 
 static void add_record(struct batch *b, const struct journal_entry *entry, uint64_t seq,
-	uint32_t packet_bytes, uint32_t id_at)
+	uint32_t packet_bytes, uint32_t id_at, uint8_t qos)
 {
-	b->records[b->count++] = (struct batch_record){
-		.seq = seq, .time_ms = entry->time_ms, .end = b->bytes, .id_at = id_at};
+	b->records[b->count++] = (struct batch_record){.seq = seq,
+		.time_ms = entry->time_ms,
+		.end = b->bytes,
+		.id_at = id_at,
+		.qos = qos};
 	b->with_id += id_at != 0;
 	if (packet_bytes > b->largest)
 		b->largest = packet_bytes;
@@ -44,24 +47,27 @@ static enum batch_answer add_direct(struct batch *b, const struct batch_form *fo
 		add_iov(b, packet, entry->packet_bytes);
 	}
 	b->end = packet + entry->packet_bytes;
-	add_record(b, entry, seq, entry->packet_bytes, 0);
+	add_record(b, entry, seq, entry->packet_bytes, 0, 0);
 	return BATCH_ADDED;
 }
 
-/* Properties of the packet as this group gets it: [MQTT-3.3.2-6] the expiry that is left,
+/* Properties of the packet as this group gets it: [MQTT-3.3.2-6] the expiry that is left, the alias,
  * subscription identifiers, then what came with the message. */
 static void make_properties(struct batch *b, const struct batch_form *form,
-	const struct journal_segment *segment, const struct journal_entry *entry)
+	const struct journal_segment *segment, const struct journal_entry *entry, uint16_t alias)
 {
 	buf_clear(&b->properties);
 	if (form->version != MQTT_5)
 		return;
 	if (entry->expiry_s) {
 		uint64_t waited_s = (form->now_ms - entry->time_ms) / 1000;
+		uint64_t left_s = waited_s < entry->expiry_s ? entry->expiry_s - waited_s : 0;
 
-		mqtt_put_number(&b->properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL,
-			(uint32_t)(entry->expiry_s - waited_s));
+		mqtt_put_number(
+			&b->properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL, (uint32_t)left_s);
 	}
+	if (alias)
+		mqtt_put_number(&b->properties, MQTT_PROPERTY_TOPIC_ALIAS, alias);
 	if (form->ids)
 		group_put_ids(form->ids, record_topic(segment, entry), &b->properties);
 	if (entry->property_bytes)
@@ -79,8 +85,9 @@ struct layout {
 };
 
 static struct layout layout_of(const struct batch *b, const struct journal_segment *segment,
-	const struct journal_entry *entry, bool with_id, bool with_properties)
+	const struct journal_entry *entry, bool with_id, bool with_properties, bool with_topic)
 {
+	static const uint8_t no_topic[2] = {0};
 	const uint8_t *packet = segment->packets + entry->offset;
 	uint32_t property_bytes = (uint32_t)buf_length(&b->properties);
 	struct layout l = {.topic = packet + entry->header_bytes};
@@ -88,6 +95,10 @@ static struct layout layout_of(const struct batch *b, const struct journal_segme
 	l.topic_bytes = 2 + ((uint32_t)l.topic[0] << 8 | l.topic[1]);
 	l.payload = l.topic + l.topic_bytes;
 	l.payload_bytes = entry->packet_bytes - entry->header_bytes - l.topic_bytes;
+	if (!with_topic) {
+		l.topic = no_topic;
+		l.topic_bytes = sizeof(no_topic);
+	}
 	l.remaining = l.topic_bytes + (with_id ? 2 : 0) + l.payload_bytes;
 	if (with_properties)
 		l.remaining += (uint32_t)mqtt_varint_bytes(property_bytes) + property_bytes;
@@ -116,12 +127,15 @@ static enum batch_answer add_made(struct batch *b, const struct batch_form *form
 {
 	bool is_v5 = form->version == MQTT_5;
 	uint8_t flags = (uint8_t)((form->dup && qos ? 0x08 : 0) | qos << 1);
+	struct view topic = record_topic(segment, entry);
+	bool is_known = false;
+	uint16_t alias = form->aliases ? alias_find(form->aliases, topic, &is_known) : 0;
 	uint32_t id_at = 0;
 	struct layout l;
 	uint8_t *to;
 
-	make_properties(b, form, segment, entry);
-	l = layout_of(b, segment, entry, qos > 0, is_v5);
+	make_properties(b, form, segment, entry, alias);
+	l = layout_of(b, segment, entry, qos > 0, is_v5, !is_known);
 	if (l.head_bytes + l.payload_bytes > form->largest || l.head_bytes >= BATCH_SCRATCH)
 		return BATCH_TOO_LARGE;
 	if (b->scratch_used + l.head_bytes > BATCH_SCRATCH || b->iov_count + 2 > BATCH_IOVECS)
@@ -140,7 +154,9 @@ static enum batch_answer add_made(struct batch *b, const struct batch_form *form
 	b->scratch_used += l.head_bytes;
 	if (l.payload_bytes)
 		add_iov(b, l.payload, l.payload_bytes);
-	add_record(b, entry, seq, l.head_bytes + l.payload_bytes, id_at);
+	if (alias && !is_known)
+		alias_tell(form->aliases, alias, topic, b->count);
+	add_record(b, entry, seq, l.head_bytes + l.payload_bytes, id_at, qos);
 	return BATCH_ADDED;
 }
 
@@ -150,7 +166,8 @@ enum batch_answer batch_add(struct batch *b, const struct batch_form *form,
 {
 	if (b->count == BATCH_RECORDS || b->iov_count == BATCH_IOVECS || b->bytes >= BATCH_BYTES)
 		return BATCH_IS_FULL;
-	if (entry->expiry_s && form->now_ms >= entry->time_ms + entry->expiry_s * 1000ull)
+	if (entry->expiry_s && !form->dup &&
+		form->now_ms >= entry->time_ms + entry->expiry_s * 1000ull)
 		return BATCH_EXPIRED;
 	if (form->is_direct)
 		return add_direct(b, form, segment, entry, seq);
@@ -170,6 +187,11 @@ uint32_t batch_within(const struct batch *b, uint32_t room)
 		n++;
 	}
 	return n;
+}
+
+static uint64_t slot_of(const struct batch_record *r)
+{
+	return r->qos == 2 ? r->seq | INFLIGHT_QOS_2 : r->seq;
 }
 
 static void patch_id(struct batch *b, uint32_t record, uint16_t id)
@@ -261,7 +283,7 @@ int batch_send(struct batch *b, uint32_t n, struct conn *conn, struct inflight *
 	for (uint32_t i = 0; b->with_id && i < n; i++) {
 		if (b->records[i].id_at == 0)
 			continue;
-		patch_id(b, i, inflight_add(window, b->records[i].seq));
+		patch_id(b, i, inflight_add(window, slot_of(&b->records[i])));
 		given++;
 	}
 	sent = send_prefix(b, n, conn);

@@ -15,6 +15,7 @@
 #include <sys/uio.h>
 
 #include "base/buf.h"
+#include "broker/alias.h"
 #include "broker/group.h"
 #include "broker/inflight.h"
 #include "journal/journal.h"
@@ -31,6 +32,7 @@ struct batch_record {
 	uint32_t end;          /* bytes of the batch up to and with this packet */
 	uint32_t id_at;        /* packet id's place in scratch; 0: QoS 0 */
 	uint32_t sessions;     /* this turn: live sessions that got up to here */
+	uint8_t qos;
 };
 
 struct batch {
@@ -52,11 +54,12 @@ void batch_clear(struct batch *b);
 /* How one packet goes out. */
 struct batch_form {
 	const struct group *ids; /* whose subscription identifiers are sent; NULL: none */
+	struct alias_sent *aliases; /* of the only client this is for; NULL: topics are sent in full */
 	uint64_t now_ms;         /* journal's clock, for the remaining expiry */
 	uint32_t largest;        /* client's maximum packet size */
 	uint8_t version;
 	bool is_direct;          /* the journal's bytes are the packets */
-	bool dup;
+	bool dup;                /* a resend: it was begun in time, so expiry does not stop it */
 };
 
 enum batch_answer {

@@ -172,6 +172,73 @@ static void a_resend_says_so(void **state)
 	batch_free(b);
 }
 
+static void a_resend_is_not_stopped_by_its_expiry(void **state)
+{
+	struct batch_form form = {
+		.version = 5, .largest = UINT32_MAX, .now_ms = 1000 + 90000, .dup = true};
+	struct made_segment made = {0};
+	struct batch *b = batch_new();
+	struct mqtt_packet p;
+	struct sent s;
+
+	(void)state;
+	made_add(&made, 0, "a", "one", "", 2);
+	made.entries[0].expiry_s = 60;
+	assert_int_equal(batch_add(b, &form, &made.segment, &made.entries[0], 7, 2), BATCH_ADDED);
+	b->scratch[b->records[0].id_at + 1] = 1;
+	gather(b, &s);
+	p = next(&s, 5);
+	assert_int_equal(p.publish.qos, 2);
+	assert_int_equal(mqtt_number(&p.properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL, 9), 0);
+	buf_fini(&s.bytes);
+	made_fini(&made);
+	batch_free(b);
+}
+
+/* Topics and aliases as one client hears them. */
+static void assert_topics(struct batch *b, const char *const *topics, const bool *told, uint32_t n)
+{
+	struct sent s;
+
+	gather(b, &s);
+	for (uint32_t i = 0; i < n; i++) {
+		struct mqtt_packet p = next(&s, 5);
+
+		assert_true(mqtt_has(&p.properties, MQTT_PROPERTY_TOPIC_ALIAS));
+		assert_true(view_equal(p.publish.topic, view_of(told[i] ? topics[i] : "")));
+	}
+	assert_int_equal(s.at, buf_length(&s.bytes));
+	buf_fini(&s.bytes);
+}
+
+static void a_topic_is_told_with_its_alias_and_then_left_out(void **state)
+{
+	static const char *const topics[] = {"a", "a", "b", "a"};
+	struct alias_sent *aliases = alias_sent_new(1);
+	struct batch_form form = {.version = 5, .largest = UINT32_MAX, .aliases = aliases};
+	struct made_segment made = {0};
+	struct batch *b = batch_new();
+
+	(void)state;
+	for (uint32_t i = 0; i < 4; i++) {
+		made_add(&made, 0, topics[i], "x", "", 0);
+		batch_add(b, &form, &made.segment, &made.entries[i], i, 0);
+	}
+	assert_topics(b, topics, (const bool[]){true, false, true, true}, 4);
+	alias_settle(aliases, 2); /* "a" was told, then both others did not leave */
+	batch_clear(b);
+	batch_add(b, &form, &made.segment, &made.entries[2], 2, 0);
+	batch_add(b, &form, &made.segment, &made.entries[2], 2, 0);
+	assert_topics(b, (const char *const[]){"b", "b"}, (const bool[]){true, false}, 2);
+	alias_settle(aliases, 2);
+	batch_clear(b);
+	batch_add(b, &form, &made.segment, &made.entries[2], 2, 0);
+	assert_topics(b, (const char *const[]){"b"}, (const bool[]){false}, 1);
+	alias_sent_free(aliases);
+	made_fini(&made);
+	batch_free(b);
+}
+
 static void a_full_batch_takes_no_more(void **state)
 {
 	struct batch_form form = {.version = 4, .largest = UINT32_MAX};
@@ -220,6 +287,8 @@ int main(void)
 		cmocka_unit_test(what_has_expired_is_left_out),
 		cmocka_unit_test(a_packet_over_the_clients_maximum_is_left_out),
 		cmocka_unit_test(a_resend_says_so),
+		cmocka_unit_test(a_resend_is_not_stopped_by_its_expiry),
+		cmocka_unit_test(a_topic_is_told_with_its_alias_and_then_left_out),
 		cmocka_unit_test(a_full_batch_takes_no_more),
 		cmocka_unit_test(a_window_takes_what_it_has_room_for),
 	};

@@ -8,6 +8,7 @@
 #include "mqtt/reason.h"
 
 #define FIRST_PACKET_BYTES (64u * 1024u) /* CONNECT: identifier, will, user, password */
+#define UNSENT_ANSWERS (64u * 1024u)     /* bytes, besides the rest of a message */
 
 /* --- sending ---------------------------------------------------------- */
 
@@ -49,20 +50,6 @@ int client_fault(struct client *c, int err, const char *why)
 }
 
 /* --- packets ---------------------------------------------------------- */
-
-static int on_puback(struct client *c, const struct mqtt_packet *p)
-{
-	struct session *s = c->session;
-	uint32_t limit = client_window(c);
-
-	if (inflight_ack(&s->window, p->ack.packet_id) != INFLIGHT_TAKEN)
-		return 0;
-	count_add(&c->worker->counts.acknowledged, 1);
-	/* Wait for a quarter of the window, so that the next write is worth its call. */
-	if (s->state == SESSION_BEHIND && inflight_room(&s->window, limit) * 4 >= limit)
-		session_ready(s);
-	return 0;
-}
 
 static int on_pingreq(struct client *c, const struct mqtt_packet *p)
 {
@@ -109,21 +96,14 @@ static int on_second_connect(struct client *c, const struct mqtt_packet *p)
 	return client_fault(c, ERR_PROTOCOL, "second CONNECT [MQTT-3.1.0-2]");
 }
 
-/* QoS 2 is not granted to subscribers, so none of its packets can be expected. */
-static int on_unexpected(struct client *c, const struct mqtt_packet *p)
-{
-	(void)p;
-	return client_fault(c, ERR_PROTOCOL, "packet that nothing here asked for");
-}
-
 typedef int on_packet(struct client *c, const struct mqtt_packet *p);
 
 static on_packet *const handlers[16] = {
 	[MQTT_CONNECT] = on_second_connect,
-	[MQTT_PUBACK] = on_puback,
-	[MQTT_PUBREC] = on_unexpected,
-	[MQTT_PUBREL] = on_unexpected,
-	[MQTT_PUBCOMP] = on_unexpected,
+	[MQTT_PUBACK] = client_on_puback,
+	[MQTT_PUBREC] = client_on_pubrec,
+	[MQTT_PUBREL] = client_on_pubrel,
+	[MQTT_PUBCOMP] = client_on_pubcomp,
 	[MQTT_SUBSCRIBE] = client_on_subscribe,
 	[MQTT_UNSUBSCRIBE] = client_on_unsubscribe,
 	[MQTT_PINGREQ] = on_pingreq,
@@ -205,6 +185,16 @@ static bool is_short_puback(const struct client *c, const uint8_t *p, size_t n)
 	return c->is_connected && n >= 4 && p[0] == 0x40 && p[1] == 2 && (p[2] | p[3]);
 }
 
+/* A client that asks for answers and takes none is read no further, so that they do not pile up. */
+static bool is_choked(struct client *c)
+{
+	if (conn_pending(&c->conn) <= c->worker->limits.packet_bytes + UNSENT_ANSWERS)
+		return false;
+	c->is_choked = true;
+	conn_pause(&c->conn);
+	return true;
+}
+
 static ssize_t on_bytes(struct conn *conn, const uint8_t *p, size_t n)
 {
 	struct client *c = container_of(conn, struct client, conn);
@@ -214,13 +204,13 @@ static ssize_t on_bytes(struct conn *conn, const uint8_t *p, size_t n)
 
 	c->heard_ms = loop_now_ms(c->worker->loop);
 	c->is_held = false;
-	while (at < n && conn_is_open(conn)) {
+	while (at < n && conn_is_open(conn) && !is_choked(c)) {
 		int64_t used = 4;
 
 		if (batched == 0)
 			committed = at;
 		if (batched == 0 && is_short_puback(c, p + at, n - at))
-			on_puback(c,
+			client_on_puback(c,
 				&(struct mqtt_packet){
 					.ack.packet_id = (uint16_t)(p[at + 2] << 8 | p[at + 3])});
 		else
@@ -242,6 +232,10 @@ static void on_writable(struct conn *conn)
 {
 	struct client *c = container_of(conn, struct client, conn);
 
+	if (c->is_choked) {
+		c->is_choked = false;
+		conn_resume(conn);
+	}
 	if (c->session)
 		session_ready(c->session);
 }

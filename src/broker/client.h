@@ -13,17 +13,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/alias.h"
 #include "broker/session.h"
 #include "broker/worker.h"
 #include "mqtt/packet.h"
 #include "net/conn.h"
 
-/* A PUBLISH with QoS 1 that is not acknowledged yet; acknowledgements leave in the order of the
- * packets [MQTT-4.6.0-2]. */
+/* A PUBLISH that is not acknowledged yet; acknowledgements leave in the order of the packets
+ * [MQTT-4.6.0-2], [MQTT-4.6.0-3]. */
 struct client_ack {
-	uint16_t packet_id;
+	uint16_t packet_id;   /* 0: QoS 0, nothing is sent */
+	uint16_t rule;        /* enum rule that refused it, or RULE_NONE */
+	uint8_t qos;
 	uint8_t reason;
 	bool is_decided;
+	bool is_repeat;       /* of a QoS 2 message taken before */
 };
 
 struct client {
@@ -42,13 +46,19 @@ struct client {
 	uint32_t ack_count;
 	uint32_t ack_size;
 	uint32_t acks_open;            /* of these, with a packet id */
+	uint32_t unreleased;           /* QoS 2, PUBREC sent on this connection, no PUBREL yet */
+	struct alias_names *names;     /* topic aliases of the client; owned, NULL: none */
+	struct alias_sent *aliases;    /* topic aliases told to the client; owned, NULL: none */
+	uint16_t alias_maximum;        /* aliases it takes */
 	uint32_t largest;              /* maximum packet size the client takes */
-	uint16_t receive_maximum;      /* QoS 1 messages it takes at once */
+	uint16_t receive_maximum;      /* QoS 1 and 2 messages it takes at once */
 	uint16_t keep_alive_s;         /* in force; 0: off */
 	uint8_t version;
 	bool is_connected;             /* CONNACK with success was sent */
 	bool is_counted;               /* as a connection of its account */
 	bool wants_problem_info;       /* MQTT 5: reason strings */
+	bool has_released;             /* what it had received was released again after CONNACK */
+	bool is_choked;                /* not read while so much waits to be sent to it */
 	bool is_held;                  /* the last batch was not taken: its packets are shown again */
 	struct connect_request *connect; /* between CONNECT and CONNACK; owned */
 };
@@ -66,15 +76,22 @@ void client_connect_fini(struct client *c);
 int client_on_subscribe(struct client *c, const struct mqtt_packet *p);
 int client_on_unsubscribe(struct client *c, const struct mqtt_packet *p);
 /* publish.c: 0 taken; ERR_HELD: not now (the packet is shown again); other errors: a fault */
-int client_on_publish(struct client *c, const struct mqtt_packet *p, uint32_t *batched);
+int client_on_publish(struct client *c, struct mqtt_packet *p, uint32_t *batched);
 int client_commit(struct client *c, uint32_t *batched);
 void client_publish_init(struct client *c);
 void client_publish_fini(struct client *c);
 
+/* handshake.c */
+int client_on_puback(struct client *c, const struct mqtt_packet *p);
+int client_on_pubrec(struct client *c, const struct mqtt_packet *p);
+int client_on_pubrel(struct client *c, const struct mqtt_packet *p);
+int client_on_pubcomp(struct client *c, const struct mqtt_packet *p);
+void client_send_pubrel(struct client *c, uint16_t packet_id, uint8_t reason);
+
 /* Encodes into the connection's out buffer. */
 void client_send(struct client *c, const struct mqtt_packet *p);
 
-/* Window in force: QoS 1 messages that may be in flight. */
+/* Window in force: QoS 1 and 2 messages that may be in flight. */
 uint32_t client_window(const struct client *c);
 
 #endif

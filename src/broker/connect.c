@@ -93,7 +93,7 @@ static void put_limits(const struct client *c, const struct connect_request *r, 
 		mqtt_put_number(block, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL,
 			(uint32_t)(r->expiry_ms / 1000));
 	mqtt_put_number(block, MQTT_PROPERTY_RECEIVE_MAXIMUM, limits->receive_maximum);
-	mqtt_put_number(block, MQTT_PROPERTY_MAXIMUM_QOS, 1);
+	mqtt_put_number(block, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, ALIAS_NAMES);
 	mqtt_put_number(block, MQTT_PROPERTY_RETAIN_AVAILABLE, 0);
 	mqtt_put_number(block, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE, limits->packet_bytes);
 	mqtt_put_number(block, MQTT_PROPERTY_SHARED_SUBSCRIPTION_AVAILABLE, 0);
@@ -367,6 +367,7 @@ static void read_properties(struct client *c, const struct mqtt_packet *p)
 	c->receive_maximum =
 		(uint16_t)mqtt_number(props, MQTT_PROPERTY_RECEIVE_MAXIMUM, c->receive_maximum);
 	c->largest = mqtt_number(props, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE, c->largest);
+	c->alias_maximum = (uint16_t)mqtt_number(props, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, 0);
 	c->wants_problem_info = c->version == MQTT_5 &&
 		mqtt_number(props, MQTT_PROPERTY_REQUEST_PROBLEM_INFORMATION, 1);
 }

@@ -7,17 +7,28 @@
 #include "base/mem.h"
 #include "broker/batch.h"
 #include "broker/client.h"
+#include "broker/own.h"
 #include "broker/worker.h"
+#include "mqtt/reason.h"
 
 #define LIVE_RECORDS 4096u      /* new records looked at per turn */
 #define SCAN_RECORDS 8192u      /* index entries a session behind looks at per piece */
 #define CATCH_UP_BYTES (8u << 20) /* sent to sessions behind per turn */
 
-static struct batch_form form_of(const struct broker_worker *w, const struct client *c,
+/* The table of topics named to this client, made when first used; NULL: it takes no aliases. */
+static struct alias_sent *aliases_of(struct client *c)
+{
+	if (c->aliases == NULL && c->alias_maximum)
+		c->aliases = alias_sent_new(c->alias_maximum);
+	return c->aliases;
+}
+
+static struct batch_form form_of(const struct broker_worker *w, struct client *c,
 	const struct group *group)
 {
 	return (struct batch_form){
 		.ids = group && group->has_ids ? group : NULL,
+		.aliases = aliases_of(c),
 		.now_ms = w->now_ms,
 		.largest = c->largest,
 		.version = c->version,
@@ -34,6 +45,30 @@ static void count_sent(struct broker_worker *w, const struct batch *b, int sent)
 }
 
 /* --- live sessions ---------------------------------------------------- */
+
+/* What a group of one gets of a record it wants: -1 when its session published it and all filters
+ * that match are No Local. */
+static int qos_alone(const struct group *group, const struct journal_segment *segment,
+	const struct journal_entry *entry, uint64_t seq, int qos)
+{
+	const struct session *s = group->alone;
+
+	if (qos < 0 || !session_published(s, entry, seq))
+		return qos;
+	return subscriptions_want_own(&s->subscriptions, group->account, segment, entry, seq);
+}
+
+static void note_record(struct broker_worker *w, struct group *group, uint32_t delta, int qos)
+{
+	if (qos < 0)
+		return;
+	if (!group->is_active) {
+		group->is_active = true;
+		group->next_active = w->active;
+		w->active = group;
+	}
+	group_add_ref(group, delta, (uint8_t)qos);
+}
 
 /* Notes records [from, to) at the groups that want them. */
 static void collect(struct broker_worker *w, uint64_t from, uint64_t to)
@@ -52,16 +87,13 @@ static void collect(struct broker_worker *w, uint64_t from, uint64_t to)
 		m = match_record(&w->groups, segment, entry);
 		for (uint32_t i = 0; i < m->count; i++) {
 			struct group *group = m->items[i].group;
+			int qos = qos_least(m->items[i].qos, journal_entry_qos(entry));
 
 			if (list_is_empty(&group->live))
 				continue;
-			if (!group->is_active) {
-				group->is_active = true;
-				group->next_active = w->active;
-				w->active = group;
-			}
-			group_add_ref(group, (uint32_t)(seq - from),
-				qos_least(m->items[i].qos, journal_entry_qos(entry)));
+			if (group->alone)
+				qos = qos_alone(group, segment, entry, seq, qos);
+			note_record(w, group, (uint32_t)(seq - from), qos);
 		}
 	}
 }
@@ -74,6 +106,7 @@ static uint32_t fill_from_refs(
 	struct batch_form form = {
 		.ids = group->has_ids ? group : NULL,
 		.now_ms = w->now_ms,
+		.aliases = group->alone ? aliases_of(group->alone->client) : NULL,
 		.largest = UINT32_MAX,
 		.version = group->version,
 		.is_direct = group->is_direct,
@@ -106,6 +139,8 @@ static void send_live(struct broker_worker *w, struct session *s)
 		sent = batch_send(b, batch_within(b, inflight_room(&s->window, client_window(c))),
 			&c->conn, &s->window);
 	count_sent(w, b, sent);
+	if (c->aliases)
+		alias_settle(c->aliases, sent > 0 ? (uint32_t)sent : 0);
 	if (sent > 0)
 		b->records[sent - 1].sessions++;
 	if (s->window.count)
@@ -221,42 +256,90 @@ static bool is_warm(struct broker_worker *w, struct session *s, uint64_t seq)
 	return false;
 }
 
-/* Collects what was in flight when the last connection ended; slots[] are their places in the window,
- * *next is the first slot not looked at. False: waits for cold packets. */
-static bool fill_resend(struct broker_worker *w, struct session *s, uint16_t *ids, uint16_t *slots,
-	uint16_t *next)
+static void count_drop_reason(struct broker_worker *w, enum batch_answer answer)
+{
+	if (answer == BATCH_EXPIRED)
+		count_add(&w->counts.dropped_expired, 1);
+	else if (answer == BATCH_TOO_LARGE)
+		count_add(&w->counts.dropped_oversize, 1);
+}
+
+/* Once a connection, before anything else: PUBREL again for what the client has received and not
+ * completed, in the order in which it said so [MQTT-4.4.0-1], [MQTT-4.6.0-4]. */
+static void release_again(struct client *c, const struct inflight *window)
+{
+	if (c->has_released)
+		return;
+	c->has_released = true;
+	for (uint16_t i = 0; i < window->count; i++) {
+		if (inflight_is_released(window, i))
+			client_send_pubrel(c, inflight_id(window, i), MQTT_RC_SUCCESS);
+	}
+}
+
+/* The message of this slot cannot be sent again. At QoS 2 the client may have it and keep the id until
+ * PUBREL, which ends it whether it has or not [MQTT-4.3.3-6]. */
+static void lose(struct session *s, uint16_t i)
+{
+	if (inflight_qos(&s->window, i) == 1) {
+		inflight_forget(&s->window, i);
+		return;
+	}
+	inflight_give_up(&s->window, i);
+	client_send_pubrel(s->client, inflight_id(&s->window, i), MQTT_RC_SUCCESS);
+}
+
+/* Adds the message of slot i; what is gone or too large for this client is left out. */
+static enum batch_answer add_again(struct broker_worker *w, struct session *s,
+	const struct batch_form *form, const struct journal_segment *segment, uint16_t i)
+{
+	uint64_t seq = inflight_seq(&s->window, i);
+	enum batch_answer answer;
+
+	if (segment == NULL) {
+		count_add(&w->counts.skipped_records, 1);
+		lose(s, i);
+		return BATCH_EXPIRED;
+	}
+	answer = batch_add(w->batch, form, segment, &segment->entries[seq - segment->base], seq,
+		inflight_qos(&s->window, i));
+	if (answer == BATCH_TOO_LARGE) {
+		count_drop_reason(w, answer);
+		lose(s, i);
+	}
+	return answer;
+}
+
+/* Collects at most `room` messages that were in flight when the last connection ended; slots[] are
+ * their places in the window, *next is the first slot not looked at. False: waits for cold packets. */
+static bool fill_resend(struct broker_worker *w, struct session *s, uint32_t room, uint16_t *ids,
+	uint16_t *slots, uint16_t *next)
 {
 	struct batch_form form = form_of(w, s->client, s->group);
 	struct batch *b = w->batch;
 	uint16_t i = s->window.sent;
 
 	form.is_direct = false;
+	form.aliases = NULL;
 	form.dup = true; /* [MQTT-3.3.1-1] */
 	batch_clear(b);
-	for (; i < s->window.count; i++) {
+	for (; i < s->window.count && b->count < room; i++) {
 		uint64_t seq = inflight_seq(&s->window, i);
 		const struct journal_segment *segment;
 		enum batch_answer answer;
 
-		if (seq == INFLIGHT_ACKED)
+		if (seq == INFLIGHT_ACKED || inflight_is_released(&s->window, i))
 			continue;
 		segment = journal_find(w->journal, seq);
 		if (segment && !is_warm(w, s, seq)) {
 			*next = i;
 			return b->count > 0;
 		}
-		if (segment == NULL) {
-			count_add(&w->counts.skipped_records, 1);
-			inflight_forget(&s->window, i);
-			continue;
-		}
-		answer = batch_add(b, &form, segment, &segment->entries[seq - segment->base], seq, 1);
+		answer = add_again(w, s, &form, segment, i);
 		if (answer == BATCH_IS_FULL)
 			break;
-		if (answer != BATCH_ADDED) {
-			inflight_forget(&s->window, i);
+		if (answer != BATCH_ADDED)
 			continue;
-		}
 		ids[b->count - 1] = inflight_id(&s->window, i);
 		slots[b->count - 1] = i;
 	}
@@ -264,14 +347,18 @@ static bool fill_resend(struct broker_worker *w, struct session *s, uint16_t *id
 	return true;
 }
 
+/* What the client's receive maximum lets out again [MQTT-3.3.4-9]. */
 static enum piece resend(struct broker_worker *w, struct session *s)
 {
+	uint32_t limit = client_window(s->client);
+	uint32_t open = inflight_open(&s->window);
 	uint16_t ids[BATCH_RECORDS];
 	uint16_t slots[BATCH_RECORDS];
 	uint16_t next;
 	int sent;
 
-	if (!fill_resend(w, s, ids, slots, &next))
+	release_again(s->client, &s->window);
+	if (open >= limit || !fill_resend(w, s, limit - open, ids, slots, &next))
 		return PIECE_BLOCKED;
 	sent = batch_send_again(w->batch, &s->client->conn, ids);
 	if (sent < 0)
@@ -280,14 +367,6 @@ static enum piece resend(struct broker_worker *w, struct session *s)
 	count_add(&w->counts.resent, (uint64_t)sent);
 	inflight_set_sent(&s->window, (uint32_t)sent == w->batch->count ? next : slots[sent]);
 	return (uint32_t)sent == w->batch->count ? PIECE_MORE : PIECE_BLOCKED;
-}
-
-static void count_drop_reason(struct broker_worker *w, enum batch_answer answer)
-{
-	if (answer == BATCH_EXPIRED)
-		count_add(&w->counts.dropped_expired, 1);
-	else if (answer == BATCH_TOO_LARGE)
-		count_add(&w->counts.dropped_oversize, 1);
 }
 
 /* Fills the batch from the session's position to at most `end`; gives where it stopped looking. */
@@ -313,6 +392,8 @@ static uint64_t fill_by_scan(struct broker_worker *w, struct session *s, uint64_
 		qos = seq >= s->subscriptions.youngest
 			? group_wants(s->group, segment, entry)
 			: subscriptions_want(&s->subscriptions, s->client->account, segment, entry, seq);
+		if (s->group->alone)
+			qos = qos_alone(s->group, segment, entry, seq, qos);
 		if (qos < 0)
 			continue;
 		answer = batch_add(w->batch, &form, segment, entry, seq, (uint8_t)qos);
@@ -344,6 +425,8 @@ static enum piece send_scanned(struct broker_worker *w, struct session *s, uint6
 	uint32_t most = batch_within(b, inflight_room(&s->window, client_window(s->client)));
 	int sent = batch_send(b, most, &s->client->conn, &s->window);
 
+	if (s->client->aliases)
+		alias_settle(s->client->aliases, sent > 0 ? (uint32_t)sent : 0);
 	if (sent < 0)
 		return PIECE_BLOCKED;
 	count_sent(w, b, sent);

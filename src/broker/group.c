@@ -59,7 +59,7 @@ void groups_fini(struct groups *g)
 }
 
 static void build_key(struct buf *key, const struct subscriptions *s, uint8_t version,
-	const struct account *account)
+	const struct account *account, const struct session *alone)
 {
 	const struct account *deny = account->deny_count ? account : NULL;
 	struct subscription one;
@@ -67,6 +67,7 @@ static void build_key(struct buf *key, const struct subscriptions *s, uint8_t ve
 
 	buf_append(key, &version, 1);
 	buf_append(key, &deny, sizeof(deny));
+	buf_append(key, &alone, sizeof(alone));
 	while (subscriptions_next(s, &at, &one)) {
 		uint16_t bytes = (uint16_t)one.filter.n;
 		uint8_t kept = one.options & SUBSCRIPTION_NO_LOCAL;
@@ -96,12 +97,12 @@ static void plant(struct groups *g, struct group *group, const struct subscripti
 }
 
 struct group *group_join(struct groups *g, const struct subscriptions *s, uint8_t version,
-	struct accounts *accounts, const struct account *account)
+	struct accounts *accounts, const struct account *account, struct session *alone)
 {
 	struct buf key = {0};
 	struct group *group;
 
-	build_key(&key, s, version, account);
+	build_key(&key, s, version, account, alone);
 	group = map_get(&g->by_key, buf_view(&key));
 	if (group == NULL) {
 		group = mem_new(sizeof(*group));
@@ -109,6 +110,7 @@ struct group *group_join(struct groups *g, const struct subscriptions *s, uint8_
 		group->version = version;
 		group->accounts = accounts_ref(accounts);
 		group->account = account;
+		group->alone = alone;
 		group->wants_segment = UINT32_MAX;
 		list_init(&group->live);
 		plant(g, group, s);
@@ -147,9 +149,10 @@ void group_add_ref(struct group *group, uint32_t delta, uint8_t qos)
 
 /* --- matching --------------------------------------------------------- */
 
-/* Highest QoS granted by a filter that matches, -1: none, or denied. */
+/* Highest QoS granted by a filter that matches, -1: none, or denied. Those with one of the options
+ * `without` do not count. */
 static int granted(const struct subscriptions *s, const struct account *account, struct view topic,
-	uint64_t seq)
+	uint64_t seq, uint8_t without)
 {
 	struct subscription one;
 	uint32_t at = 0;
@@ -158,7 +161,8 @@ static int granted(const struct subscriptions *s, const struct account *account,
 	if (account->deny_count && account_is_denied(account, topic))
 		return -1;
 	while (subscriptions_next(s, &at, &one)) {
-		if (one.qos > qos && one.from <= seq && filter_match(one.filter, topic))
+		if (one.qos > qos && one.from <= seq && !(one.options & without) &&
+			filter_match(one.filter, topic))
 			qos = one.qos;
 	}
 	return qos;
@@ -167,7 +171,16 @@ static int granted(const struct subscriptions *s, const struct account *account,
 int subscriptions_want(const struct subscriptions *s, const struct account *account,
 	const struct journal_segment *segment, const struct journal_entry *entry, uint64_t seq)
 {
-	int qos = granted(s, account, record_topic(segment, entry), seq);
+	int qos = granted(s, account, record_topic(segment, entry), seq, 0);
+
+	return qos < 0 ? qos : qos_least((uint8_t)qos, journal_entry_qos(entry));
+}
+
+int subscriptions_want_own(const struct subscriptions *s, const struct account *account,
+	const struct journal_segment *segment, const struct journal_entry *entry, uint64_t seq)
+{
+	int qos = granted(s, account, record_topic(segment, entry), seq,
+		SUBSCRIPTION_NO_LOCAL); /* [MQTT-3.8.3-3] */
 
 	return qos < 0 ? qos : qos_least((uint8_t)qos, journal_entry_qos(entry));
 }
@@ -211,7 +224,7 @@ static void match_fill(struct groups *g, struct match *m)
 
 		if (kept && m->items[kept - 1].group == group)
 			continue;
-		qos = granted(&group->filters, group->account, topic, UINT64_MAX);
+		qos = granted(&group->filters, group->account, topic, UINT64_MAX, 0);
 		if (qos >= 0)
 			m->items[kept++] = (struct match_item){group, (uint8_t)qos};
 	}
@@ -320,7 +333,7 @@ int group_wants(struct group *group, const struct journal_segment *segment,
 	want = &group->wants[entry->topic];
 	if (*want == 0) {
 		int qos = granted(
-			&group->filters, group->account, record_topic(segment, entry), UINT64_MAX);
+			&group->filters, group->account, record_topic(segment, entry), UINT64_MAX, 0);
 
 		*want = (uint8_t)(qos < 0 ? WANTED_NOT : WANTED + (unsigned)qos);
 	}

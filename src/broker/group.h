@@ -31,8 +31,11 @@ struct group_ref {
 	uint8_t qos;       /* granted by the matching filters, at most as published */
 };
 
+struct session;
+
 struct group {
 	struct buf key;              /* version, account with a deny list, filters without positions */
+	struct session *alone;       /* its only member, see broker/own.h; NULL: whoever fits */
 	struct subscriptions filters;
 	struct accounts *accounts;   /* one reference */
 	const struct account *account;
@@ -81,9 +84,10 @@ struct groups {
 void groups_init(struct groups *g);
 void groups_fini(struct groups *g);
 
-/* The group for these subscriptions, made if new. Refs accounts. */
+/* The group for these subscriptions, made if new. Refs accounts. alone: the session, when nobody
+ * else may be in it, else NULL. */
 struct group *group_join(struct groups *g, const struct subscriptions *s, uint8_t version,
-	struct accounts *accounts, const struct account *account);
+	struct accounts *accounts, const struct account *account, struct session *alone);
 /* The last one out frees it. The session's link was removed from `live` by the caller. */
 void group_leave(struct groups *g, struct group *group);
 
@@ -97,6 +101,10 @@ int group_wants(struct group *group, const struct journal_segment *segment,
 
 /* The same for subscriptions of which some are younger than the record. */
 int subscriptions_want(const struct subscriptions *s, const struct account *account,
+	const struct journal_segment *segment, const struct journal_entry *entry, uint64_t seq);
+
+/* The same for what the subscriber published itself: No Local subscriptions do not count. */
+int subscriptions_want_own(const struct subscriptions *s, const struct account *account,
 	const struct journal_segment *segment, const struct journal_entry *entry, uint64_t seq);
 
 /* Appends the subscription identifiers of matching filters as MQTT 5 properties. */

@@ -40,7 +40,7 @@ static struct group *join(struct fixture *f, uint8_t version, const char *const 
 		subscriptions_put(&s,
 			&(struct subscription){
 				.filter = view_of(filters[i]), .qos = qos, .from = (uint64_t)i * 7});
-	group = group_join(&f->groups, &s, version, f->accounts, &f->accounts->list[0]);
+	group = group_join(&f->groups, &s, version, f->accounts, &f->accounts->list[0], NULL);
 	subscriptions_fini(&s);
 	return group;
 }
@@ -88,7 +88,7 @@ static void a_match_names_each_group_once_with_its_best_qos(void **state)
 	start(&f);
 	subscriptions_put(&s, &(struct subscription){.filter = VIEW("a/#"), .qos = 0});
 	subscriptions_put(&s, &(struct subscription){.filter = VIEW("a/+"), .qos = 1});
-	group = group_join(&f.groups, &s, 4, f.accounts, &f.accounts->list[0]);
+	group = group_join(&f.groups, &s, 4, f.accounts, &f.accounts->list[0], NULL);
 	made_add(&f.made, 0, "a/b", "x", "", 1);
 	m = match_record(&f.groups, &f.made.segment, &f.made.entries[0]);
 	assert_int_equal(m->count, 1);
@@ -196,9 +196,30 @@ static void more_topics_than_are_remembered_still_match(void **state)
 	end(&f);
 }
 
+static void what_a_subscriber_published_skips_its_no_local_filters(void **state)
+{
+	struct subscriptions s = {0};
+	struct made_segment made = {0};
+	struct account account = {0};
+
+	(void)state;
+	made_add(&made, 0, "a/b", "x", "", 2);
+	made_add(&made, 1, "a/c", "x", "", 2);
+	subscriptions_put(&s, &(struct subscription){
+				      .filter = VIEW("a/#"), .qos = 2, .options = SUBSCRIPTION_NO_LOCAL});
+	subscriptions_put(&s, &(struct subscription){.filter = VIEW("a/b"), .qos = 1});
+	for (uint32_t i = 0; i < 2; i++)
+		assert_int_equal(subscriptions_want(&s, &account, &made.segment, &made.entries[i], i), 2);
+	assert_int_equal(subscriptions_want_own(&s, &account, &made.segment, &made.entries[0], 0), 1);
+	assert_int_equal(subscriptions_want_own(&s, &account, &made.segment, &made.entries[1], 1), -1);
+	subscriptions_fini(&s);
+	made_fini(&made);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_a_subscriber_published_skips_its_no_local_filters),
 		cmocka_unit_test(sessions_with_equal_filters_share_a_group),
 		cmocka_unit_test(only_qos_0_of_version_3_is_served_with_the_journals_bytes),
 		cmocka_unit_test(a_match_names_each_group_once_with_its_best_qos),

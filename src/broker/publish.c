@@ -6,7 +6,9 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "broker/client.h"
+#include "broker/persist.h"
 #include "commit/gate.h"
+#include "wis2/rule.h"
 
 #define REQUESTS_FIRST 64u
 #define PENDING_MOST 8192u   /* not decided yet, QoS 0 included */
@@ -19,8 +21,8 @@ static struct client_ack *ack_at(struct client *c, uint32_t token)
 	return &c->acks[token & (c->ack_size - 1)];
 }
 
-/* Room was checked by client_may_take(). Gives the token. */
-static uint32_t ack_add(struct client *c, uint16_t packet_id)
+/* Room was checked by check_room(). Gives the token. */
+static uint32_t ack_add(struct client *c, struct client_ack ack)
 {
 	uint32_t token = c->ack_start + c->ack_count;
 
@@ -35,40 +37,66 @@ static uint32_t ack_add(struct client *c, uint16_t packet_id)
 		c->ack_size = size;
 	}
 	c->ack_count++;
-	c->acks_open += packet_id != 0;
-	*ack_at(c, token) = (struct client_ack){.packet_id = packet_id};
+	c->acks_open += ack.packet_id != 0;
+	*ack_at(c, token) = ack;
 	return token;
+}
+
+/* Names the rule that refused the message, if the client wants to know and its maximum packet size
+ * allows [MQTT-3.4.2-2], [MQTT-3.5.2-2]. */
+static void put_rule(const struct client *c, const struct client_ack *ack, struct buf *block)
+{
+	const char *parts[] = {rule_id(ack->rule), ": ", rule_text(ack->rule)};
+	struct buf text = {0};
+
+	for (unsigned i = 0; i < 3; i++)
+		buf_text(&text, parts[i]);
+	if (buf_length(&text) + 16 < c->largest)
+		mqtt_put_text(block, MQTT_PROPERTY_REASON_STRING, buf_view(&text));
+	buf_fini(&text);
+}
+
+static void send_ack(struct client *c, const struct client_ack *ack)
+{
+	/* [MQTT-4.3.2-4], [MQTT-4.3.3-8] */
+	struct mqtt_packet p = {.type = ack->qos == 2 ? MQTT_PUBREC : MQTT_PUBACK};
+	struct buf block = {0};
+
+	p.ack.packet_id = ack->packet_id; /* [MQTT-2.2.1-5] */
+	p.ack.reason = ack->reason;
+	if (ack->rule != RULE_NONE && c->wants_problem_info)
+		put_rule(c, ack, &block);
+	p.properties.raw = buf_view(&block);
+	client_send(c, &p);
+	buf_fini(&block);
 }
 
 static void send_decided(struct client *c)
 {
 	while (c->ack_count && ack_at(c, c->ack_start)->is_decided) {
-		struct client_ack *ack = ack_at(c, c->ack_start);
-		struct mqtt_packet p = {.type = MQTT_PUBACK};
+		const struct client_ack *ack = ack_at(c, c->ack_start);
 
-		p.ack.packet_id = ack->packet_id; /* [MQTT-2.2.1-5] */
-		p.ack.reason = ack->reason;
 		c->ack_start++;
 		c->ack_count--;
-		c->acks_open -= p.ack.packet_id != 0;
-		if (p.ack.packet_id)
-			client_send(c, &p);
+		if (ack->packet_id == 0)
+			continue;
+		c->acks_open--;
+		c->unreleased += ack->qos == 2 && ack->reason == 0 && !ack->is_repeat &&
+			received_has(&c->session->received, ack->packet_id);
+		send_ack(c, ack);
 	}
 }
 
-/* Forgets the acknowledgements from this token on. */
+/* Forgets the acknowledgements from this token on, and that their messages were taken. */
 static void take_back(struct client *c, uint32_t token)
 {
 	while (c->ack_start + c->ack_count != token) {
-		c->ack_count--;
-		c->acks_open -= ack_at(c, c->ack_start + c->ack_count)->packet_id != 0;
-	}
-}
+		const struct client_ack *ack = ack_at(c, c->ack_start + --c->ack_count);
 
-static void decide(struct client *c, uint32_t token, uint8_t reason)
-{
-	ack_at(c, token)->reason = reason;
-	ack_at(c, token)->is_decided = true;
+		c->acks_open -= ack->packet_id != 0;
+		if (ack->qos == 2 && !ack->is_repeat)
+			received_remove(&c->session->received, ack->packet_id);
+	}
 }
 
 static void on_done(struct commit_owner *o, uint32_t token, enum commit_outcome outcome)
@@ -77,18 +105,27 @@ static void on_done(struct commit_owner *o, uint32_t token, enum commit_outcome 
 
 	if (outcome == COMMIT_FIRST)
 		count_add(&c->worker->counts.published, 1);
-	decide(c, token, 0);
+	ack_at(c, token)->is_decided = true;
 	send_decided(c);
 	conn_resume(&c->conn);
 }
 
-/* Does one more PUBLISH fit? Only QoS 1 counts against receive maximum [MQTT-3.3.4-9]; who knows none
- * (3.1.1), or publishes at QoS 0 faster than it can be committed, is read later. */
+static bool is_repeat(const struct client *c, const struct mqtt_packet *p)
+{
+	return p->publish.qos == 2 &&
+		received_has(&c->session->received, p->publish.packet_id);
+}
+
+/* Does one more PUBLISH fit? QoS 1 until PUBACK and QoS 2 until PUBCOMP count against receive maximum
+ * (MQTT 5, 4.9); who knows none (3.1.1), or publishes at QoS 0 faster than it can be committed, is read
+ * later, but not for want of a PUBREL that would come behind. */
 static int check_room(struct client *c, const struct mqtt_packet *p)
 {
-	bool is_over = p->publish.qos && c->acks_open >= c->worker->limits.receive_maximum;
+	bool is_v5 = c->version == MQTT_5;
+	bool is_over = p->publish.qos && !is_repeat(c, p) &&
+		c->acks_open + (is_v5 ? c->unreleased : 0) >= c->worker->limits.receive_maximum;
 
-	if (is_over && c->version == MQTT_5)
+	if (is_over && is_v5)
 		return client_fault(c, ERR_RECEIVE_MAXIMUM, "more open than receive maximum allows");
 	if (!is_over && c->ack_count < PENDING_MOST)
 		return 0;
@@ -156,16 +193,19 @@ static void add_request(struct client *c, const struct mqtt_packet *p, bool clai
 		.properties = keep_properties(c, p, n),
 		.id = *id,
 		.publisher = c->account->number,
+		.origin = c->session->origin,
 		.qos = p->publish.qos,
 		.flags = claim ? JOURNAL_CLAIMED : 0,
 		.expiry_s = mqtt_number(&p->properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL, 0),
 	};
 }
 
-/* Refused for good: MQTT 5 says so in the PUBACK, 3.1.1 has no words for it and closes rather than
- * acknowledge what is not kept [MQTT-3.3.5-2]. */
-static int refuse(struct client *c, const struct mqtt_packet *p, int err, const char *why)
+/* Refused for good: MQTT 5 says so in the PUBACK or PUBREC, which frees the packet identifier
+ * [MQTT-4.3.3-9]; 3.1.1 has no words for it and closes rather than acknowledge what is not kept
+ * [MQTT-3.3.5-2]. */
+static int refuse(struct client *c, const struct mqtt_packet *p, int err, enum rule rule)
 {
+	const char *why = rule == RULE_NONE ? err_text(err) : rule_text(rule);
 	char topic[LOG_QUOTE_BYTES];
 	char id[LOG_QUOTE_BYTES];
 	struct view client_id = session_client_id(c->session);
@@ -177,29 +217,70 @@ static int refuse(struct client *c, const struct mqtt_packet *p, int err, const 
 	if (c->version != MQTT_5)
 		return client_fault(c, err, why);
 	if (p->publish.qos) {
-		decide(c, ack_add(c, p->publish.packet_id), err_reason_code(err));
+		ack_add(c, (struct client_ack){.packet_id = p->publish.packet_id,
+				   .rule = (uint16_t)rule,
+				   .qos = p->publish.qos,
+				   .reason = err_reason_code(err),
+				   .is_decided = true});
 		send_decided(c);
 	}
+	return 0;
+}
+
+/* The message was taken before: not published again, whatever DUP says, but answered again
+ * [MQTT-4.3.3-10]. The answer stands behind that of the first, if that is not decided yet. */
+static int take_repeat(struct client *c, const struct mqtt_packet *p)
+{
+	ack_add(c, (struct client_ack){.packet_id = p->publish.packet_id,
+			   .qos = 2,
+			   .is_decided = true,
+			   .is_repeat = true});
+	send_decided(c);
 	return 0;
 }
 
 /* What this server said in CONNACK that it does not take. */
 static int check_supported(struct client *c, const struct mqtt_packet *p)
 {
-	if (mqtt_has(&p->properties, MQTT_PROPERTY_TOPIC_ALIAS))
-		return client_fault(c, ERR_TOPIC_ALIAS, "topic alias maximum is 0 [MQTT-3.3.2-9]");
-	if (p->publish.qos == 2)
-		return client_fault(c, ERR_QOS, "maximum QoS is 1 [MQTT-3.2.2-11]");
 	if (p->publish.retain && c->version == MQTT_5 && !gate_is_wis2(p->publish.topic))
 		return client_fault(c, ERR_RETAIN, "retain is not available [MQTT-3.2.2-14]");
 	return 0;
 }
 
+/* Puts the topic in that an alias stands for, or lets it stand for this topic. What is not committed
+ * yet borrows the topic that the alias stood for, so it is committed first. */
+static int resolve_alias(struct client *c, struct mqtt_packet *p, uint32_t *batched)
+{
+	uint32_t alias = mqtt_number(&p->properties, MQTT_PROPERTY_TOPIC_ALIAS, 0);
+	struct view named;
+
+	if (!mqtt_has(&p->properties, MQTT_PROPERTY_TOPIC_ALIAS))
+		return 0;
+	if (alias == 0 || alias > ALIAS_NAMES)
+		return client_fault(c, ERR_TOPIC_ALIAS,
+			"topic alias 0 or above the maximum [MQTT-3.3.2-8] [MQTT-3.3.2-9]");
+	named = alias_topic(c->names, alias);
+	if (p->publish.topic.n == 0 && named.n == 0)
+		return client_fault(c, ERR_PROTOCOL, "topic alias without a topic (MQTT 5, 3.3.2.3.4)");
+	if (p->publish.topic.n == 0) {
+		p->publish.topic = named;
+		return 0;
+	}
+	if (view_equal(p->publish.topic, named))
+		return 0;
+	if (named.n && client_commit(c, batched) == ERR_HELD)
+		return ERR_HELD;
+	if (alias_name(&c->names, alias, p->publish.topic) < 0)
+		return client_fault(c, ERR_QUOTA, "the topics of all topic aliases are too long");
+	return 0;
+}
+
 static int judge(struct client *c, const struct mqtt_packet *p, struct gate_verdict *v)
 {
+	v->claim = false;
+	v->rule = RULE_NONE;
 	if (!account_may_write(c->account, session_client_id(c->session), p->publish.topic))
 		return ERR_DENIED;
-	v->claim = false;
 	if (!gate_is_wis2(p->publish.topic)) {
 		uuid_random(&v->identity);
 		return 0;
@@ -210,11 +291,29 @@ static int judge(struct client *c, const struct mqtt_packet *p, struct gate_verd
 	return v->check == CHECK_TOPIC ? ERR_TOPIC : v->check == CHECK_MESSAGE ? ERR_PAYLOAD : ERR_DENIED;
 }
 
-int client_on_publish(struct client *c, const struct mqtt_packet *p, uint32_t *batched)
+/* Notes the packet for the batch, and at QoS 2 its identifier until PUBREL. */
+static void take_request(struct client *c, const struct mqtt_packet *p,
+	const struct gate_verdict *v, uint32_t *batched)
+{
+	struct client_ack ack = {.packet_id = p->publish.packet_id, .qos = p->publish.qos};
+
+	if (ack.qos == 0)
+		ack.packet_id = 0;
+	if (ack.qos == 2) {
+		received_add(&c->session->received, ack.packet_id);
+		persist_touch(c->session);
+	}
+	add_request(c, p, v->claim, &v->identity, ack_add(c, ack), *batched);
+	(*batched)++;
+}
+
+int client_on_publish(struct client *c, struct mqtt_packet *p, uint32_t *batched)
 {
 	struct gate_verdict v;
-	int err = check_supported(c, p);
+	int err = resolve_alias(c, p, batched);
 
+	if (err == 0)
+		err = check_supported(c, p);
 	if (err)
 		return err;
 	if (*batched == REQUESTS_MOST && client_commit(c, batched) == ERR_HELD)
@@ -222,16 +321,16 @@ int client_on_publish(struct client *c, const struct mqtt_packet *p, uint32_t *b
 	err = check_room(c, p);
 	if (err)
 		return err;
+	if (is_repeat(c, p))
+		return take_repeat(c, p);
 	err = judge(c, p, &v);
 	/* What stands before a refused packet is committed first, so that nothing is judged twice. */
 	if (err && client_commit(c, batched) == ERR_HELD)
 		return ERR_HELD;
 	count_add(&c->worker->counts.received, 1);
 	if (err)
-		return refuse(c, p, err, err == ERR_DENIED ? err_text(err) : rule_text(v.rule));
-	add_request(c, p, v.claim, &v.identity,
-		ack_add(c, p->publish.qos ? p->publish.packet_id : 0), *batched);
-	(*batched)++;
+		return refuse(c, p, err, v.rule);
+	take_request(c, p, &v, batched);
 	return 0;
 }
 
@@ -274,4 +373,6 @@ void client_publish_fini(struct client *c)
 	commit_forget(c->worker->port, &c->owner);
 	commit_wait_cancel(&c->waiter);
 	free(c->acks);
+	alias_names_free(c->names);
+	alias_sent_free(c->aliases);
 }

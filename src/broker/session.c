@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "broker/client.h"
 #include "broker/persist.h"
+#include "broker/own.h"
 #include "broker/worker.h"
 
 /* --- registry --------------------------------------------------------- */
@@ -178,7 +179,7 @@ void session_regroup(struct session *s)
 
 	if (s->subscriptions.count)
 		group = group_join(&w->groups, &s->subscriptions, s->client->version,
-			s->client->accounts, s->client->account);
+			s->client->accounts, s->client->account, session_alone(s));
 	leave_group(s);
 	s->group = group;
 	s->state = SESSION_BEHIND;

@@ -52,6 +52,8 @@ struct session {
 	struct subscriptions subscriptions;
 	struct inflight window;
 	struct received received;    /* QoS 2 from the client */
+	uint64_t origin_from;        /* records from here on may carry `origin` */
+	uint32_t origin;             /* of what it publishes, see broker/own.h; 0: none */
 	struct timer expiry;
 	struct list touched;         /* in worker->persist.touched, else alone */
 	uint64_t saved_hash;         /* of its row in the store; 0: none */

@@ -5,8 +5,6 @@
 #include "mqtt/filter.h"
 #include "mqtt/reason.h"
 
-#define QOS_MOST 1u /* QoS 2 is granted as 1 (GB-30) */
-
 /* One SUBSCRIBE being answered. */
 struct answer {
 	struct client *client;
@@ -51,7 +49,7 @@ static int add_subscription(struct answer *a, const struct mqtt_subscription *as
 	struct client *c = a->client;
 	struct session *s = c->session;
 	struct subscription one = {.filter = asked->filter, .id = a->id, .from = from};
-	uint8_t most = c->account->max_qos < QOS_MOST ? c->account->max_qos : QOS_MOST;
+	uint8_t most = c->account->max_qos; /* everyone's is 1 (GB-30) */
 
 	one.qos = asked->qos < most ? asked->qos : most; /* [MQTT-3.8.4-8] may be lower */
 	if (asked->no_local)

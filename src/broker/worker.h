@@ -77,6 +77,7 @@ struct broker {
 	_Atomic int64_t sessions;
 	_Atomic int64_t sessions_offline;
 	_Atomic int64_t subscriptions;
+	_Atomic uint32_t origins;    /* numbers given, see broker/own.h */
 	pthread_mutex_t stop_lock;
 	pthread_cond_t stopped;
 	unsigned workers_stopped;

@@ -134,6 +134,7 @@ static int measure(const struct journal_message *m, struct journal_entry *e)
 		.header_bytes = header,
 		.flags = (uint8_t)((m->flags & FLAG_BITS) | m->qos << QOS_SHIFT),
 		.shard = m->shard,
+		.origin = {(uint8_t)m->origin, (uint8_t)(m->origin >> 8), (uint8_t)(m->origin >> 16)},
 	};
 	return 0;
 }

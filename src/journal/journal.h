@@ -100,6 +100,8 @@ struct journal_message {
 	uint8_t shard;
 	uint8_t flags;              /* enum journal_flags */
 	uint8_t qos;                /* as published: what is delivered is at most this */
+	uint32_t origin;            /* publisher's number of the publishing session, at most
+	                             * JOURNAL_ORIGIN_MOST; 0: none */
 };
 
 /* The lock orders claims and appends; hold it for one batch. */
@@ -149,7 +151,7 @@ struct journal_entry {
 	uint8_t header_bytes;   /* of the fixed header: topic length field follows */
 	uint8_t flags;          /* enum journal_flags in the low 6 bits, QoS in the upper 2 */
 	uint8_t shard;
-	uint8_t spare[3];
+	uint8_t origin[3];      /* low byte first */
 	uint32_t checksum;
 };
 _Static_assert(sizeof(struct journal_entry) == 64, "index entries are 64 bytes");
@@ -157,6 +159,13 @@ _Static_assert(sizeof(struct journal_entry) == 64, "index entries are 64 bytes")
 static inline uint8_t journal_entry_qos(const struct journal_entry *e)
 {
 	return e->flags >> 6;
+}
+
+#define JOURNAL_ORIGIN_MOST 0xffffffu
+
+static inline uint32_t journal_entry_origin(const struct journal_entry *e)
+{
+	return (uint32_t)e->origin[0] | (uint32_t)e->origin[1] << 8 | (uint32_t)e->origin[2] << 16;
 }
 
 /* One segment as readers see it. `number` grows by one per segment: topic numbers are valid within
