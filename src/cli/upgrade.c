@@ -29,8 +29,8 @@ static bool answer_at(struct worker *w, const struct http_request *r, struct htt
 	return websocket_answer(&w->rules, r, answer);
 }
 
-bool upgrade_answer(void *context, struct loop *l, const struct http_request *r,
-	struct http_answer *answer)
+bool upgrade_answer(
+	void *context, struct loop *l, const struct http_request *r, struct http_answer *answer)
 {
 	struct server *s = context;
 
@@ -41,8 +41,8 @@ bool upgrade_answer(void *context, struct loop *l, const struct http_request *r,
 }
 
 /* On ws and wss there is nothing else. */
-static void on_request(void *context, const struct http_request *r, struct view body,
-	struct http_answer *answer)
+static void on_request(
+	void *context, const struct http_request *r, struct view body, struct http_answer *answer)
 {
 	(void)body;
 	if (answer_at(context, r, answer))

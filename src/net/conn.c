@@ -124,9 +124,11 @@ static void step_write(struct conn *c, bool room_again)
 {
 	bool had = buf_length(&c->out) > 0;
 
-	if (c->websocket)
+	if (conn_send_pending(c) < 0)
+		return;
+	if (c->websocket) /* a ping may have waited for room */
 		conn_unframed(c);
-	if (conn_send_pending(c) < 0 || buf_length(&c->out) || !c->writable)
+	if (c->state != CONN_OPEN || buf_length(&c->out) || !c->writable)
 		return;
 	if ((had || room_again) && c->handler->on_writable)
 		c->handler->on_writable(c);

@@ -18,7 +18,7 @@
 struct attempt {
 	const struct websocket_rules *rules;
 	const struct http_request *request;
-	struct view protocol;     /* the one agreed on */
+	struct view protocol; /* the one agreed on */
 	const char *wrong;
 };
 
