@@ -288,6 +288,7 @@ void broker_figures(struct broker *b, struct broker_figures *out)
 	out->sessions = gauge(&b->sessions);
 	out->sessions_offline = gauge(&b->sessions_offline);
 	out->subscriptions = gauge(&b->subscriptions);
+	out->dropped_removed = atomic_load_explicit(&b->lost, memory_order_relaxed);
 	if (out->sessions > out->sessions_offline + out->live)
 		out->behind = out->sessions - out->sessions_offline - out->live;
 }

@@ -86,6 +86,7 @@ struct broker_figures {
 	uint64_t connects_refused;
 	uint64_t dropped_expired;    /* message expiry passed before delivery */
 	uint64_t dropped_oversize;   /* larger than the client's maximum packet size */
+	uint64_t dropped_removed;    /* wanted, but removed from the journal before (broker/lost.h) */
 	uint64_t skipped_records;    /* records, wanted or not, removed before a session behind got there */
 	struct histogram delivery;   /* append to hand-over to the socket, live sessions */
 };

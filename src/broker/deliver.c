@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "broker/batch.h"
 #include "broker/client.h"
+#include "broker/lost.h"
 #include "broker/own.h"
 #include "broker/worker.h"
 #include "mqtt/reason.h"
@@ -408,14 +409,11 @@ static uint64_t fill_by_scan(struct broker_worker *w, struct session *s, uint64_
 static void skip_removed(struct broker_worker *w, struct session *s)
 {
 	uint64_t head = journal_head(w->journal);
-	char quoted[LOG_QUOTE_BYTES];
-	struct view id = session_client_id(s);
 
 	if (s->position >= head)
 		return;
 	count_add(&w->counts.skipped_records, head - s->position);
-	log_warn("broker", "session-lost-records", "client_id=%s records=%llu",
-		log_quote(id.p, id.n, quoted), (unsigned long long)(head - s->position));
+	lost_count(s, head);
 	s->position = head;
 }
 

@@ -50,6 +50,7 @@ struct store {
 	pthread_cond_t wake;      /* the thread has something to do */
 	pthread_cond_t done;      /* a round has ended */
 	struct waiting waiting;
+	struct store_job *jobs;   /* newest first */
 	uint64_t *marks;
 	unsigned mark_count;
 	uint64_t live;            /* the least of them */
@@ -211,7 +212,7 @@ void store_mark(struct store *s, unsigned mark, uint64_t position)
 /* With the lock. Without sessions on disk nobody asks for the position or the time. */
 static bool has_work(const struct store *s)
 {
-	if (s->waiting.rows.count || s->is_stopping || s->flush_until > s->rounds_begun)
+	if (s->jobs || s->waiting.rows.count || s->is_stopping || s->flush_until > s->rounds_begun)
 		return true;
 	if (s->figures.rows == 0)
 		return false;
@@ -263,6 +264,38 @@ static void do_round(struct store *s)
 	waiting_fini(&waiting);
 }
 
+/* With the lock, which it lets go. */
+static void run_jobs(struct store *s)
+{
+	struct store_job *jobs = s->jobs;
+
+	s->jobs = NULL;
+	pthread_mutex_unlock(&s->lock);
+	while (jobs) {
+		struct store_job *next = jobs->next;
+
+		jobs->run(jobs);
+		jobs = next;
+	}
+	pthread_mutex_lock(&s->lock);
+}
+
+void store_run(struct store *s, struct store_job *job)
+{
+	bool is_taken;
+
+	pthread_mutex_lock(&s->lock);
+	is_taken = s->is_running && !s->is_stopping;
+	if (is_taken) {
+		job->next = s->jobs;
+		s->jobs = job;
+		pthread_cond_signal(&s->wake);
+	}
+	pthread_mutex_unlock(&s->lock);
+	if (!is_taken)
+		job->run(job);
+}
+
 static void *run(void *argument)
 {
 	struct store *s = argument;
@@ -274,6 +307,10 @@ static void *run(void *argument)
 
 		while (!has_work(s))
 			wait_s(s, &s->wake, ALIVE_MS / 1000);
+		if (s->jobs) {
+			run_jobs(s);
+			continue;
+		}
 		is_last = s->is_stopping;
 		do_round(s);
 		if (s->figures.failed != failed && !is_last && !s->is_stopping)
@@ -369,7 +406,9 @@ void store_stop(struct store *s, bool is_clean)
 	pthread_cond_signal(&s->wake);
 	pthread_mutex_unlock(&s->lock);
 	pthread_join(s->thread, NULL);
+	pthread_mutex_lock(&s->lock);
 	s->is_running = false;
+	pthread_mutex_unlock(&s->lock);
 }
 
 void store_close(struct store *s)

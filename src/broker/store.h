@@ -67,6 +67,14 @@ void store_remove(struct store *s, struct view key);
  * not hold. The position never goes back. */
 void store_mark(struct store *s, unsigned mark, uint64_t position);
 
+/* Work that may wait for the disk and belongs to no loop, on the store's thread (after store_stop(): on
+ * the caller's). The job's memory is its own; each is run once. */
+struct store_job {
+	void (*run)(struct store_job *job);
+	struct store_job *next;
+};
+void store_run(struct store *s, struct store_job *job);
+
 /* Waits until what was put before is on the disk (or was refused). */
 void store_flush(struct store *s);
 void store_figures(struct store *s, struct store_figures *out);

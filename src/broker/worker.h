@@ -67,6 +67,7 @@ struct broker {
 	struct commit *commit;
 	struct journal *journal;
 	struct registry registry;
+	_Atomic uint64_t lost;       /* messages wanted and removed, see broker/lost.h */
 	struct store *store;         /* NULL: sessions live in memory only */
 	struct users users;
 	struct passwords *passwords;
