@@ -175,11 +175,11 @@ def test_killed_again_and_again_under_load_every_session_gets_everything(
 class Wire:
     """MQTT 3.1.1 by hand, so that PUBACKs can be withheld."""
 
-    def __init__(self, port, name):
+    def __init__(self, port, name, user="everyone"):
         self.sock = socket.create_connection(("127.0.0.1", port))
         self.sock.settimeout(10)
         body = b"\x00\x04MQTT\x04\xc0\x00\x3c"
-        for text in (name, "everyone", "everyone"):
+        for text in (name, user, user):
             body += len(text).to_bytes(2, "big") + text.encode()
         self.sock.sendall(bytes([0x10, len(body)]) + body)
         first, body = self.read()
@@ -208,10 +208,17 @@ class Wire:
         self.sock.sendall(bytes([0x82, len(body)]) + body)
         assert self.read()[0] == 0x90
 
-    def message(self):
+    def publish_2(self, packet_id, topic, payload, dup=False):
+        """Up to PUBREC."""
+        body = len(topic).to_bytes(2, "big") + topic.encode() + packet_id.to_bytes(2, "big") + payload
+        length = bytes([len(body)] if len(body) < 128 else [len(body) % 128 | 128, len(body) // 128])
+        self.sock.sendall(bytes([0x3C if dup else 0x34]) + length + body)
+        assert self.read() == (0x50, packet_id.to_bytes(2, "big"))
+
+    def message(self, qos=1):
         """(packet id, id of the notification, DUP)."""
         first, body = self.read()
-        assert first & 0xF6 == 0x32, hex(first)
+        assert first & 0xF6 == 0x30 | qos << 1, hex(first)
         topic = int.from_bytes(body[:2], "big")
         packet_id = int.from_bytes(body[2 + topic:4 + topic], "big")
         return packet_id, json.loads(body[4 + topic:])["id"], bool(first & 8)
@@ -247,6 +254,55 @@ def test_in_flight_is_sent_again_with_dup_and_its_packet_ids(way, broker, publis
     else:                                       # no id of the old run may be met again
         assert min(i for i, _, _ in fresh) > 20000
     wire.close()
+
+
+@WAYS
+def test_qos_2_goes_on_where_it_was(way, broker, publish):
+    """After PUBREC only PUBREL comes again, with its id; what waits for PUBREC comes with DUP."""
+    wire = Wire(broker.port, "twice")
+    wire.sock.sendall(b"\x82" + bytes([5 + len(ALL)]) + b"\x00\x01\x00" + bytes([len(ALL)])
+                      + ALL.encode() + b"\x02")
+    assert wire.read() == (0x90, b"\x00\x01\x02")
+    publisher = Wire(broker.port, "publisher", user="partner")
+    names = []
+    for i in range(3):
+        message = wnm.valid(DWD, i)
+        names.append(key(message))
+        publisher.publish_2(i + 1, message.topic, message.payload)
+    got = [wire.message(qos=2) for _ in names]
+    assert [name for _, name, _ in got] == names
+    first, second, third = [packet_id.to_bytes(2, "big") for packet_id, _, _ in got]
+    wire.sock.sendall(b"\x50\x02" + first)
+    assert wire.read() == (0x62, first)
+    time.sleep(1.6)
+    restart(broker, way)
+    wire.close()
+    wire = Wire(broker.port, "twice")
+    assert wire.present
+    assert wire.read() == (0x62, first)
+    again = [wire.message(qos=2) for _ in range(2)]
+    assert again == [(i, name, True) for i, name, _ in got[1:]]
+    wire.sock.sendall(b"\x70\x02" + first + b"\x50\x02" + second + b"\x50\x02" + third)
+    assert [wire.read() for _ in range(2)] == [(0x62, second), (0x62, third)]
+    wire.close()
+    publisher.close()
+
+
+def test_a_qos_2_message_that_was_not_released_is_not_taken_twice_after_a_stop(gb, subscriber):
+    partner = dict(PARTNER, write=["test/#"], read=["test/#"])
+    broker = gb(accounts=[partner])
+    publisher = Wire(broker.port, "publisher", user="partner")
+    publisher.publish_2(7, "test/a", b"once")
+    restart(broker, "stop")
+    publisher.close()
+    listener = subscriber(broker.port, "$replay/1h/test/#", user="partner", password="partner")
+    publisher = Wire(broker.port, "publisher", user="partner")
+    assert publisher.present
+    publisher.publish_2(7, "test/a", b"once", dup=True)
+    publisher.publish_2(8, "test/a", b"other")
+    listener.wait(lambda: any(m.payload == b"other" for m in listener.messages), what="the last")
+    assert [m.payload for m in listener.messages] == [b"once", b"other"]
+    publisher.close()
 
 
 def test_in_flight_at_the_kill_comes_again_even_if_never_stored(broker, publish):
