@@ -24,10 +24,11 @@ void client_send_pubrel(struct client *c, uint16_t packet_id, uint8_t reason)
 static void go_on(struct client *c)
 {
 	struct session *s = c->session;
-	uint32_t limit = client_window(c);
+	uint32_t limit;
 
 	if (s->state != SESSION_BEHIND)
 		return;
+	limit = client_window(c);
 	/* Wait for a quarter of the window, so that the next write is worth its call. */
 	if (s->window.sent < s->window.count || inflight_room(&s->window, limit) * 4 >= limit)
 		session_ready(s);
