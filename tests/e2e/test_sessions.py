@@ -1,5 +1,5 @@
-"""Sessions that outlive the program: what was acknowledged, in flight and waiting, over a clean stop
-and over kill -9, counted by (subscriber, id)."""
+"""Sessions that outlive the program: what was acknowledged, in flight and waiting, over a clean
+stop and over kill -9, counted by (subscriber, id)."""
 import json
 import re
 import socket
@@ -65,7 +65,8 @@ class Session:
     def assert_each_once(self, messages):
         wanted = keys(messages)
         got = keys(self.seen)
-        assert got == wanted, (self.name, len(wanted - got), "missing", len(got - wanted), "too many")
+        assert got == wanted, (self.name, f"{len(wanted - got)} missing, "
+                               f"{len(got - wanted)} too many")
 
 
 @pytest.fixture
@@ -210,8 +211,10 @@ class Wire:
 
     def publish_2(self, packet_id, topic, payload, dup=False):
         """Up to PUBREC."""
-        body = len(topic).to_bytes(2, "big") + topic.encode() + packet_id.to_bytes(2, "big") + payload
-        length = bytes([len(body)] if len(body) < 128 else [len(body) % 128 | 128, len(body) // 128])
+        body = len(topic).to_bytes(2, "big") + topic.encode()
+        body += packet_id.to_bytes(2, "big") + payload
+        n = len(body)
+        length = bytes([n] if n < 128 else [n % 128 | 128, n // 128])
         self.sock.sendall(bytes([0x3C if dup else 0x34]) + length + body)
         assert self.read() == (0x50, packet_id.to_bytes(2, "big"))
 
@@ -237,7 +240,7 @@ def test_in_flight_is_sent_again_with_dup_and_its_packet_ids(way, broker, publis
     messages = publish(broker, 0, 10)
     first = [wire.message() for _ in messages]
     wire.acknowledge(*(packet_id for packet_id, _, _ in first[:4]), first[6][0])
-    time.sleep(1.6)                             # two checkpoints: after a kill this is what is known
+    time.sleep(1.6)                             # two checkpoints: what is known after a kill
     restart(broker, way)
     wire.close()
     wire = Wire(broker.port, "in-flight")
@@ -427,7 +430,7 @@ def test_a_replay_under_way_goes_on_after_a_kill(broker, publish):
 
 @WAYS
 def test_a_thousand_sessions_come_back(way, broker, publish):
-    """Each was offline with a message in flight and others waiting: all come once more, DUP tells."""
+    """Each was offline with messages waiting: all of them come, in order."""
     count = 1000
     for at in range(0, count, 100):
         wires = [Wire(broker.port, f"many-{at + i}") for i in range(100)]
@@ -516,7 +519,7 @@ def test_a_journal_begun_anew_does_not_confuse_sessions(broker, client, publish)
 
 def test_what_was_removed_before_a_session_came_back_is_counted_and_told_once(
         gb, client, publish, tmp_path):
-    """The smallest journal, filled over; one session wanted everything, another one of two topics."""
+    """The smallest journal, filled over; one session wanted all, another one of two topics."""
     broker = gb(accounts=[EVERYONE, PARTNER], config={"journal": {"size": "16MiB"}})
     publish(broker, 0, 1)
     sessions = {"all": ALL, "one": None}
