@@ -166,6 +166,7 @@ enum batch_answer batch_add(struct batch *b, const struct batch_form *form,
 {
 	if (b->count == BATCH_RECORDS || b->iov_count == BATCH_IOVECS || b->bytes >= BATCH_BYTES)
 		return BATCH_IS_FULL;
+	/* Delivery that has begun goes on [MQTT-4.3.3-7]. */
 	if (entry->expiry_s && !form->dup &&
 		form->now_ms >= entry->time_ms + entry->expiry_s * 1000ull)
 		return BATCH_EXPIRED;
