@@ -120,13 +120,6 @@ static uint32_t largest_now(const struct client *c)
 	return c->is_connected || limit < FIRST_PACKET_BYTES ? limit : FIRST_PACKET_BYTES;
 }
 
-static int on_first_packet(struct client *c, const struct mqtt_packet *p)
-{
-	if (p->type != MQTT_CONNECT) /* [MQTT-3.1.0-1] */
-		return client_fault(c, ERR_PROTOCOL, "first packet is not CONNECT");
-	return client_on_connect(c, p);
-}
-
 /* A CONNECT that cannot be read is refused in the form of the version it names, as far as that has a
  * code for it [MQTT-3.1.2-2], [MQTT-3.1.4-1]; an unknown version in that of the nearest. */
 static void refuse_first(struct client *c, int err, uint8_t version)
@@ -159,6 +152,9 @@ static int64_t take_packet(struct client *c, const uint8_t *p, size_t n, uint32_
 	int64_t used;
 	int err = 0;
 
+	/* Known from the first byte [MQTT-3.1.0-1]: another protocol's client is not kept waiting. */
+	if (!c->is_connected && c->connect == NULL && p[0] >> 4 != MQTT_CONNECT)
+		return client_fault(c, ERR_PROTOCOL, "first packet is not CONNECT");
 	if (length < 0)
 		return on_decode_fault(c, (int)length, (struct view){(const char *)p, n},
 			err_text((int)length));
@@ -171,7 +167,7 @@ static int64_t take_packet(struct client *c, const uint8_t *p, size_t n, uint32_
 		return on_decode_fault(
 			c, (int)used, (struct view){(const char *)p, (size_t)length}, why);
 	if (!c->is_connected)
-		err = c->connect ? ERR_HELD : on_first_packet(c, &packet);
+		err = c->connect ? ERR_HELD : client_on_connect(c, &packet);
 	else if (packet.type == MQTT_PUBLISH)
 		err = client_on_publish(c, &packet, batched);
 	else if ((err = client_commit(c, batched)) == 0)
