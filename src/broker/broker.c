@@ -79,12 +79,14 @@ static void worker_init(struct broker_worker *w, struct broker *b, struct commit
 	loop_add_hook(w->loop, &w->hook);
 	lag_start(w);
 	persist_worker_init(w);
+	wills_init(w);
 }
 
 static void worker_fini(struct broker_worker *w)
 {
 	lag_stop(w);
 	persist_worker_fini(w);
+	wills_fini(w);
 	loop_remove_hook(w->loop, &w->hook);
 	journal_reader_close(&w->reader);
 	groups_fini(&w->groups);

@@ -77,7 +77,7 @@ struct broker_figures {
 	uint64_t delivered_bytes;
 	uint64_t acknowledged;       /* PUBACKs (PUBCOMPs) received for them */
 	uint64_t resent;
-	uint64_t received;           /* PUBLISH packets from clients */
+	uint64_t received;           /* PUBLISH packets and wills from clients */
 	uint64_t published;          /* of these, published for the first time */
 	uint64_t refused;            /* of these, not authorized or rejected by the gate */
 	uint64_t live;               /* sessions at the tail */

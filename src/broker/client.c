@@ -79,6 +79,8 @@ static int on_disconnect(struct client *c, const struct mqtt_packet *p)
 				"session expiry interval set in DISCONNECT, zero in CONNECT");
 		c->session->expiry_ms = expiry_within(c, asked);
 	}
+	if (p->reason.reason == MQTT_RC_SUCCESS)
+		will_free(&c->session->will); /* [MQTT-3.1.2-10], [MQTT-3.14.4-3] */
 	conn_close(&c->conn, ERR_CLOSED, "DISCONNECT");
 	return 0;
 }

@@ -80,6 +80,13 @@ int client_on_publish(struct client *c, struct mqtt_packet *p, uint32_t *batched
 int client_commit(struct client *c, uint32_t *batched);
 void client_publish_init(struct client *c);
 void client_publish_fini(struct client *c);
+/* May the account publish this, and does the gate let it pass? 0, or why not; *v is set, with claim and
+ * identity when it may. Wills are judged by it as well. */
+struct gate_verdict;
+int publish_judge(struct broker_worker *w, const struct account *a, struct view client_id,
+	struct view topic, struct view payload, struct gate_verdict *v);
+/* Is the property passed on to subscribers as it is? */
+bool publish_forwards(enum mqtt_property which);
 
 /* handshake.c */
 int client_on_puback(struct client *c, const struct mqtt_packet *p);

@@ -16,6 +16,8 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "broker/client.h"
+#include "broker/will.h"
+#include "commit/gate.h"
 #include "mqtt/reason.h"
 
 #define CLIENT_ID_BYTES 1024u
@@ -32,6 +34,7 @@ struct connect_request {
 	uint16_t keep_alive_s;
 	bool clean_start;
 	bool is_assigned;              /* the client identifier is ours */
+	struct will *will;             /* owned, until the session takes it */
 	struct password_check *check;
 	struct session_move *move;
 };
@@ -56,6 +59,7 @@ void client_connect_fini(struct client *c)
 	if (r->move)
 		r->move->client = NULL;
 	buf_fini(&r->key);
+	will_free(&r->will);
 	free(r);
 	c->connect = NULL;
 }
@@ -153,6 +157,7 @@ static void finish(struct client *c, struct session *s, bool present)
 	s->expiry_ms = r->expiry_ms;
 	set_keep_alive(c, r->keep_alive_s);
 	send_connack(c, r, present);
+	will_connected(s, &r->will);
 	session_attach(s, c);
 	count_add(&c->worker->counts.connects, 1);
 	log_connected(c, present);
@@ -260,6 +265,8 @@ static void move_home(struct task *task)
 
 	if (s && s->state == SESSION_OFFLINE && s->expiry_ms != UINT64_MAX)
 		timer_start(m->home->loop, &s->expiry, s->expiry_ms);
+	if (s && s->state == SESSION_OFFLINE)
+		will_disconnected(s);
 	buf_fini(&m->key);
 	free(m);
 	if (c) {
@@ -288,6 +295,7 @@ static void move_arrive(struct task *task)
 		struct registry *r = &m->at->broker->registry;
 
 		timer_stop(m->at->loop, &s->expiry);
+		will_pause(s);
 		pthread_mutex_lock(&r->lock);
 		s->worker = m->home;
 		pthread_mutex_unlock(&r->lock);
@@ -420,6 +428,10 @@ int client_on_connect(struct client *c, const struct mqtt_packet *p)
 		return refuse(c, ERR_CLIENT_ID, "client identifier longer than 1024 bytes");
 	if (m->client_id.n == 0 && c->version != MQTT_5 && !m->clean_start)
 		return refuse(c, ERR_CLIENT_ID, "no client identifier with clean session 0 [MQTT-3.1.3-8]");
+	if (m->has_will && m->will.retain && c->version == MQTT_5 && !gate_is_wis2(m->will.topic))
+		return refuse(c, ERR_RETAIN, "retain is not available [MQTT-3.2.2-13]");
+	if (m->has_will)
+		r->will = will_new(&m->will);
 	name_session(c, r, m->client_id);
 	conn_pause(&c->conn);
 	return authenticate(c, m);

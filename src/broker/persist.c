@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "broker/session.h"
 #include "broker/store.h"
+#include "broker/will.h"
 #include "broker/worker.h"
 
 #define CHECKPOINT_MS 400u
@@ -58,6 +59,9 @@ static void make_row(struct persist *p, const struct session *s, struct row *row
 	};
 	row->first_id = put_slots(w, is_live ? p->mark : INFLIGHT_ACKED, &p->slots);
 	row->slots = buf_view(&p->slots);
+	buf_clear(&p->will);
+	will_encode(s->will, &p->will);
+	row->will = buf_view(&p->will);
 	if (row->slots.n == 0)
 		row->first_id = row->next_id;
 }
@@ -139,6 +143,7 @@ void persist_worker_fini(struct broker_worker *w)
 	timer_stop(w->loop, &w->persist.timer);
 	buf_fini(&w->persist.row);
 	buf_fini(&w->persist.slots);
+	buf_fini(&w->persist.will);
 }
 
 /* --- start ------------------------------------------------------------ */
@@ -195,7 +200,8 @@ static struct session *restore(const struct load *l, const struct row *row, stru
 {
 	struct session *s = session_new(w, row->key);
 
-	if (subscriptions_restore(&s->subscriptions, row->subscriptions, l->tail) < 0) {
+	if (will_decode(row->will, &s->will) < 0 ||
+		subscriptions_restore(&s->subscriptions, row->subscriptions, l->tail) < 0) {
 		session_discard(s);
 		return NULL;
 	}
@@ -225,8 +231,9 @@ static void take_in(struct load *l, const struct row *row, struct session *s)
 	l->loaded++;
 	if (left != UINT64_MAX)
 		timer_start(s->worker->loop, &s->expiry, left);
+	will_disconnected(s);
 	/* A position that all shared must be its own before the shared one moves on. */
-	if (row->offline_ms == 0)
+	if (row->offline_ms == 0 || (row->will.n && s->will == NULL))
 		persist_save(s);
 }
 

@@ -40,6 +40,7 @@ struct persist {
 	uint64_t mark;         /* the worker's position at the last checkpoint */
 	struct buf row;        /* reused */
 	struct buf slots;
+	struct buf will;
 };
 
 /* Opens the store of `dir`, NULL: sessions live in memory only. 0, or negative after the cause was

@@ -136,11 +136,13 @@ static int check_room(struct client *c, const struct mqtt_packet *p)
 /* --- properties ------------------------------------------------------- */
 
 /* Passed on unchanged, in their order [MQTT-3.3.2-17], [MQTT-3.3.2-18]: all but the alias, which
- * belongs to the connection, and the expiry, which counts down and is kept as a number. */
-static bool is_forwarded(enum mqtt_property which)
+ * belongs to the connection, the expiry, which counts down and is kept as a number, and what stands
+ * with a will for the server. */
+bool publish_forwards(enum mqtt_property which)
 {
 	return which != MQTT_PROPERTY_TOPIC_ALIAS && which != MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL &&
-		which != MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER;
+		which != MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER &&
+		which != MQTT_PROPERTY_WILL_DELAY_INTERVAL;
 }
 
 /* Appends them to the worker's buffer. It may move while it grows, so the view's pointer is only an
@@ -158,7 +160,7 @@ static struct view keep_properties(struct client *c, const struct mqtt_packet *p
 	if (p->properties.present == 0)
 		return (struct view){NULL, 0};
 	while (mqtt_next_property(&rest, &item)) {
-		if (is_forwarded(item.which))
+		if (publish_forwards(item.which))
 			buf_append(kept, item.raw.p, item.raw.n);
 	}
 	return (struct view){(const char *)(uintptr_t)start, buf_length(kept) - start};
@@ -275,17 +277,19 @@ static int resolve_alias(struct client *c, struct mqtt_packet *p, uint32_t *batc
 	return 0;
 }
 
-static int judge(struct client *c, const struct mqtt_packet *p, struct gate_verdict *v)
+int publish_judge(struct broker_worker *w, const struct account *a, struct view client_id,
+	struct view topic, struct view payload, struct gate_verdict *v)
 {
 	v->claim = false;
 	v->rule = RULE_NONE;
-	if (!account_may_write(c->account, session_client_id(c->session), p->publish.topic))
+	v->identity = (struct uuid){0};
+	if (!account_may_write(a, client_id, topic))
 		return ERR_DENIED;
-	if (!gate_is_wis2(p->publish.topic)) {
+	if (!gate_is_wis2(topic)) {
 		uuid_random(&v->identity);
 		return 0;
 	}
-	gate_judge(c->worker->hierarchy, &c->account->policy, p->publish.topic, p->publish.payload, v);
+	gate_judge(w->hierarchy, &a->policy, topic, payload, v);
 	if (v->pass)
 		return 0;
 	return v->check == CHECK_TOPIC ? ERR_TOPIC : v->check == CHECK_MESSAGE ? ERR_PAYLOAD : ERR_DENIED;
@@ -323,7 +327,8 @@ int client_on_publish(struct client *c, struct mqtt_packet *p, uint32_t *batched
 		return err;
 	if (is_repeat(c, p))
 		return take_repeat(c, p);
-	err = judge(c, p, &v);
+	err = publish_judge(c->worker, c->account, session_client_id(c->session), p->publish.topic,
+		p->publish.payload, &v);
 	/* What stands before a refused packet is committed first, so that nothing is judged twice. */
 	if (err && client_commit(c, batched) == ERR_HELD)
 		return ERR_HELD;

@@ -48,6 +48,7 @@ void row_encode(const struct row *r, struct buf *out)
 	buf_append(out, r->slots.p, r->slots.n);
 	buf_append(out, r->received.p, r->received.n);
 	buf_append(out, r->key.p, r->key.n);
+	buf_append(out, r->will.p, r->will.n);
 	all = view_skip(buf_view(out), start);
 	head.checksum = checksum(all);
 	memcpy(out->data + out->start + start, &head, sizeof(head));
@@ -58,7 +59,9 @@ static bool lengths_fit(const struct row_head *head, size_t n)
 	uint64_t parts = (uint64_t)head->subscription_bytes + head->slot_bytes + head->received_bytes +
 		head->key_bytes;
 
-	return parts == n - sizeof(*head) && head->slot_bytes % sizeof(uint64_t) == 0 &&
+	/* What stands behind the key is the will. */
+	return parts <= n - sizeof(*head) && (head->version > 1 || parts == n - sizeof(*head)) &&
+		head->slot_bytes % sizeof(uint64_t) == 0 &&
 		head->slot_bytes <= UINT16_MAX * sizeof(uint64_t) &&
 		head->received_bytes % sizeof(uint16_t) == 0;
 }
@@ -81,7 +84,7 @@ int row_decode(struct view bytes, struct row *r)
 	memcpy(&head, bytes.p, sizeof(head));
 	if (head.checksum != checksum(bytes))
 		return ERR_CORRUPT;
-	if (head.version != ROW_VERSION)
+	if (head.version == 0 || head.version > ROW_VERSION)
 		return ERR_VERSION;
 	if (!lengths_fit(&head, bytes.n))
 		return ERR_CORRUPT;
@@ -97,5 +100,6 @@ int row_decode(struct view bytes, struct row *r)
 	r->slots = cut(&rest, head.slot_bytes);
 	r->received = cut(&rest, head.received_bytes);
 	r->key = cut(&rest, head.key_bytes);
+	r->will = rest;
 	return 0;
 }

@@ -1,9 +1,9 @@
 /* broker/row.h - one session as bytes in the store
  *
- *     head (version, numbers, lengths) | subscriptions | slots in flight | received ids | key
+ *     head (version, numbers, lengths) | subscriptions | slots in flight | received ids | key | will
  *
  * What MQTT calls session state (MQTT 5, 4.1) and nothing else: the filters, the position that
- * stands for all messages not sent yet, and what is in flight in both directions. A checksum
+ * stands for all messages not sent yet, what is in flight in both directions, and the will. A checksum
  * covers all of it, as the database beneath has none of its own. Bytes are in the machine's order,
  * like those of the journal beside it.
  *
@@ -17,7 +17,7 @@
 #include "base/buf.h"
 #include "base/view.h"
 
-#define ROW_VERSION 1u
+#define ROW_VERSION 2u /* 1: the same without a will; still read */
 #define ROW_LIVE UINT64_MAX /* position: the one that all live sessions share */
 
 struct row {
@@ -25,6 +25,7 @@ struct row {
 	struct view subscriptions; /* the block of struct subscriptions */
 	struct view slots;         /* uint64_t each, as in struct inflight, from first_id on */
 	struct view received;      /* uint16_t each: QoS 2 packet ids received, not yet released */
+	struct view will;          /* as will_encode() gives it; empty: none */
 	uint64_t position;         /* next record to look at, or ROW_LIVE */
 	uint64_t expiry_ms;
 	uint64_t offline_ms;       /* wall clock when its connection ended; 0: connected */

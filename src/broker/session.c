@@ -7,6 +7,7 @@
 #include "broker/client.h"
 #include "broker/persist.h"
 #include "broker/own.h"
+#include "broker/will.h"
 #include "broker/worker.h"
 
 /* --- registry --------------------------------------------------------- */
@@ -22,6 +23,8 @@ static void session_free(struct session *s)
 	subscriptions_fini(&s->subscriptions);
 	inflight_fini(&s->window);
 	received_fini(&s->received);
+	will_pause(s);
+	will_free(&s->will);
 	free(s);
 }
 
@@ -130,6 +133,7 @@ void session_end(struct session *s)
 	struct registry *r = &w->broker->registry;
 
 	check(s->state == SESSION_OFFLINE);
+	will_session_ended(s);
 	timer_stop(w->loop, &s->expiry);
 	pthread_mutex_lock(&r->lock);
 	map_remove(&r->sessions, s->key);
@@ -156,6 +160,7 @@ void session_detach(struct session *s)
 	}
 	inflight_shrink(&s->window);
 	s->offline_ms = loop_wall_ms(w->loop);
+	will_disconnected(s);
 	list_remove(&s->touched);
 	persist_save(s);
 	if (s->expiry_ms != UINT64_MAX)
@@ -164,6 +169,7 @@ void session_detach(struct session *s)
 
 void session_reset(struct session *s)
 {
+	will_session_ended(s); /* what the client left behind ends here (MQTT 5, 3.1.2.5) */
 	s->worker->broker->subscriptions -= s->subscriptions.count;
 	subscriptions_fini(&s->subscriptions);
 	inflight_fini(&s->window);

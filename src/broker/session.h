@@ -31,6 +31,7 @@
 struct broker;
 struct broker_worker;
 struct client;
+struct will;
 
 enum session_state { SESSION_OFFLINE, SESSION_BEHIND, SESSION_LIVE };
 
@@ -55,6 +56,7 @@ struct session {
 	uint64_t origin_from;        /* records from here on may carry `origin` */
 	uint32_t origin;             /* of what it publishes, see broker/own.h; 0: none */
 	struct timer expiry;
+	struct will *will;           /* of this connection, or waiting its delay; NULL: none */
 	struct list touched;         /* in worker->persist.touched, else alone */
 	uint64_t saved_hash;         /* of its row in the store; 0: none */
 	uint64_t offline_ms;         /* wall clock when its connection ended; 0: connected */

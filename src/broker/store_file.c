@@ -165,7 +165,7 @@ static int read_meta(const MDB_val *value, struct store_meta *meta)
 	memcpy(&m, value->mv_data, sizeof(m));
 	if (m.checksum != meta_checksum(&m))
 		return ERR_CORRUPT;
-	if (m.version != ROW_VERSION)
+	if (m.version == 0 || m.version > ROW_VERSION)
 		return ERR_VERSION;
 	*meta = m;
 	return 0;

@@ -11,6 +11,7 @@
 #include "broker/persist.h"
 #include "broker/session.h"
 #include "broker/users.h"
+#include "broker/will.h"
 #include "commit/commit.h"
 
 /* Written by the worker, read by any thread. */
@@ -59,6 +60,7 @@ struct broker_worker {
 	struct worker_counts counts;
 	struct lag lag;
 	struct persist persist;
+	struct wills wills;
 };
 
 struct store;

@@ -1,4 +1,4 @@
-/* What a start reads of the sessions' folder: entries, rows, subscriptions. The checksums are made to
+/* What a start reads of the sessions' folder: entries, rows, subscriptions, wills. The checksums are made to
  * fit, as a fuzzer would not find any. */
 #include <stdlib.h>
 #include <string.h>
@@ -8,8 +8,17 @@
 #include "broker/row.h"
 #include "broker/store_recent.h"
 #include "broker/subscriptions.h"
+#include "broker/will.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void read_will(struct view bytes)
+{
+	struct will *will = NULL;
+
+	if (will_decode(bytes, &will) == 0)
+		will_free(&will);
+}
 
 static void read_row(struct view bytes)
 {
@@ -25,6 +34,7 @@ static void read_row(struct view bytes)
 		while (subscriptions_next(&s, &at, &one))
 			;
 	inflight_restore(&w, r.first_id, r.slots.p, (uint16_t)(r.slots.n / 8), r.next_id, r.position);
+	read_will(r.will);
 	inflight_fini(&w);
 	subscriptions_fini(&s);
 }
@@ -45,6 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(fitting, &checksum, sizeof(checksum));
 	}
 	read_row((struct view){(const char *)fitting, size});
+	read_will((struct view){(const char *)data, size});
 	free(fitting);
 	return 0;
 }
