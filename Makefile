@@ -34,7 +34,7 @@ TESTS    := $(foreach room,$(ROOMS),$(wildcard src/$(room)/*_test.c))
 TEST_BIN := $(TESTS:src/%.c=$(BUILD)/tests/%)
 FUZZ_SRC := $(foreach room,$(ROOMS),$(wildcard tests/fuzz/$(room)_*_fuzz.c))
 REPLAYS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/replay/%)
-FUZZERS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/fuzz/%)
+FUZZERS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/fuzzers/%)
 LIBRARY  := $(BUILD)/libisobar.a
 GENERATED := $(if $(filter wis2,$(ROOMS)),$(BUILD)/gen/wis2/hierarchy_data.h) \
 	$(if $(filter admin,$(ROOMS)),$(BUILD)/gen/admin/overview.h)
@@ -43,8 +43,8 @@ HEADERS  := $(wildcard src/*/*.h src/*/*.def) $(GENERATED)
 # The tests that also run under the sanitizers, besides all unit tests.
 E2E_CORE := tests/e2e/test_core.py
 
-.PHONY: all run test unit e2e check asan ubsan tsan fuzz fuzz-build bench lint format clean install \
-	packages
+.PHONY: all run test unit unit-build e2e check asan tsan fuzz fuzz-build fuzzers bench lint format \
+	clean install packages
 .DELETE_ON_ERROR:
 
 all: packages
@@ -114,18 +114,21 @@ tsan:
 		SANITIZE='-fsanitize=thread' build/tsan/isobar unit-build
 	@tests/run.sh build/tsan core $(E2E_CORE)
 
-fuzz-build: $(FUZZERS)
-$(BUILD)/fuzz/%: tests/fuzz/%.c $(SOURCES) $(HEADERS)
+$(BUILD)/fuzzers/%: tests/fuzz/%.c $(LIBRARY)
 	@mkdir -p $(@D)
-	clang $(CPPFLAGS) -std=c11 -O1 -g -pthread -fsanitize=fuzzer,address,undefined -o $@ $< \
-		$(SOURCES) $(LDLIBS)
+	clang $(CPPFLAGS) $(CFLAGS) -fsanitize=fuzzer -o $@ $< $(LIBRARY) $(LDFLAGS) $(LDLIBS)
+fuzzers: $(FUZZERS)
+
+fuzz-build:
+	@$(MAKE) --no-print-directory -j$$(nproc) BUILD=build/fuzz CC=clang OPT='-O1 -g' \
+		SANITIZE='-fsanitize=fuzzer-no-link,address,undefined' fuzzers
 
 fuzz:
 	@tools/packages.sh build test
 	@$(MAKE) --no-print-directory fuzz-build
-	@for f in $(FUZZERS); do n=$$(basename $$f); mkdir -p $(BUILD)/corpus/$$n; \
-		$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 $(BUILD)/corpus/$$n \
-		tests/fuzz/corpus/$$n || exit 1; done
+	@for f in $(notdir $(FUZZERS)); do mkdir -p build/fuzz/corpus/$$f; \
+		build/fuzz/fuzzers/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
+		build/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
 
 bench:
 	@tools/packages.sh build test

@@ -12,6 +12,11 @@ struct entry_head {
 	uint16_t filter_bytes;
 };
 
+static uint8_t *block_of(struct subscriptions *s)
+{
+	return s->block.start ? s->block.data + s->block.start : s->block.data; /* may be NULL */
+}
+
 void subscriptions_fini(struct subscriptions *s)
 {
 	buf_fini(&s->block);
@@ -94,7 +99,7 @@ static bool cut_entry(struct view *rest, struct view *filter)
 
 static void limit_from(struct subscriptions *s, uint64_t latest)
 {
-	uint8_t *p = s->block.data + s->block.start;
+	uint8_t *p = block_of(s);
 	size_t length = buf_length(&s->block);
 	struct entry_head head;
 
@@ -127,7 +132,7 @@ int subscriptions_restore(struct subscriptions *s, struct view block, uint64_t l
 
 static void cut(struct subscriptions *s, uint32_t at, uint32_t bytes)
 {
-	uint8_t *p = s->block.data + s->block.start;
+	uint8_t *p = block_of(s);
 
 	memmove(p + at, p + at + bytes, buf_length(&s->block) - at - bytes);
 	s->block.end -= bytes;
@@ -146,7 +151,7 @@ bool subscriptions_put(struct subscriptions *s, const struct subscription *one)
 	if (old)
 		cut(s, at, old);
 	buf_reserve(&s->block, bytes);
-	p = s->block.data + s->block.start;
+	p = block_of(s);
 	memmove(p + at + bytes, p + at, buf_length(&s->block) - at);
 	memcpy(p + at, &head, sizeof(head));
 	memcpy(p + at + sizeof(head), one->filter.p, one->filter.n);
@@ -171,7 +176,7 @@ bool subscriptions_remove(struct subscriptions *s, struct view filter)
 
 void subscriptions_not_before(struct subscriptions *s, uint64_t position)
 {
-	uint8_t *p = s->block.data + s->block.start;
+	uint8_t *p = block_of(s);
 	size_t length = buf_length(&s->block);
 	struct entry_head head;
 
