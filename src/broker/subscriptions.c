@@ -148,8 +148,15 @@ bool subscriptions_put(struct subscriptions *s, const struct subscription *one)
 	uint8_t *p;
 
 	check(one->filter.n && one->filter.n <= UINT16_MAX);
-	if (old)
+	if (old) {
+		struct entry_head before;
+
+		/* What the old one still has to get is not lost with it [MQTT-3.8.4-4]. */
+		memcpy(&before, block_of(s) + at, sizeof(before));
+		if (before.from < head.from)
+			head.from = before.from;
 		cut(s, at, old);
+	}
 	buf_reserve(&s->block, bytes);
 	p = block_of(s);
 	memmove(p + at + bytes, p + at, buf_length(&s->block) - at);

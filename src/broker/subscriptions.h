@@ -37,7 +37,7 @@ void subscriptions_fini(struct subscriptions *s);
  * (entries cut short or out of order) with s still empty. */
 int subscriptions_restore(struct subscriptions *s, struct view block, uint64_t latest);
 
-/* Replaces the one with the same filter (true) or adds it (false). */
+/* Replaces the one with the same filter (true; the earlier `from` of both holds) or adds it (false). */
 bool subscriptions_put(struct subscriptions *s, const struct subscription *one);
 
 /* False when there is none with this filter. */

@@ -48,7 +48,23 @@ static void subscribing_again_replaces(void **state)
 	assert_true(subscriptions_next(&s, &at, &one));
 	assert_int_equal(one.qos, 1);
 	assert_int_equal(one.id, 7);
-	assert_int_equal(s.youngest, 9);
+	subscriptions_fini(&s);
+}
+
+static void subscribing_again_loses_nothing_that_is_still_to_come(void **state)
+{
+	struct subscriptions s = {0};
+	struct subscription one;
+	uint32_t at = 0;
+
+	(void)state;
+	put(&s, "a/#", 0, 5);
+	put(&s, "a/#", 1, 9);
+	assert_true(subscriptions_next(&s, &at, &one));
+	assert_int_equal(one.from, 5);
+	assert_int_equal(s.youngest, 5);
+	put(&s, "a/#", 1, 3); /* a replay */
+	assert_int_equal(s.youngest, 3);
 	subscriptions_fini(&s);
 }
 
@@ -135,6 +151,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(filters_stand_in_order_whatever_the_order_of_subscribing),
 		cmocka_unit_test(subscribing_again_replaces),
+		cmocka_unit_test(subscribing_again_loses_nothing_that_is_still_to_come),
 		cmocka_unit_test(removing_one_leaves_the_others),
 		cmocka_unit_test(a_replay_keeps_older_filters_from_matching_again),
 		cmocka_unit_test(a_stored_block_comes_back_with_no_position_behind_the_tail),

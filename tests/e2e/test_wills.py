@@ -143,7 +143,8 @@ def test_a_take_over_publishes_the_will_of_the_connection_before(version, world,
 def test_a_stop_of_the_broker_publishes_wills_for_those_who_come_back(world, dying, subscriber):
     kept_listener = subscriber(world.broker.port, "sandbox/#", user="owner", password="owner",
                                client_id="kept", clean=False, expiry=300)
-    kept_listener.end()
+    kept_listener.disconnect()
+    wait_gone(world)
     dying(world.broker, client_id="a")
     dying(world.broker, client_id="b", payload=b"later", session=kept(300), will=delayed(1))
     world.broker.end()
