@@ -16,4 +16,5 @@ export LINT_CHECKS='-*,clang-analyzer-deadcode.*,clang-analyzer-security.*,bugpr
 find src -name '*.c' ! -name '*_test.c' -print0 | xargs -0 -P "$(nproc)" -n 8 sh -c '
 	clang-tidy --quiet --warnings-as-errors="*" --checks="$LINT_CHECKS" "$@" -- \
 		-std=c11 -D_GNU_SOURCE -Isrc -Ibuild/gen -DISOBAR_VERSION=\"lint\"' sh
+find src tests/fuzz -name "*.[ch]" -print0 | xargs -0 clang-format --dry-run --Werror
 echo "lint: nothing found"

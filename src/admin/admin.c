@@ -10,7 +10,8 @@
 
 /* --- answers ---------------------------------------------------------- */
 
-static void answer_metrics(struct admin *a, const struct http_request *r, struct http_answer *answer)
+static void answer_metrics(
+	struct admin *a, const struct http_request *r, struct http_answer *answer)
 {
 	struct view accept = http_header(r, VIEW("accept"));
 	struct view wanted = VIEW("application/openmetrics-text");
@@ -41,7 +42,8 @@ static void answer_status(struct admin *a, const struct http_request *r, struct 
 	status_write(a, &answer->body);
 }
 
-static void answer_sources(struct admin *a, const struct http_request *r, struct http_answer *answer)
+static void answer_sources(
+	struct admin *a, const struct http_request *r, struct http_answer *answer)
 {
 	(void)r;
 	sources_write(a, (struct view){NULL, 0}, &answer->body);
@@ -114,8 +116,8 @@ static void answer_page_or_figures(
 		fail(answer, 404, "nothing here; see / for what there is");
 }
 
-static void on_request(void *context, const struct http_request *r, struct view body,
-	struct http_answer *answer)
+static void on_request(
+	void *context, const struct http_request *r, struct view body, struct http_answer *answer)
 {
 	struct admin_server *s = context;
 	const struct admin_settings *settings = &s->admin->settings;

@@ -22,21 +22,21 @@ struct admin;
 
 /* Asked about each request before this room answers it; true: *answer (zeroed before) is filled. On
  * the request's loop, arguments as of http_on_request. */
-typedef bool admin_first(void *context, struct loop *l, const struct http_request *r,
-	struct http_answer *answer);
+typedef bool admin_first(
+	void *context, struct loop *l, const struct http_request *r, struct http_answer *answer);
 
 struct admin_settings {
-	const char *centre_id;            /* report_by */
+	const char *centre_id; /* report_by */
 	struct commit *commit;
 	struct broker *broker;
 	struct sources *sources;
-	struct hierarchy *hierarchy;      /* for its version */
-	char *const *listeners;           /* URLs as shown to people, without credentials */
+	struct hierarchy *hierarchy; /* for its version */
+	char *const *listeners;      /* URLs as shown to people, without credentials */
 	unsigned listener_count;
 	unsigned workers;
 	uint64_t journal_keep_ms;
 	uint64_t journal_size_bytes;
-	admin_first *first;               /* NULL: none */
+	admin_first *first; /* NULL: none */
 	void *first_context;
 };
 

@@ -2,7 +2,14 @@
 
 #include <stdio.h>
 
-enum kind { KIND_COUNTER, KIND_GAUGE, KIND_HISTOGRAM, KIND_GAUGE_HISTOGRAM, KIND_SUMMARY, KIND_INFO };
+enum kind {
+	KIND_COUNTER,
+	KIND_GAUGE,
+	KIND_HISTOGRAM,
+	KIND_GAUGE_HISTOGRAM,
+	KIND_SUMMARY,
+	KIND_INFO
+};
 
 struct family {
 	const char *name;
@@ -37,8 +44,8 @@ void exposition_family(struct exposition *e, enum metric m)
 	const char *type =
 		e->is_openmetrics ? kinds[f->kind].openmetrics : kinds[f->kind].prometheus;
 
-	buf_printf(e->out, "# HELP %s%s %s\n# TYPE %s%s %s\n", f->name, suffix, f->help, f->name, suffix,
-		type);
+	buf_printf(e->out, "# HELP %s%s %s\n# TYPE %s%s %s\n", f->name, suffix, f->help, f->name,
+		suffix, type);
 }
 
 static void put_name(struct exposition *e, const char *name, const char *suffix,

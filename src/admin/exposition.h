@@ -30,7 +30,8 @@ struct exposition {
 void exposition_family(struct exposition *e, enum metric m);
 
 /* One sample of the family; labels as built by exposition_label(), NULL: none. */
-void exposition_count(struct exposition *e, enum metric m, const struct buf *labels, uint64_t value);
+void exposition_count(
+	struct exposition *e, enum metric m, const struct buf *labels, uint64_t value);
 void exposition_number(struct exposition *e, enum metric m, const struct buf *labels, double value);
 
 /* Buckets, sum and count of a histogram whose bucket i holds values below 2^i units; `unit` converts

@@ -22,13 +22,13 @@ struct admin_server {
 };
 
 struct admin {
-	struct admin_settings settings;   /* strings owned */
+	struct admin_settings settings; /* strings owned */
 	char *centre_id;
 	char **listeners;
-	uint64_t started_ms;              /* wall clock */
+	uint64_t started_ms; /* wall clock */
 	uint64_t started_mono_ms;
-	_Atomic int phase;                /* enum admin_phase */
-	pthread_mutex_t lock;             /* of servers: one per loop, made at its first client */
+	_Atomic int phase;    /* enum admin_phase */
+	pthread_mutex_t lock; /* of servers: one per loop, made at its first client */
 	struct admin_server **servers;
 	unsigned server_count;
 };

@@ -12,7 +12,7 @@
 struct centre_row {
 	enum metric metric;
 	size_t place;
-	bool is_wis2;   /* carries report_by (MON-01) */
+	bool is_wis2; /* carries report_by (MON-01) */
 };
 
 #define PLACE(member) offsetof(struct centre, member)
@@ -87,7 +87,8 @@ static void write_rejected(struct exposition *e, const struct centres *centres)
 				continue;
 			label_centre(&labels, &centres->list[i], NULL);
 			exposition_label(&labels, "rule", view_of(rule_id((enum rule)rule)));
-			exposition_count(e, METRIC_REJECTED, &labels, centres->list[i].rejected[rule]);
+			exposition_count(
+				e, METRIC_REJECTED, &labels, centres->list[i].rejected[rule]);
 		}
 	}
 	buf_fini(&labels);

@@ -47,7 +47,8 @@ static json_t *rejected_of(const struct source_figures *f)
 
 	for (int rule = 1; rule < RULE_COUNT; rule++) {
 		if (count_read(&f->rejected[rule]))
-			json_object_set_new(rules, rule_id((enum rule)rule), figure(&f->rejected[rule]));
+			json_object_set_new(
+				rules, rule_id((enum rule)rule), figure(&f->rejected[rule]));
 	}
 	return rules;
 }
@@ -65,7 +66,8 @@ static void add_source(void *context, const struct source_view *v)
 	if (sources->centre_id.p && !view_equal(sources->centre_id, view_of(v->centre_id)))
 		return;
 	json_array_append_new(sources->list,
-		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o,"
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o, s:o, s:o, s:o, s:o, "
+			  "s:o,"
 			  " s:o, s:o, s:o, s:o, s:o}",
 			"name", v->name, "centre_id", v->centre_id, "kind", v->kind, "url", v->url,
 			"state", v->state, "last_error", v->last_error, "enabled", v->enabled,
@@ -76,8 +78,9 @@ static void add_source(void *context, const struct source_view *v)
 			"published", figure(&f->published), "duplicates", figure(&f->duplicates),
 			"invalid_topic", figure(&f->checks[CHECK_TOPIC]), "invalid_format",
 			figure(&f->checks[CHECK_MESSAGE]), "no_metadata",
-			figure(&f->checks[CHECK_METADATA]), "foreign", figure(&f->checks[CHECK_CENTRE]),
-			"connects", figure(&f->connects), "rejected", rejected_of(f)));
+			figure(&f->checks[CHECK_METADATA]), "foreign",
+			figure(&f->checks[CHECK_CENTRE]), "connects", figure(&f->connects),
+			"rejected", rejected_of(f)));
 }
 
 uint32_t sources_write(struct admin *a, struct view centre_id, struct buf *out)
@@ -134,12 +137,13 @@ bool ready_write(struct admin *a, struct buf *out)
 		reason = phase_texts[phase];
 	else if (j.failed)
 		reason = "the journal cannot be written";
-	write_document(out,
-		json_pack("{s:b, s:s, s:b, s:s, s:o, s:s, s:f}", "ready", reason[0] == '\0', "reason",
-			reason, "degraded", j.held, "degraded_reason",
-			j.held ? "the journal cannot take more: sources are held" : "", "sources",
-			count_sources(a), "topic_hierarchy", hierarchy_version(a->settings.hierarchy),
-			"antiloop_span_seconds", (double)c.span_ms / 1000));
+	write_document(
+		out, json_pack("{s:b, s:s, s:b, s:s, s:o, s:s, s:f}", "ready", reason[0] == '\0',
+			     "reason", reason, "degraded", j.held, "degraded_reason",
+			     j.held ? "the journal cannot take more: sources are held" : "",
+			     "sources", count_sources(a), "topic_hierarchy",
+			     hierarchy_version(a->settings.hierarchy), "antiloop_span_seconds",
+			     (double)c.span_ms / 1000));
 	return reason[0] == '\0';
 }
 
@@ -158,24 +162,26 @@ double admin_journal_reach(const struct admin *a, const struct journal_figures *
 
 static json_t *journal_of(const struct admin *a, const struct journal_figures *j)
 {
-	return json_pack("{s:I, s:i, s:I, s:f, s:f, s:b, s:b}", "bytes", NUMBER(j->bytes), "segments",
-		(int)j->segments, "appended", NUMBER(j->appended), "oldest_seconds",
-		(double)j->oldest_ms / 1000, "reach_seconds", admin_journal_reach(a, j), "held", j->held,
-		"failed", j->failed);
+	return json_pack("{s:I, s:i, s:I, s:f, s:f, s:b, s:b}", "bytes", NUMBER(j->bytes),
+		"segments", (int)j->segments, "appended", NUMBER(j->appended), "oldest_seconds",
+		(double)j->oldest_ms / 1000, "reach_seconds", admin_journal_reach(a, j), "held",
+		j->held, "failed", j->failed);
 }
 
 static json_t *antiloop_of(const struct commit_figures *c)
 {
-	return json_pack("{s:I, s:I, s:I, s:f}", "ids", NUMBER(c->ids), "published", NUMBER(c->first),
-		"repeats", NUMBER(c->repeats), "span_seconds", (double)c->span_ms / 1000);
+	return json_pack("{s:I, s:I, s:I, s:f}", "ids", NUMBER(c->ids), "published",
+		NUMBER(c->first), "repeats", NUMBER(c->repeats), "span_seconds",
+		(double)c->span_ms / 1000);
 }
 
 static json_t *clients_of(const struct broker_figures *f)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connections", NUMBER(f->connections),
-		"sessions", NUMBER(f->sessions), "sessions_offline", NUMBER(f->sessions_offline),
-		"behind", NUMBER(f->behind), "subscriptions", NUMBER(f->subscriptions), "delivered",
-		NUMBER(f->delivered), "delivered_bytes", NUMBER(f->delivered_bytes));
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connections",
+		NUMBER(f->connections), "sessions", NUMBER(f->sessions), "sessions_offline",
+		NUMBER(f->sessions_offline), "behind", NUMBER(f->behind), "subscriptions",
+		NUMBER(f->subscriptions), "delivered", NUMBER(f->delivered), "delivered_bytes",
+		NUMBER(f->delivered_bytes));
 }
 
 static json_t *listeners_of(const struct admin *a)
@@ -197,12 +203,12 @@ void status_write(struct admin *a, struct buf *out)
 	commit_figures(a->settings.commit, &c);
 	broker_figures(a->settings.broker, &f);
 	write_document(out,
-		json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o}", "centre_id",
-			a->centre_id, "version", ISOBAR_VERSION, "topic_hierarchy",
+		json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o}",
+			"centre_id", a->centre_id, "version", ISOBAR_VERSION, "topic_hierarchy",
 			hierarchy_version(a->settings.hierarchy), "phase",
 			phase_texts[atomic_load(&a->phase)], "started", time_of(a->started_ms),
-			"uptime_seconds", NUMBER((clock_mono_ms() - a->started_mono_ms) / 1000), "workers",
-			(int)a->settings.workers, "listeners", listeners_of(a), "sources",
-			count_sources(a), "clients", clients_of(&f), "journal", journal_of(a, &j),
-			"antiloop", antiloop_of(&c)));
+			"uptime_seconds", NUMBER((clock_mono_ms() - a->started_mono_ms) / 1000),
+			"workers", (int)a->settings.workers, "listeners", listeners_of(a),
+			"sources", count_sources(a), "clients", clients_of(&f), "journal",
+			journal_of(a, &j), "antiloop", antiloop_of(&c)));
 }

@@ -13,10 +13,10 @@
 #include "base/view.h"
 
 struct buf {
-	uint8_t *data;   /* owned */
-	uint32_t start;  /* first byte not yet consumed */
-	uint32_t end;    /* behind the last byte */
-	uint32_t size;   /* allocated */
+	uint8_t *data;  /* owned */
+	uint32_t start; /* first byte not yet consumed */
+	uint32_t end;   /* behind the last byte */
+	uint32_t size;  /* allocated */
 };
 
 static inline size_t buf_length(const struct buf *b)

@@ -8,7 +8,6 @@
 /* Prints the place to stderr and aborts. */
 _Noreturn void check_failed(const char *what, const char *file, int line);
 
-#define check(condition)                                                                           \
-	((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
+#define check(condition) ((condition) ? (void)0 : check_failed(#condition, __FILE__, __LINE__))
 
 #endif

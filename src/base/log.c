@@ -30,8 +30,8 @@ bool log_enabled(enum log_level level)
 static void write_json(struct buf *line, const char *time, const char *level, const char *room,
 	const char *event, struct view details)
 {
-	buf_printf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"room\":\"%s\",\"event\":", time, level,
-		room);
+	buf_printf(line, "{\"time\":\"%s\",\"level\":\"%s\",\"room\":\"%s\",\"event\":", time,
+		level, room);
 	buf_json_string(line, view_of(event));
 	buf_text(line, ",\"details\":");
 	buf_json_string(line, details);

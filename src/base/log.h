@@ -29,10 +29,10 @@ bool log_enabled(enum log_level level);
 void log_event(enum log_level level, const char *room, const char *event, const char *format, ...)
 	__attribute__((format(printf, 4, 5)));
 
-#define log_debug(...)                                                                             \
-	do {                                                                                       \
-		if (log_enabled(LOG_DEBUG))                                                        \
-			log_event(LOG_DEBUG, __VA_ARGS__);                                         \
+#define log_debug(...)                                     \
+	do {                                               \
+		if (log_enabled(LOG_DEBUG))                \
+			log_event(LOG_DEBUG, __VA_ARGS__); \
 	} while (0)
 #define log_info(...) log_event(LOG_INFO, __VA_ARGS__)
 #define log_warn(...) log_event(LOG_WARN, __VA_ARGS__)

@@ -20,7 +20,7 @@ struct map_slot {
 
 struct map {
 	struct map_slot *slots;
-	size_t size;   /* power of two, or 0 */
+	size_t size; /* power of two, or 0 */
 	size_t count;
 	uint64_t seed;
 };

@@ -21,8 +21,12 @@ static bool is_second(uint8_t first, uint8_t second)
 size_t utf8_sequence(const char *p, size_t n)
 {
 	uint8_t first = (uint8_t)p[0];
-	size_t length = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 :
-		first < 0xf5 ? 4 : 0;
+	size_t length = first < 0x80   ? 1
+			: first < 0xc2 ? 0
+			: first < 0xe0 ? 2
+			: first < 0xf0 ? 3
+			: first < 0xf5 ? 4
+				       : 0;
 
 	if (length == 0 || length > n)
 		return 0;

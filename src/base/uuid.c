@@ -6,6 +6,7 @@
 #include "base/check.h"
 
 /* Value of a hexadecimal digit, 0xff for anything else. */
+/* clang-format off */
 static const uint8_t digits[256] = {
 #define ROW8(x) x, x, x, x, x, x, x, x
 #define ROW16(x) ROW8(x), ROW8(x)
@@ -16,10 +17,12 @@ static const uint8_t digits[256] = {
 	ROW16(0xff), ROW16(0xff), ROW16(0xff), ROW16(0xff),
 	ROW16(0xff), ROW16(0xff), ROW16(0xff), ROW16(0xff),
 };
+/* clang-format on */
 
 bool uuid_parse(struct view text, struct uuid *out)
 {
-	static const uint8_t places[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
+	static const uint8_t places[16] = {
+		0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
 	struct uuid id;
 	uint8_t bad = 0;
 
@@ -45,8 +48,9 @@ void uuid_format(const struct uuid *id, char out[UUID_TEXT_BYTES + 1])
 	const uint8_t *b = id->b;
 
 	snprintf(out, UUID_TEXT_BYTES + 1,
-		"%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1], b[2],
-		b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+		"%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0], b[1],
+		b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14],
+		b[15]);
 }
 
 void uuid_random(struct uuid *out)

@@ -39,13 +39,14 @@ static inline bool view_starts_with(struct view v, struct view prefix)
 static inline bool view_ends_with(struct view v, struct view suffix)
 {
 	return v.n >= suffix.n &&
-		(suffix.n == 0 || memcmp(v.p + v.n - suffix.n, suffix.p, suffix.n) == 0);
+	       (suffix.n == 0 || memcmp(v.p + v.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 
 /* What is left after the first n bytes; n may exceed the length. */
 static inline struct view view_skip(struct view v, size_t n)
 {
-	return n >= v.n ? (struct view){v.p ? v.p + v.n : NULL, 0} : (struct view){v.p + n, v.n - n};
+	return n >= v.n ? (struct view){v.p ? v.p + v.n : NULL, 0}
+			: (struct view){v.p + n, v.n - n};
 }
 
 /* Cuts the text before the first `separator` off the front of *rest and gives it.

@@ -16,25 +16,25 @@
 #include "commit/gate.h"
 
 struct account {
-	char *user; /* NULL: the anonymous one */
-	char *password; /* public password, compared directly; NULL: none */
+	char *user;          /* NULL: the anonymous one */
+	char *password;      /* public password, compared directly; NULL: none */
 	char *password_hash; /* crypt(5), "$y$..."; NULL: none */
-	char **read; /* filters, %u and %c replaced at use */
+	char **read;         /* filters, %u and %c replaced at use */
 	uint32_t read_count;
 	char **write;
 	uint32_t write_count;
 	char **deny;
 	uint32_t deny_count;
 	bool admin;
-	uint8_t max_qos; /* subscribe grants at most this */
+	uint8_t max_qos;            /* subscribe grants at most this */
 	uint64_t session_expiry_ms; /* longest kept; UINT64_MAX: the broker's limit */
-	uint64_t replay_ms; /* how far back it may replay; 0: not at all */
-	uint64_t backlog; /* messages a session may lag; 0: as far as the journal reaches */
-	uint32_t in_flight; /* 0: the broker's limit */
+	uint64_t replay_ms;         /* how far back it may replay; 0: not at all */
+	uint64_t backlog;     /* messages a session may lag; 0: as far as the journal reaches */
+	uint32_t in_flight;   /* 0: the broker's limit */
 	uint32_t connections; /* 0: no limit */
 	uint64_t messages_per_second; /* 0: no limit */
-	uint64_t bytes_per_second; /* 0: no limit */
-	bool address_scope; /* client_id_scope: address */
+	uint64_t bytes_per_second;    /* 0: no limit */
+	bool address_scope;           /* client_id_scope: address */
 	uint16_t number; /* as publisher in the journal: 0x8000 and up, sources are below */
 	struct gate_policy policy; /* what it publishes passes this gate */
 };

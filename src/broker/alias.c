@@ -49,14 +49,14 @@ void alias_names_free(struct alias_names *a)
 /* --- outbound --------------------------------------------------------- */
 
 struct told {
-	uint16_t record;   /* 1 + packet of the batch that tells it; 0: it has left */
-	uint16_t length;   /* of the topic; 0: the place is free */
+	uint16_t record; /* 1 + packet of the batch that tells it; 0: it has left */
+	uint16_t length; /* of the topic; 0: the place is free */
 	char topic[ALIAS_TOPIC_BYTES];
 };
 
 struct alias_sent {
-	uint32_t size;     /* aliases 1 to size */
-	bool is_open;      /* some are told by the batch under construction */
+	uint32_t size; /* aliases 1 to size */
+	bool is_open;  /* some are told by the batch under construction */
 	struct told told[];
 };
 

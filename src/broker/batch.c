@@ -23,11 +23,8 @@ static void add_iov(struct batch *b, const void *p, size_t n)
 static void add_record(struct batch *b, const struct journal_entry *entry, uint64_t seq,
 	uint32_t packet_bytes, uint32_t id_at, uint8_t qos)
 {
-	b->records[b->count++] = (struct batch_record){.seq = seq,
-		.time_ms = entry->time_ms,
-		.end = b->bytes,
-		.id_at = id_at,
-		.qos = qos};
+	b->records[b->count++] = (struct batch_record){
+		.seq = seq, .time_ms = entry->time_ms, .end = b->bytes, .id_at = id_at, .qos = qos};
 	b->with_id += id_at != 0;
 	if (packet_bytes > b->largest)
 		b->largest = packet_bytes;
@@ -76,11 +73,11 @@ static void make_properties(struct batch *b, const struct batch_form *form,
 }
 
 struct layout {
-	const uint8_t *topic;     /* with its length field */
+	const uint8_t *topic; /* with its length field */
 	const uint8_t *payload;
 	uint32_t topic_bytes;
 	uint32_t payload_bytes;
-	uint32_t head_bytes;      /* everything before the payload */
+	uint32_t head_bytes; /* everything before the payload */
 	uint32_t remaining;
 };
 

@@ -22,16 +22,16 @@
 #include "net/conn.h"
 
 #define BATCH_RECORDS 1024u
-#define BATCH_IOVECS 1024u          /* IOV_MAX */
-#define BATCH_BYTES (512u * 1024u)  /* about what a socket with the default send_buffer takes */
+#define BATCH_IOVECS 1024u         /* IOV_MAX */
+#define BATCH_BYTES (512u * 1024u) /* about what a socket with the default send_buffer takes */
 #define BATCH_SCRATCH (256u * 1024u)
 
 struct batch_record {
 	uint64_t seq;
 	uint64_t time_ms;
-	uint32_t end;          /* bytes of the batch up to and with this packet */
-	uint32_t id_at;        /* packet id's place in scratch; 0: QoS 0 */
-	uint32_t sessions;     /* this turn: live sessions that got up to here */
+	uint32_t end;      /* bytes of the batch up to and with this packet */
+	uint32_t id_at;    /* packet id's place in scratch; 0: QoS 0 */
+	uint32_t sessions; /* this turn: live sessions that got up to here */
 	uint8_t qos;
 };
 
@@ -40,7 +40,7 @@ struct batch {
 	struct batch_record records[BATCH_RECORDS];
 	uint32_t iov_count;
 	uint32_t count;
-	uint32_t with_id;      /* records at QoS 1 and above */
+	uint32_t with_id; /* records at QoS 1 and above */
 	uint32_t bytes;
 	uint32_t largest;      /* packet */
 	uint32_t scratch_used; /* starts at 1, so that id_at 0 means none */
@@ -54,19 +54,20 @@ void batch_clear(struct batch *b);
 /* How one packet goes out. */
 struct batch_form {
 	const struct group *ids; /* whose subscription identifiers are sent; NULL: none */
-	struct alias_sent *aliases; /* of the only client this is for; NULL: topics are sent in full */
-	uint64_t now_ms;         /* journal's clock, for the remaining expiry */
-	uint32_t largest;        /* client's maximum packet size */
+	struct alias_sent
+		*aliases; /* of the only client this is for; NULL: topics are sent in full */
+	uint64_t now_ms;  /* journal's clock, for the remaining expiry */
+	uint32_t largest; /* client's maximum packet size */
 	uint8_t version;
-	bool is_direct;          /* the journal's bytes are the packets */
-	bool dup;                /* a resend: it was begun in time, so expiry does not stop it */
+	bool is_direct; /* the journal's bytes are the packets */
+	bool dup;       /* a resend: it was begun in time, so expiry does not stop it */
 };
 
 enum batch_answer {
 	BATCH_ADDED,
-	BATCH_IS_FULL,         /* send first, then add again */
-	BATCH_EXPIRED,         /* [MQTT-3.3.2-5]: not sent any more */
-	BATCH_TOO_LARGE,       /* for this client [MQTT-3.1.2-24] */
+	BATCH_IS_FULL,   /* send first, then add again */
+	BATCH_EXPIRED,   /* [MQTT-3.3.2-5]: not sent any more */
+	BATCH_TOO_LARGE, /* for this client [MQTT-3.1.2-24] */
 };
 
 /* qos: what is delivered. The segment stays mapped until the batch was sent. */

@@ -64,8 +64,8 @@ static void neighbours_in_the_journal_become_one_iovec(void **state)
 	made_add(&made, 0, "a", "three", "", 1);
 	for (uint32_t i = 0; i < 4; i++) {
 		if (i != 2)
-			assert_int_equal(
-				batch_add(b, &form, &made.segment, &made.entries[i], i, 0), BATCH_ADDED);
+			assert_int_equal(batch_add(b, &form, &made.segment, &made.entries[i], i, 0),
+				BATCH_ADDED);
 	}
 	assert_int_equal(b->iov_count, 2);
 	gather(b, &s);
@@ -145,7 +145,7 @@ static void a_packet_over_the_clients_maximum_is_left_out(void **state)
 	struct batch *b = batch_new();
 
 	(void)state;
-	made_add(&made, 0, "a", "1234", "", 1);  /* 2 + 3 + 2 + 1 + 4 = 12 at QoS 1 */
+	made_add(&made, 0, "a", "1234", "", 1); /* 2 + 3 + 2 + 1 + 4 = 12 at QoS 1 */
 	assert_int_equal(
 		batch_add(b, &form, &made.segment, &made.entries[0], 0, 1), BATCH_TOO_LARGE);
 	form.largest = 12;

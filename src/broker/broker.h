@@ -41,10 +41,10 @@ struct broker_worker;
 
 struct broker_settings {
 	struct broker_limits limits;
-	struct hierarchy *hierarchy;   /* reffed */
-	struct accounts *accounts;     /* reffed */
-	bool shadow;                   /* serve nothing */
-	const char *dir;               /* sessions are stored here; NULL: not. Read by broker_new() */
+	struct hierarchy *hierarchy; /* reffed */
+	struct accounts *accounts;   /* reffed */
+	bool shadow;                 /* serve nothing */
+	const char *dir;             /* sessions are stored here; NULL: not. Read by broker_new() */
 };
 
 /* NULL, after the cause was logged, when the stored sessions cannot be opened. Loops do not run yet. */
@@ -59,8 +59,8 @@ struct broker_worker *broker_worker(struct broker *b, unsigned port_number);
 void broker_apply(struct broker *b, const struct broker_settings *settings);
 
 /* A client's TCP connection; takes fd. tls NULL: plain. On the worker's loop. */
-void broker_accept(struct broker_worker *w, int fd, const struct address *peer,
-	struct tls_context *tls);
+void broker_accept(
+	struct broker_worker *w, int fd, const struct address *peer, struct tls_context *tls);
 
 /* A client's connection that began elsewhere (as an HTTP request) and is open: moved to the broker
  * with conn_move(), or left alone while the broker stops. On the worker's loop. */
@@ -69,26 +69,27 @@ void broker_accept_open(struct broker_worker *w, struct conn *from);
 
 /* Sums over the workers; any thread. */
 struct broker_figures {
-	uint64_t connections;        /* open now */
-	uint64_t sessions;           /* connected and offline */
+	uint64_t connections; /* open now */
+	uint64_t sessions;    /* connected and offline */
 	uint64_t sessions_offline;
 	uint64_t subscriptions;
-	uint64_t delivered;          /* messages handed to sockets */
+	uint64_t delivered; /* messages handed to sockets */
 	uint64_t delivered_bytes;
-	uint64_t acknowledged;       /* PUBACKs (PUBCOMPs) received for them */
+	uint64_t acknowledged; /* PUBACKs (PUBCOMPs) received for them */
 	uint64_t resent;
-	uint64_t received;           /* PUBLISH packets and wills from clients */
-	uint64_t published;          /* of these, published for the first time */
-	uint64_t refused;            /* of these, not authorized or rejected by the gate */
-	uint64_t live;               /* sessions at the tail */
+	uint64_t received;  /* PUBLISH packets and wills from clients */
+	uint64_t published; /* of these, published for the first time */
+	uint64_t refused;   /* of these, not authorized or rejected by the gate */
+	uint64_t live;      /* sessions at the tail */
 	uint64_t behind;
 	uint64_t connects;
 	uint64_t connects_refused;
-	uint64_t dropped_expired;    /* message expiry passed before delivery */
-	uint64_t dropped_oversize;   /* larger than the client's maximum packet size */
-	uint64_t dropped_removed;    /* wanted, but removed from the journal before (broker/lost.h) */
-	uint64_t skipped_records;    /* records, wanted or not, removed before a session behind got there */
-	struct histogram delivery;   /* append to hand-over to the socket, live sessions */
+	uint64_t dropped_expired;  /* message expiry passed before delivery */
+	uint64_t dropped_oversize; /* larger than the client's maximum packet size */
+	uint64_t dropped_removed;  /* wanted, but removed from the journal before (broker/lost.h) */
+	uint64_t
+		skipped_records; /* records, wanted or not, removed before a session behind got there */
+	struct histogram delivery; /* append to hand-over to the socket, live sessions */
 };
 void broker_figures(struct broker *b, struct broker_figures *out);
 
@@ -101,6 +102,5 @@ struct broker_lag {
 	uint64_t us_sum;
 };
 void broker_lag(struct broker *b, struct broker_lag *out);
-
 
 #endif

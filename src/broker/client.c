@@ -158,8 +158,8 @@ static int64_t take_packet(struct client *c, const uint8_t *p, size_t n, uint32_
 	if (!c->is_connected && c->connect == NULL && p[0] >> 4 != MQTT_CONNECT)
 		return client_fault(c, ERR_PROTOCOL, "first packet is not CONNECT");
 	if (length < 0)
-		return on_decode_fault(c, (int)length, (struct view){(const char *)p, n},
-			err_text((int)length));
+		return on_decode_fault(
+			c, (int)length, (struct view){(const char *)p, n}, err_text((int)length));
 	if (length == 0 || (size_t)length > n) {
 		conn_want(&c->conn, (uint32_t)length);
 		return 0;
@@ -196,8 +196,8 @@ static bool is_choked(struct client *c)
 static ssize_t on_bytes(struct conn *conn, const uint8_t *p, size_t n)
 {
 	struct client *c = container_of(conn, struct client, conn);
-	uint32_t batched = 0;   /* PUBLISH packets not yet committed */
-	size_t committed = 0;   /* where they begin */
+	uint32_t batched = 0; /* PUBLISH packets not yet committed */
+	size_t committed = 0; /* where they begin */
 	size_t at = 0;
 
 	c->heard_ms = loop_now_ms(c->worker->loop);
@@ -333,14 +333,13 @@ static struct conn_options options_of(const struct broker_worker *w)
 	return (struct conn_options){.send_buffer_bytes = w->limits.send_buffer_bytes};
 }
 
-void broker_accept(struct broker_worker *w, int fd, const struct address *peer,
-	struct tls_context *tls)
+void broker_accept(
+	struct broker_worker *w, int fd, const struct address *peer, struct tls_context *tls)
 {
 	struct conn_options options = options_of(w);
 	struct client *c = client_new(w);
 
-	client_begin(c,
-		conn_accept(&c->conn, w->loop, fd, peer, tls, &options, &client_handler));
+	client_begin(c, conn_accept(&c->conn, w->loop, fd, peer, tls, &options, &client_handler));
 }
 
 void broker_accept_open(struct broker_worker *w, struct conn *from)

@@ -22,44 +22,44 @@
 /* A PUBLISH that is not acknowledged yet; acknowledgements leave in the order of the packets
  * [MQTT-4.6.0-2], [MQTT-4.6.0-3]. */
 struct client_ack {
-	uint16_t packet_id;   /* 0: QoS 0, nothing is sent */
-	uint16_t rule;        /* enum rule that refused it, or RULE_NONE */
+	uint16_t packet_id; /* 0: QoS 0, nothing is sent */
+	uint16_t rule;      /* enum rule that refused it, or RULE_NONE */
 	uint8_t qos;
 	uint8_t reason;
 	bool is_decided;
-	bool is_repeat;       /* of a QoS 2 message taken before */
+	bool is_repeat; /* of a QoS 2 message taken before */
 };
 
 struct client {
 	struct conn conn;
 	struct broker_worker *worker;
-	struct list link;              /* worker->clients */
-	struct session *session;       /* NULL until connected */
-	struct accounts *accounts;     /* one reference, from CONNECT on */
+	struct list link;          /* worker->clients */
+	struct session *session;   /* NULL until connected */
+	struct accounts *accounts; /* one reference, from CONNECT on */
 	const struct account *account;
 	struct commit_owner owner;
 	struct commit_waiter waiter;
-	struct timer timer;            /* CONNECT in time, then keep alive */
+	struct timer timer; /* CONNECT in time, then keep alive */
 	uint64_t heard_ms;
-	struct client_ack *acks;       /* ring, owned */
-	uint32_t ack_start;            /* token of the first */
+	struct client_ack *acks; /* ring, owned */
+	uint32_t ack_start;      /* token of the first */
 	uint32_t ack_count;
 	uint32_t ack_size;
-	uint32_t acks_open;            /* of these, with a packet id */
-	uint32_t unreleased;           /* QoS 2, PUBREC sent on this connection, no PUBREL yet */
-	struct alias_names *names;     /* topic aliases of the client; owned, NULL: none */
-	struct alias_sent *aliases;    /* topic aliases told to the client; owned, NULL: none */
-	uint16_t alias_maximum;        /* aliases it takes */
-	uint32_t largest;              /* maximum packet size the client takes */
-	uint16_t receive_maximum;      /* QoS 1 and 2 messages it takes at once */
-	uint16_t keep_alive_s;         /* in force; 0: off */
+	uint32_t acks_open;         /* of these, with a packet id */
+	uint32_t unreleased;        /* QoS 2, PUBREC sent on this connection, no PUBREL yet */
+	struct alias_names *names;  /* topic aliases of the client; owned, NULL: none */
+	struct alias_sent *aliases; /* topic aliases told to the client; owned, NULL: none */
+	uint16_t alias_maximum;     /* aliases it takes */
+	uint32_t largest;           /* maximum packet size the client takes */
+	uint16_t receive_maximum;   /* QoS 1 and 2 messages it takes at once */
+	uint16_t keep_alive_s;      /* in force; 0: off */
 	uint8_t version;
-	bool is_connected;             /* CONNACK with success was sent */
-	bool is_counted;               /* as a connection of its account */
-	bool wants_problem_info;       /* MQTT 5: reason strings */
-	bool has_released;             /* what it had received was released again after CONNACK */
-	bool is_choked;                /* not read while so much waits to be sent to it */
-	bool is_held;                  /* the last batch was not taken: its packets are shown again */
+	bool is_connected;       /* CONNACK with success was sent */
+	bool is_counted;         /* as a connection of its account */
+	bool wants_problem_info; /* MQTT 5: reason strings */
+	bool has_released;       /* what it had received was released again after CONNACK */
+	bool is_choked;          /* not read while so much waits to be sent to it */
+	bool is_held;            /* the last batch was not taken: its packets are shown again */
 	struct connect_request *connect; /* between CONNECT and CONNACK; owned */
 };
 

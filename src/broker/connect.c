@@ -27,21 +27,21 @@ struct session_move;
 /* What CONNECT said, kept until CONNACK. */
 struct connect_request {
 	struct client *client;
-	struct buf key;                /* of the session */
-	struct view client_id;         /* in key */
+	struct buf key;        /* of the session */
+	struct view client_id; /* in key */
 	uint64_t expiry_ms;
 	uint32_t asked_expiry_s;
 	uint16_t keep_alive_s;
 	bool clean_start;
-	bool is_assigned;              /* the client identifier is ours */
-	struct will *will;             /* owned, until the session takes it */
+	bool is_assigned;  /* the client identifier is ours */
+	struct will *will; /* owned, until the session takes it */
 	struct password_check *check;
 	struct session_move *move;
 };
 
 struct session_move {
 	struct task task;
-	struct client *client;         /* home's; NULL: gone meanwhile */
+	struct client *client; /* home's; NULL: gone meanwhile */
 	struct broker_worker *home;
 	struct broker_worker *at;
 	struct session *session;
@@ -144,8 +144,8 @@ static void log_connected(const struct client *c, bool present)
 	if (!log_enabled(LOG_DEBUG))
 		return;
 	address_format(&c->conn.peer, address);
-	log_debug("broker", "client-connected", "peer=%s client_id=%s version=%d present=%d", address,
-		log_quote(id.p, id.n, quoted), c->version, present);
+	log_debug("broker", "client-connected", "peer=%s client_id=%s version=%d present=%d",
+		address, log_quote(id.p, id.n, quoted), c->version, present);
 }
 
 static void finish(struct client *c, struct session *s, bool present)
@@ -193,8 +193,8 @@ static void fetch(struct client *c, struct broker_worker *owner)
 }
 
 /* The session of this key if this worker owns it; *owner: who does (NULL: nobody has it). */
-static struct session *find_session(struct broker_worker *w, struct view key,
-	struct broker_worker **owner)
+static struct session *find_session(
+	struct broker_worker *w, struct view key, struct broker_worker **owner)
 {
 	struct registry *r = &w->broker->registry;
 	struct session *s;
@@ -353,15 +353,16 @@ static int authenticate(struct client *c, const struct mqtt_connect *m)
 	const struct account *a = c->account;
 
 	if (a == NULL)
-		return m->has_user_name ? refuse(c, ERR_CREDENTIALS, "bad user name or password")
-					: refuse(c, ERR_DENIED, "a user name and a password are needed");
+		return m->has_user_name
+			       ? refuse(c, ERR_CREDENTIALS, "bad user name or password")
+			       : refuse(c, ERR_DENIED, "a user name and a password are needed");
 	if (a->password && !view_equal(m->password, view_of(a->password)))
 		return refuse(c, ERR_CREDENTIALS, "bad user name or password");
 	if (a->password_hash == NULL)
 		return authenticated(c);
 	conn_pause(&c->conn);
-	c->connect->check = password_start(c->worker->broker->passwords, c->worker->loop, m->password,
-		a->password_hash, on_password, c);
+	c->connect->check = password_start(c->worker->broker->passwords, c->worker->loop,
+		m->password, a->password_hash, on_password, c);
 	return 0;
 }
 
@@ -377,7 +378,7 @@ static void read_properties(struct client *c, const struct mqtt_packet *p)
 	c->largest = mqtt_number(props, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE, c->largest);
 	c->alias_maximum = (uint16_t)mqtt_number(props, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, 0);
 	c->wants_problem_info = c->version == MQTT_5 &&
-		mqtt_number(props, MQTT_PROPERTY_REQUEST_PROBLEM_INFORMATION, 1);
+				mqtt_number(props, MQTT_PROPERTY_REQUEST_PROBLEM_INFORMATION, 1);
 }
 
 static uint32_t asked_expiry(const struct client *c, const struct mqtt_packet *p)
@@ -418,7 +419,8 @@ int client_on_connect(struct client *c, const struct mqtt_packet *p)
 	r->asked_expiry_s = asked_expiry(c, p);
 	if (mqtt_has(&p->properties, MQTT_PROPERTY_AUTHENTICATION_METHOD)) {
 		/* [MQTT-4.12.0-1]: none is supported. */
-		static const uint8_t bad_method[] = {0x20, 3, 0, MQTT_RC_BAD_AUTHENTICATION_METHOD, 0};
+		static const uint8_t bad_method[] = {
+			0x20, 3, 0, MQTT_RC_BAD_AUTHENTICATION_METHOD, 0};
 
 		conn_push(&c->conn, bad_method, sizeof(bad_method));
 		conn_close(&c->conn, ERR_DENIED, "authentication method not supported");
@@ -427,7 +429,8 @@ int client_on_connect(struct client *c, const struct mqtt_packet *p)
 	if (m->client_id.n > CLIENT_ID_BYTES)
 		return refuse(c, ERR_CLIENT_ID, "client identifier longer than 1024 bytes");
 	if (m->client_id.n == 0 && c->version != MQTT_5 && !m->clean_start)
-		return refuse(c, ERR_CLIENT_ID, "no client identifier with clean session 0 [MQTT-3.1.3-8]");
+		return refuse(c, ERR_CLIENT_ID,
+			"no client identifier with clean session 0 [MQTT-3.1.3-8]");
 	if (m->has_will && m->will.retain && c->version == MQTT_5 && !gate_is_wis2(m->will.topic))
 		return refuse(c, ERR_RETAIN, "retain is not available [MQTT-3.2.2-13]");
 	if (m->has_will)

@@ -12,8 +12,8 @@
 #include "broker/worker.h"
 #include "mqtt/reason.h"
 
-#define LIVE_RECORDS 4096u      /* new records looked at per turn */
-#define SCAN_RECORDS 8192u      /* index entries a session behind looks at per piece */
+#define LIVE_RECORDS 4096u        /* new records looked at per turn */
+#define SCAN_RECORDS 8192u        /* index entries a session behind looks at per piece */
 #define CATCH_UP_BYTES (8u << 20) /* sent to sessions behind per turn */
 
 /* The table of topics named to this client, made when first used; NULL: it takes no aliases. */
@@ -24,8 +24,8 @@ static struct alias_sent *aliases_of(struct client *c)
 	return c->aliases;
 }
 
-static struct batch_form form_of(const struct broker_worker *w, struct client *c,
-	const struct group *group)
+static struct batch_form form_of(
+	const struct broker_worker *w, struct client *c, const struct group *group)
 {
 	return (struct batch_form){
 		.ids = group && group->has_ids ? group : NULL,
@@ -210,9 +210,9 @@ static void deliver_live(struct broker_worker *w)
 /* --- sessions that are behind ----------------------------------------- */
 
 enum piece {
-	PIECE_BLOCKED,   /* something will wake the session: socket, acknowledgement, prefetch */
-	PIECE_MORE,      /* goes on next turn */
-	PIECE_LIVE,      /* reached the tail */
+	PIECE_BLOCKED, /* something will wake the session: socket, acknowledgement, prefetch */
+	PIECE_MORE,    /* goes on next turn */
+	PIECE_LIVE,    /* reached the tail */
 };
 
 static void on_warm_task(struct task *task)
@@ -391,8 +391,9 @@ static uint64_t fill_by_scan(struct broker_worker *w, struct session *s, uint64_
 			continue;
 		entry = &segment->entries[seq - segment->base];
 		qos = seq >= s->subscriptions.youngest
-			? group_wants(s->group, segment, entry)
-			: subscriptions_want(&s->subscriptions, s->client->account, segment, entry, seq);
+			      ? group_wants(s->group, segment, entry)
+			      : subscriptions_want(
+					&s->subscriptions, s->client->account, segment, entry, seq);
 		if (s->group->alone)
 			qos = qos_alone(s->group, segment, entry, seq, qos);
 		if (qos < 0)
@@ -456,7 +457,8 @@ static enum piece catch_up(struct broker_worker *w, struct session *s)
 		return PIECE_BLOCKED;
 	if (!is_warm(w, s, s->position))
 		return PIECE_BLOCKED;
-	if (s->position < s->warm_to && s->warm_to < end && !journal_is_warm(w->journal, s->position))
+	if (s->position < s->warm_to && s->warm_to < end &&
+		!journal_is_warm(w->journal, s->position))
 		end = s->warm_to;
 	return send_scanned(w, s, fill_by_scan(w, s, end));
 }

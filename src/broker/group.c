@@ -8,7 +8,7 @@
 #include "mqtt/packet.h"
 #include "mqtt/property.h"
 
-#define MATCHES_MOST 65536u  /* topics remembered per worker */
+#define MATCHES_MOST 65536u /* topics remembered per worker */
 #define WANTED_NOT 1u
 #define WANTED 2u
 
@@ -287,8 +287,8 @@ static void number_room(struct groups *g, uint32_t topic)
 	g->by_number_size = size;
 }
 
-const struct match *match_record(struct groups *g, const struct journal_segment *segment,
-	const struct journal_entry *entry)
+const struct match *match_record(
+	struct groups *g, const struct journal_segment *segment, const struct journal_entry *entry)
 {
 	struct match *m;
 
@@ -332,12 +332,13 @@ int group_wants(struct group *group, const struct journal_segment *segment,
 		wants_room(group, segment->number, entry->topic);
 	want = &group->wants[entry->topic];
 	if (*want == 0) {
-		int qos = granted(
-			&group->filters, group->account, record_topic(segment, entry), UINT64_MAX, 0);
+		int qos = granted(&group->filters, group->account, record_topic(segment, entry),
+			UINT64_MAX, 0);
 
 		*want = (uint8_t)(qos < 0 ? WANTED_NOT : WANTED + (unsigned)qos);
 	}
-	return *want == WANTED_NOT ? -1 : qos_least((uint8_t)(*want - WANTED), journal_entry_qos(entry));
+	return *want == WANTED_NOT ? -1
+				   : qos_least((uint8_t)(*want - WANTED), journal_entry_qos(entry));
 }
 
 void group_put_ids(const struct group *group, struct view topic, struct buf *properties)

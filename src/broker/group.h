@@ -27,23 +27,23 @@
 
 /* One record of the present turn that the group wants. */
 struct group_ref {
-	uint32_t delta;    /* from the turn's first record */
-	uint8_t qos;       /* granted by the matching filters, at most as published */
+	uint32_t delta; /* from the turn's first record */
+	uint8_t qos;    /* granted by the matching filters, at most as published */
 };
 
 struct session;
 
 struct group {
-	struct buf key;              /* version, account with a deny list, filters without positions */
-	struct session *alone;       /* its only member, see broker/own.h; NULL: whoever fits */
+	struct buf key;        /* version, account with a deny list, filters without positions */
+	struct session *alone; /* its only member, see broker/own.h; NULL: whoever fits */
 	struct subscriptions filters;
-	struct accounts *accounts;   /* one reference */
+	struct accounts *accounts; /* one reference */
 	const struct account *account;
-	struct list live;            /* sessions at the tail */
-	uint32_t sessions;           /* in the group, live or behind */
+	struct list live;  /* sessions at the tail */
+	uint32_t sessions; /* in the group, live or behind */
 	uint8_t version;
-	bool has_ids;                /* some filter has a subscription identifier */
-	bool is_direct;              /* MQTT 3.1.1, QoS 0: the journal's bytes are the packets */
+	bool has_ids;   /* some filter has a subscription identifier */
+	bool is_direct; /* MQTT 3.1.1, QoS 0: the journal's bytes are the packets */
 	/* the present turn */
 	struct group *next_active;
 	bool is_active;
@@ -51,7 +51,7 @@ struct group {
 	uint32_t ref_count;
 	uint32_t ref_size;
 	/* answers for sessions that are behind, by topic number of one segment */
-	uint8_t *wants;              /* 0 not asked yet, 1 no, 2 + qos */
+	uint8_t *wants; /* 0 not asked yet, 1 no, 2 + qos */
 	uint32_t wants_size;
 	uint32_t wants_segment;
 };
@@ -62,21 +62,21 @@ struct match_item {
 };
 
 struct match {
-	char *topic;                 /* owned; the map's key */
+	char *topic; /* owned; the map's key */
 	size_t topic_bytes;
 	struct match_item *items;
 	uint32_t count;
 	uint32_t size;
-	uint64_t generation;         /* of the groups when it was made */
-	bool used;                   /* since the last sweep */
+	uint64_t generation; /* of the groups when it was made */
+	bool used;           /* since the last sweep */
 };
 
 struct groups {
 	struct map by_key;
 	struct filter_tree *tree;
-	struct map matches;          /* by topic */
-	uint64_t generation;         /* grows when a group comes or goes */
-	struct match **by_number;    /* of the present segment */
+	struct map matches;       /* by topic */
+	uint64_t generation;      /* grows when a group comes or goes */
+	struct match **by_number; /* of the present segment */
 	uint32_t by_number_size;
 	uint32_t segment;
 };
@@ -92,8 +92,8 @@ struct group *group_join(struct groups *g, const struct subscriptions *s, uint8_
 void group_leave(struct groups *g, struct group *group);
 
 /* Who wants this record's topic. Valid until groups change. */
-const struct match *match_record(struct groups *g, const struct journal_segment *segment,
-	const struct journal_entry *entry);
+const struct match *match_record(
+	struct groups *g, const struct journal_segment *segment, const struct journal_entry *entry);
 
 /* Does the group want it, and with which QoS (min of granted and published)? -1: no. */
 int group_wants(struct group *group, const struct journal_segment *segment,

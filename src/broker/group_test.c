@@ -31,15 +31,16 @@ static void end(struct fixture *f)
 	made_fini(&f->made);
 }
 
-static struct group *join(struct fixture *f, uint8_t version, const char *const *filters, uint8_t qos)
+static struct group *join(
+	struct fixture *f, uint8_t version, const char *const *filters, uint8_t qos)
 {
 	struct subscriptions s = {0};
 	struct group *group;
 
 	for (int i = 0; filters[i]; i++)
-		subscriptions_put(&s,
-			&(struct subscription){
-				.filter = view_of(filters[i]), .qos = qos, .from = (uint64_t)i * 7});
+		subscriptions_put(&s, &(struct subscription){.filter = view_of(filters[i]),
+					      .qos = qos,
+					      .from = (uint64_t)i * 7});
 	group = group_join(&f->groups, &s, version, f->accounts, &f->accounts->list[0], NULL);
 	subscriptions_fini(&s);
 	return group;
@@ -164,11 +165,11 @@ static void a_filter_does_not_match_records_before_it_was_made(void **state)
 	start(&f);
 	subscriptions_put(&s, &(struct subscription){.filter = VIEW("a"), .qos = 1, .from = 10});
 	made_add(&f.made, 0, "a", "x", "", 1);
-	assert_int_equal(subscriptions_want(&s, &f.accounts->list[0], &f.made.segment,
-				 &f.made.entries[0], 9),
+	assert_int_equal(subscriptions_want(
+				 &s, &f.accounts->list[0], &f.made.segment, &f.made.entries[0], 9),
 		-1);
-	assert_int_equal(subscriptions_want(&s, &f.accounts->list[0], &f.made.segment,
-				 &f.made.entries[0], 10),
+	assert_int_equal(subscriptions_want(
+				 &s, &f.accounts->list[0], &f.made.segment, &f.made.entries[0], 10),
 		1);
 	subscriptions_fini(&s);
 	end(&f);
@@ -205,13 +206,17 @@ static void what_a_subscriber_published_skips_its_no_local_filters(void **state)
 	(void)state;
 	made_add(&made, 0, "a/b", "x", "", 2);
 	made_add(&made, 1, "a/c", "x", "", 2);
-	subscriptions_put(&s, &(struct subscription){
-				      .filter = VIEW("a/#"), .qos = 2, .options = SUBSCRIPTION_NO_LOCAL});
+	subscriptions_put(
+		&s, &(struct subscription){
+			    .filter = VIEW("a/#"), .qos = 2, .options = SUBSCRIPTION_NO_LOCAL});
 	subscriptions_put(&s, &(struct subscription){.filter = VIEW("a/b"), .qos = 1});
 	for (uint32_t i = 0; i < 2; i++)
-		assert_int_equal(subscriptions_want(&s, &account, &made.segment, &made.entries[i], i), 2);
-	assert_int_equal(subscriptions_want_own(&s, &account, &made.segment, &made.entries[0], 0), 1);
-	assert_int_equal(subscriptions_want_own(&s, &account, &made.segment, &made.entries[1], 1), -1);
+		assert_int_equal(
+			subscriptions_want(&s, &account, &made.segment, &made.entries[i], i), 2);
+	assert_int_equal(
+		subscriptions_want_own(&s, &account, &made.segment, &made.entries[0], 0), 1);
+	assert_int_equal(
+		subscriptions_want_own(&s, &account, &made.segment, &made.entries[1], 1), -1);
 	subscriptions_fini(&s);
 	made_fini(&made);
 }

@@ -27,14 +27,15 @@
 #define INFLIGHT_FLAGS (INFLIGHT_QOS_2 | INFLIGHT_RELEASED)
 
 struct inflight {
-	uint64_t *seqs;     /* ring of `size` slots, owned; NULL until something is in flight;
+	uint64_t *seqs;    /* ring of `size` slots, owned; NULL until something is in flight;
 	                     * raw: with their flags */
-	uint32_t size;      /* power of two */
-	uint32_t start;     /* slot of the first */
-	uint16_t first_id;  /* packet id of the first; 0 stands for 1 in a fresh window */
-	uint16_t count;     /* slots in the run */
-	uint16_t resume_id; /* not 0: once the run is empty ids go on from here, until then no room */
-	uint16_t sent;      /* of these, sent on the present connection (the rest waits for a resend) */
+	uint32_t size;     /* power of two */
+	uint32_t start;    /* slot of the first */
+	uint16_t first_id; /* packet id of the first; 0 stands for 1 in a fresh window */
+	uint16_t count;    /* slots in the run */
+	uint16_t
+		resume_id; /* not 0: once the run is empty ids go on from here, until then no room */
+	uint16_t sent; /* of these, sent on the present connection (the rest waits for a resend) */
 };
 
 void inflight_fini(struct inflight *w);

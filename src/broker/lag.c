@@ -14,8 +14,8 @@ static unsigned bucket_of(uint64_t value)
 
 /* Age of the record a session is at. Cold index pages are not touched on a worker: there the age is
  * taken in proportion between the journal's ends. */
-static uint64_t age_us(const struct broker_worker *w, uint64_t position, uint64_t tail,
-	uint64_t oldest_ms)
+static uint64_t age_us(
+	const struct broker_worker *w, uint64_t position, uint64_t tail, uint64_t oldest_ms)
 {
 	uint64_t head = journal_head(w->journal);
 	const struct journal_segment *segment;

@@ -13,7 +13,7 @@
 struct lost {
 	struct store_job job;
 	struct broker *broker;
-	struct accounts *accounts;        /* one reference */
+	struct accounts *accounts; /* one reference */
 	const struct account *account;
 	struct subscriptions subscriptions; /* a copy */
 	char client_id[LOG_QUOTE_BYTES];
@@ -48,9 +48,9 @@ static void on_topic(void *context, struct view topic, uint64_t n)
 
 static void log_lost(const struct lost *l, bool exact)
 {
-	log_warn("broker", "session-lost-records",
-		"client_id=%s records=%llu wanted=%llu exact=%d", l->client_id,
-		(unsigned long long)(l->head - l->from), (unsigned long long)l->wanted, exact);
+	log_warn("broker", "session-lost-records", "client_id=%s records=%llu wanted=%llu exact=%d",
+		l->client_id, (unsigned long long)(l->head - l->from),
+		(unsigned long long)l->wanted, exact);
 }
 
 /* Exact when the position was a segment's first record, no subscription is younger and nothing more

@@ -18,7 +18,8 @@ static bool has_no_local(const struct subscriptions *s)
 /* After 16.7 million sessions with a No Local subscription numbers are given again. */
 static void give_number(struct session *s)
 {
-	uint32_t n = atomic_fetch_add_explicit(&s->worker->broker->origins, 1, memory_order_relaxed);
+	uint32_t n =
+		atomic_fetch_add_explicit(&s->worker->broker->origins, 1, memory_order_relaxed);
 
 	s->origin = n % JOURNAL_ORIGIN_MOST + 1;
 	s->origin_from = journal_tail(s->worker->journal);

@@ -16,7 +16,7 @@ struct password_check {
 	char *password;
 	char *hash;
 	bool matches;
-	void (*on_answer)(void *context, bool matches);   /* NULL: cancelled */
+	void (*on_answer)(void *context, bool matches); /* NULL: cancelled */
 	void *context;
 };
 

@@ -266,7 +266,8 @@ int persist_open(struct broker *b, const char *dir)
 		return 0;
 	err = store_open(&b->store, &config, &why);
 	if (err < 0)
-		log_error("broker", "cannot-open-sessions", "why=\"%s\"", why ? why : err_text(err));
+		log_error(
+			"broker", "cannot-open-sessions", "why=\"%s\"", why ? why : err_text(err));
 	free(why);
 	return err;
 }

@@ -36,9 +36,9 @@ struct session;
 /* Part of struct broker_worker. */
 struct persist {
 	struct timer timer;
-	struct list touched;   /* connected sessions to look at in the next checkpoint */
-	uint64_t mark;         /* the worker's position at the last checkpoint */
-	struct buf row;        /* reused */
+	struct list touched; /* connected sessions to look at in the next checkpoint */
+	uint64_t mark;       /* the worker's position at the last checkpoint */
+	struct buf row;      /* reused */
 	struct buf slots;
 	struct buf will;
 };

@@ -11,8 +11,8 @@
 #include "wis2/rule.h"
 
 #define REQUESTS_FIRST 64u
-#define PENDING_MOST 8192u   /* not decided yet, QoS 0 included */
-#define REQUESTS_MOST 1024u  /* in one batch: far below what a journal segment takes */
+#define PENDING_MOST 8192u  /* not decided yet, QoS 0 included */
+#define REQUESTS_MOST 1024u /* in one batch: far below what a journal segment takes */
 
 /* --- acknowledgements ------------------------------------------------- */
 
@@ -82,7 +82,7 @@ static void send_decided(struct client *c)
 			continue;
 		c->acks_open--;
 		c->unreleased += ack->qos == 2 && ack->reason == 0 && !ack->is_repeat &&
-			received_has(&c->session->received, ack->packet_id);
+				 received_has(&c->session->received, ack->packet_id);
 		send_ack(c, ack);
 	}
 }
@@ -112,8 +112,7 @@ static void on_done(struct commit_owner *o, uint32_t token, enum commit_outcome 
 
 static bool is_repeat(const struct client *c, const struct mqtt_packet *p)
 {
-	return p->publish.qos == 2 &&
-		received_has(&c->session->received, p->publish.packet_id);
+	return p->publish.qos == 2 && received_has(&c->session->received, p->publish.packet_id);
 }
 
 /* Does one more PUBLISH fit? QoS 1 until PUBACK and QoS 2 until PUBCOMP count against receive maximum
@@ -122,11 +121,13 @@ static bool is_repeat(const struct client *c, const struct mqtt_packet *p)
 static int check_room(struct client *c, const struct mqtt_packet *p)
 {
 	bool is_v5 = c->version == MQTT_5;
-	bool is_over = p->publish.qos && !is_repeat(c, p) &&
+	bool is_over =
+		p->publish.qos && !is_repeat(c, p) &&
 		c->acks_open + (is_v5 ? c->unreleased : 0) >= c->worker->limits.receive_maximum;
 
 	if (is_over && is_v5)
-		return client_fault(c, ERR_RECEIVE_MAXIMUM, "more open than receive maximum allows");
+		return client_fault(
+			c, ERR_RECEIVE_MAXIMUM, "more open than receive maximum allows");
 	if (!is_over && c->ack_count < PENDING_MOST)
 		return 0;
 	conn_pause(&c->conn);
@@ -140,9 +141,10 @@ static int check_room(struct client *c, const struct mqtt_packet *p)
  * with a will for the server. */
 bool publish_forwards(enum mqtt_property which)
 {
-	return which != MQTT_PROPERTY_TOPIC_ALIAS && which != MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL &&
-		which != MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER &&
-		which != MQTT_PROPERTY_WILL_DELAY_INTERVAL;
+	return which != MQTT_PROPERTY_TOPIC_ALIAS &&
+	       which != MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL &&
+	       which != MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER &&
+	       which != MQTT_PROPERTY_WILL_DELAY_INTERVAL;
 }
 
 /* Appends them to the worker's buffer. It may move while it grows, so the view's pointer is only an
@@ -263,7 +265,8 @@ static int resolve_alias(struct client *c, struct mqtt_packet *p, uint32_t *batc
 			"topic alias 0 or above the maximum [MQTT-3.3.2-8] [MQTT-3.3.2-9]");
 	named = alias_topic(c->names, alias);
 	if (p->publish.topic.n == 0 && named.n == 0)
-		return client_fault(c, ERR_PROTOCOL, "topic alias without a topic (MQTT 5, 3.3.2.3.4)");
+		return client_fault(
+			c, ERR_PROTOCOL, "topic alias without a topic (MQTT 5, 3.3.2.3.4)");
 	if (p->publish.topic.n == 0) {
 		p->publish.topic = named;
 		return 0;
@@ -292,7 +295,9 @@ int publish_judge(struct broker_worker *w, const struct account *a, struct view 
 	gate_judge(w->hierarchy, &a->policy, topic, payload, v);
 	if (v->pass)
 		return 0;
-	return v->check == CHECK_TOPIC ? ERR_TOPIC : v->check == CHECK_MESSAGE ? ERR_PAYLOAD : ERR_DENIED;
+	return v->check == CHECK_TOPIC     ? ERR_TOPIC
+	       : v->check == CHECK_MESSAGE ? ERR_PAYLOAD
+					   : ERR_DENIED;
 }
 
 /* Notes the packet for the batch, and at QoS 2 its identifier until PUBREL. */

@@ -13,9 +13,9 @@
 #include <stdint.h>
 
 struct received {
-	uint16_t *ids;      /* ascending, owned; NULL while there is none */
+	uint16_t *ids; /* ascending, owned; NULL while there is none */
 	uint16_t count;
-	uint16_t size;      /* allocated: at most the 65535 identifiers there are */
+	uint16_t size; /* allocated: at most the 65535 identifiers there are */
 };
 
 void received_fini(struct received *r);

@@ -6,7 +6,7 @@
 #include "base/error.h"
 
 struct row_head {
-	uint64_t checksum;   /* of all that follows */
+	uint64_t checksum; /* of all that follows */
 	uint32_t version;
 	uint16_t first_id;
 	uint16_t next_id;
@@ -56,14 +56,14 @@ void row_encode(const struct row *r, struct buf *out)
 
 static bool lengths_fit(const struct row_head *head, size_t n)
 {
-	uint64_t parts = (uint64_t)head->subscription_bytes + head->slot_bytes + head->received_bytes +
-		head->key_bytes;
+	uint64_t parts = (uint64_t)head->subscription_bytes + head->slot_bytes +
+			 head->received_bytes + head->key_bytes;
 
 	/* What stands behind the key is the will. */
 	return parts <= n - sizeof(*head) && (head->version > 1 || parts == n - sizeof(*head)) &&
-		head->slot_bytes % sizeof(uint64_t) == 0 &&
-		head->slot_bytes <= UINT16_MAX * sizeof(uint64_t) &&
-		head->received_bytes % sizeof(uint16_t) == 0;
+	       head->slot_bytes % sizeof(uint64_t) == 0 &&
+	       head->slot_bytes <= UINT16_MAX * sizeof(uint64_t) &&
+	       head->received_bytes % sizeof(uint16_t) == 0;
 }
 
 static struct view cut(struct view *rest, size_t n)

@@ -17,7 +17,7 @@
 #include "base/buf.h"
 #include "base/view.h"
 
-#define ROW_VERSION 2u /* 1: the same without a will; still read */
+#define ROW_VERSION 2u      /* 1: the same without a will; still read */
 #define ROW_LIVE UINT64_MAX /* position: the one that all live sessions share */
 
 struct row {
@@ -28,9 +28,9 @@ struct row {
 	struct view will;          /* as will_encode() gives it; empty: none */
 	uint64_t position;         /* next record to look at, or ROW_LIVE */
 	uint64_t expiry_ms;
-	uint64_t offline_ms;       /* wall clock when its connection ended; 0: connected */
-	uint16_t first_id;         /* packet id of the first slot */
-	uint16_t next_id;          /* the id behind the last one given */
+	uint64_t offline_ms; /* wall clock when its connection ended; 0: connected */
+	uint16_t first_id;   /* packet id of the first slot */
+	uint16_t next_id;    /* the id behind the last one given */
 };
 
 /* Appends it to out. Parts are below 4 GiB, slots at most 65535. */

@@ -100,7 +100,8 @@ static void every_cut_is_seen(void **state)
 	(void)state;
 	row_encode(&full, &b);
 	for (size_t n = 0; n < buf_length(&b); n++)
-		assert_int_equal(row_decode((struct view){(const char *)b.data, n}, &r), ERR_CORRUPT);
+		assert_int_equal(
+			row_decode((struct view){(const char *)b.data, n}, &r), ERR_CORRUPT);
 	buf_fini(&b);
 }
 

@@ -40,31 +40,31 @@ struct session_prefetch {
 	struct journal_prefetch ticket;
 	struct task task;
 	struct broker_worker *worker;
-	struct session *session;     /* NULL: gone meanwhile */
+	struct session *session; /* NULL: gone meanwhile */
 };
 
 struct session {
-	struct list link;            /* in group->live or worker->ready, else alone */
-	struct client *client;       /* NULL: offline */
-	struct group *group;         /* NULL: offline or nothing subscribed */
-	uint64_t position;           /* next record to look at; a live session's is worker->live */
-	uint64_t warm_to;            /* packets below this were prefetched */
+	struct list link;      /* in group->live or worker->ready, else alone */
+	struct client *client; /* NULL: offline */
+	struct group *group;   /* NULL: offline or nothing subscribed */
+	uint64_t position;     /* next record to look at; a live session's is worker->live */
+	uint64_t warm_to;      /* packets below this were prefetched */
 	struct session_prefetch *prefetch;
 	struct subscriptions subscriptions;
 	struct inflight window;
-	struct received received;    /* QoS 2 from the client */
-	uint64_t origin_from;        /* records from here on may carry `origin` */
-	uint32_t origin;             /* of what it publishes, see broker/own.h; 0: none */
+	struct received received; /* QoS 2 from the client */
+	uint64_t origin_from;     /* records from here on may carry `origin` */
+	uint32_t origin;          /* of what it publishes, see broker/own.h; 0: none */
 	struct timer expiry;
-	struct will *will;           /* of this connection, or waiting its delay; NULL: none */
-	struct list touched;         /* in worker->persist.touched, else alone */
-	uint64_t saved_hash;         /* of its row in the store; 0: none */
-	uint64_t offline_ms;         /* wall clock when its connection ended; 0: connected */
-	uint64_t expiry_ms;          /* kept so long after the connection's end; UINT64_MAX: for ever */
-	struct broker_worker *worker;/* owner; changed by the owner under the registry's lock */
-	struct view key;             /* user NUL client-id, behind the struct */
+	struct will *will;   /* of this connection, or waiting its delay; NULL: none */
+	struct list touched; /* in worker->persist.touched, else alone */
+	uint64_t saved_hash; /* of its row in the store; 0: none */
+	uint64_t offline_ms; /* wall clock when its connection ended; 0: connected */
+	uint64_t expiry_ms;  /* kept so long after the connection's end; UINT64_MAX: for ever */
+	struct broker_worker *worker; /* owner; changed by the owner under the registry's lock */
+	struct view key;              /* user NUL client-id, behind the struct */
 	enum session_state state;
-	bool is_ready;               /* in worker->ready */
+	bool is_ready; /* in worker->ready */
 };
 
 struct registry {

@@ -24,8 +24,8 @@
 
 /* The latest of a session, waiting to be written. */
 struct pending {
-	struct view key;     /* behind the struct */
-	struct view row;     /* behind the key; {NULL, 0}: remove */
+	struct view key; /* behind the struct */
+	struct view row; /* behind the key; {NULL, 0}: remove */
 };
 
 /* What waits lies in chunks that go together with their transaction: single pieces, made on one thread
@@ -37,7 +37,7 @@ struct chunk {
 };
 
 struct waiting {
-	struct map rows;     /* of struct pending in the chunks */
+	struct map rows; /* of struct pending in the chunks */
 	struct chunk *chunks;
 };
 
@@ -47,19 +47,19 @@ struct store {
 	uint64_t size_most;
 	pthread_t thread;
 	pthread_mutex_t lock;
-	pthread_cond_t wake;      /* the thread has something to do */
-	pthread_cond_t done;      /* a round has ended */
+	pthread_cond_t wake; /* the thread has something to do */
+	pthread_cond_t done; /* a round has ended */
 	struct waiting waiting;
-	struct store_job *jobs;   /* newest first */
+	struct store_job *jobs; /* newest first */
 	uint64_t *marks;
 	unsigned mark_count;
-	uint64_t live;            /* the least of them */
+	uint64_t live; /* the least of them */
 	uint64_t live_written;
 	uint64_t wall_written_ms;
-	uint64_t number;          /* of the last entry in file.recent */
+	uint64_t number; /* of the last entry in file.recent */
 	uint64_t rounds_begun;
 	uint64_t rounds_ended;
-	uint64_t flush_until;     /* a round with this number is wanted */
+	uint64_t flush_until; /* a round with this number is wanted */
 	struct store_figures figures;
 	bool is_running;
 	bool is_stopping;
@@ -121,7 +121,9 @@ static void *take_room(struct waiting *w, size_t bytes)
 
 	bytes = (bytes + 15) & ~(size_t)15;
 	if (c == NULL || c->size - c->used < bytes) {
-		size_t size = c == NULL ? CHUNK_FIRST : c->size >= CHUNK_MOST ? CHUNK_MOST : c->size * 2;
+		size_t size = c == NULL               ? CHUNK_FIRST
+			      : c->size >= CHUNK_MOST ? CHUNK_MOST
+						      : c->size * 2;
 
 		if (size < bytes)
 			size = bytes;
@@ -232,8 +234,7 @@ static void wait_s(struct store *s, pthread_cond_t *cond, time_t seconds)
 static void do_round(struct store *s)
 {
 	struct waiting waiting = s->waiting;
-	struct store_meta meta = {
-		.live = s->live, .wall_ms = clock_wall_ms(), .number = s->number};
+	struct store_meta meta = {.live = s->live, .wall_ms = clock_wall_ms(), .number = s->number};
 	uint64_t rows = 0;
 	int err;
 

@@ -31,20 +31,20 @@ struct store;
 
 struct store_config {
 	const char *dir;
-	uint64_t size_bytes;   /* the file grows to at most this; 0: 64 GiB */
+	uint64_t size_bytes; /* the file grows to at most this; 0: 64 GiB */
 };
 
 /* What the last process left. */
 struct store_past {
-	uint64_t live;         /* ROW_LIVE in a row stands for this position */
-	uint64_t wall_ms;      /* when it last wrote */
-	bool is_clean;         /* it stopped in order: rows are exact */
+	uint64_t live;    /* ROW_LIVE in a row stands for this position */
+	uint64_t wall_ms; /* when it last wrote */
+	bool is_clean;    /* it stopped in order: rows are exact */
 };
 
 struct store_figures {
-	uint64_t rows;         /* sessions on disk */
-	uint64_t written;      /* rows put or removed since the start */
-	uint64_t failed;       /* transactions the disk refused */
+	uint64_t rows;    /* sessions on disk */
+	uint64_t written; /* rows put or removed since the start */
+	uint64_t failed;  /* transactions the disk refused */
 };
 
 /* 0; ERR_VERSION (written by a newer version), ERR_SYSTEM: *why is then a text to free(). The

@@ -58,12 +58,12 @@ void store_file_opened(struct store_file *f)
 static int set_aside(struct store_file *f, const char *why)
 {
 	char *path = path_of(f, "data.mdb");
-	char *aside =
-		mem_printf("%s.damaged-%llu", path, (unsigned long long)clock_wall_ms());
+	char *aside = mem_printf("%s.damaged-%llu", path, (unsigned long long)clock_wall_ms());
 	int err = rename(path, aside) == 0 || errno == ENOENT ? 0 : ERR_SYSTEM;
 
 	log_error("broker", "session-store-damaged",
-		"file=%s set_aside_as=%s why=\"%s\": the sessions in it are lost", path, aside, why);
+		"file=%s set_aside_as=%s why=\"%s\": the sessions in it are lost", path, aside,
+		why);
 	free(aside);
 	free(path);
 	return err;
@@ -153,7 +153,8 @@ int store_file_put_meta(struct store_file *f, MDB_txn *txn, const struct store_m
 
 static bool is_meta(const MDB_val *key)
 {
-	return key->mv_size == strlen(META_KEY) && memcmp(key->mv_data, META_KEY, key->mv_size) == 0;
+	return key->mv_size == strlen(META_KEY) &&
+	       memcmp(key->mv_data, META_KEY, key->mv_size) == 0;
 }
 
 static int read_meta(const MDB_val *value, struct store_meta *meta)
@@ -187,7 +188,8 @@ int store_file_put(struct store_file *f, MDB_txn *txn, struct view key, struct v
 	return err == MDB_NOTFOUND ? 0 : err;
 }
 
-static int put_recent(struct store_file *f, MDB_txn *txn, struct buf files[2], struct store_meta *meta)
+static int put_recent(
+	struct store_file *f, MDB_txn *txn, struct buf files[2], struct store_meta *meta)
 {
 	struct view rest[2] = {buf_view(&files[0]), buf_view(&files[1])};
 	uint64_t committed = meta->number;
@@ -301,8 +303,8 @@ static int open_and_survey(struct store_file *f, struct survey *v)
 static bool is_damage(int err)
 {
 	return err == MDB_INVALID || err == MDB_CORRUPTED || err == MDB_VERSION_MISMATCH ||
-		err == MDB_PAGE_NOTFOUND || err == MDB_BAD_VALSIZE || err == MDB_PANIC ||
-		err == MDB_INCOMPATIBLE || err == MDB_CURSOR_FULL;
+	       err == MDB_PAGE_NOTFOUND || err == MDB_BAD_VALSIZE || err == MDB_PANIC ||
+	       err == MDB_INCOMPATIBLE || err == MDB_CURSOR_FULL;
 }
 
 int store_file_open(struct store_file *f, const char *dir, struct store_meta *meta, char **why)

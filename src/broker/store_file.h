@@ -16,18 +16,18 @@
 struct store_file {
 	MDB_env *env;
 	MDB_dbi dbi;
-	uint64_t size;      /* of the map: what the file may grow to */
-	char *dir;          /* owned */
+	uint64_t size; /* of the map: what the file may grow to */
+	char *dir;     /* owned */
 	struct store_recent recent;
 };
 
 struct store_meta {
-	uint64_t checksum;  /* of what follows */
+	uint64_t checksum; /* of what follows */
 	uint32_t version;
 	uint32_t is_clean;
 	uint64_t live;
 	uint64_t wall_ms;
-	uint64_t number;    /* entries of broker/store_recent.h up to this are in */
+	uint64_t number; /* entries of broker/store_recent.h up to this are in */
 };
 
 /* Opens or makes it, sets a damaged one aside, drops damaged rows (both are logged), takes in the

@@ -15,10 +15,10 @@
 #define BYTES_MOST (64u << 20)
 
 struct entry_head {
-	uint64_t checksum;   /* of what follows, key and row included */
+	uint64_t checksum; /* of what follows, key and row included */
 	uint64_t number;
 	uint32_t key_bytes;
-	uint32_t row_bytes;  /* 0: removed */
+	uint32_t row_bytes; /* 0: removed */
 };
 
 int recent_open(struct store_recent *r, const char *dir)
@@ -109,7 +109,8 @@ void recent_read(const struct store_recent *r, struct buf files[2])
 		size_t size = r->bytes[i] < BYTES_MOST ? r->bytes[i] : BYTES_MOST;
 
 		while (b->end < size) {
-			ssize_t n = pread(r->fds[i], buf_reserve(b, size - b->end), size - b->end, b->end);
+			ssize_t n = pread(
+				r->fds[i], buf_reserve(b, size - b->end), size - b->end, b->end);
 
 			if (n < 0 && errno == EINTR)
 				continue;

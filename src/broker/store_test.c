@@ -91,7 +91,7 @@ static void put(struct store *s, const char *key, uint64_t position, size_t fill
 
 struct found {
 	unsigned count;
-	uint64_t sum;      /* of positions */
+	uint64_t sum; /* of positions */
 };
 
 static bool on_row(void *context, const struct row *r)

@@ -8,9 +8,9 @@
 /* One SUBSCRIBE being answered. */
 struct answer {
 	struct client *client;
-	struct view since;         /* MQTT 5: user property "since"; {NULL,0} when absent */
-	uint32_t id;               /* subscription identifier, 0: none */
-	uint64_t replay_from;      /* UINT64_MAX: no replay */
+	struct view since;    /* MQTT 5: user property "since"; {NULL,0} when absent */
+	uint32_t id;          /* subscription identifier, 0: none */
+	uint64_t replay_from; /* UINT64_MAX: no replay */
 };
 
 static int check_room(const struct client *c, const struct mqtt_subscription *asked)
@@ -121,7 +121,8 @@ static struct view since_of(const struct mqtt_packet *p)
 	if (!mqtt_has(&p->properties, MQTT_PROPERTY_USER_PROPERTY))
 		return (struct view){NULL, 0};
 	while (mqtt_next_property(&rest, &item)) {
-		if (item.which == MQTT_PROPERTY_USER_PROPERTY && view_equal(item.name, VIEW("since")))
+		if (item.which == MQTT_PROPERTY_USER_PROPERTY &&
+			view_equal(item.name, VIEW("since")))
 			return item.text;
 	}
 	return (struct view){NULL, 0};

@@ -31,7 +31,8 @@ bool subscriptions_next(const struct subscriptions *s, uint32_t *at, struct subs
 		return false;
 	memcpy(&head, buf_bytes(&s->block) + *at, sizeof(head));
 	*out = (struct subscription){
-		.filter = {(const char *)buf_bytes(&s->block) + *at + sizeof(head), head.filter_bytes},
+		.filter = {(const char *)buf_bytes(&s->block) + *at + sizeof(head),
+			head.filter_bytes},
 		.from = head.from,
 		.id = head.id,
 		.qos = head.qos,
@@ -140,8 +141,8 @@ static void cut(struct subscriptions *s, uint32_t at, uint32_t bytes)
 
 bool subscriptions_put(struct subscriptions *s, const struct subscription *one)
 {
-	struct entry_head head = {one->from, one->id, one->qos, one->options,
-		(uint16_t)one->filter.n};
+	struct entry_head head = {
+		one->from, one->id, one->qos, one->options, (uint16_t)one->filter.n};
 	uint32_t bytes = (uint32_t)(sizeof(head) + one->filter.n);
 	uint32_t old;
 	uint32_t at = find(s, one->filter, &old);

@@ -19,16 +19,16 @@
 
 struct subscription {
 	struct view filter;
-	uint64_t from;      /* journal position it was made at: no record before it matches */
-	uint32_t id;        /* subscription identifier (MQTT 5), 0: none */
-	uint8_t qos;        /* granted */
-	uint8_t options;    /* SUBSCRIPTION_... */
+	uint64_t from;   /* journal position it was made at: no record before it matches */
+	uint32_t id;     /* subscription identifier (MQTT 5), 0: none */
+	uint8_t qos;     /* granted */
+	uint8_t options; /* SUBSCRIPTION_... */
 };
 
 struct subscriptions {
 	struct buf block;
 	uint32_t count;
-	uint64_t youngest;  /* largest `from`: behind it all subscriptions count alike */
+	uint64_t youngest; /* largest `from`: behind it all subscriptions count alike */
 };
 
 void subscriptions_fini(struct subscriptions *s);

@@ -17,7 +17,7 @@
 
 struct will_head {
 	uint64_t delay_ms;
-	uint32_t expiry_s;             /* 0: none */
+	uint32_t expiry_s; /* 0: none */
 	uint32_t qos;
 	uint32_t topic_bytes;
 	uint32_t payload_bytes;
@@ -28,9 +28,9 @@ _Static_assert(sizeof(struct will_head) == 32, "no padding, as its bytes are sto
 
 struct will {
 	struct will_head head;
-	struct timer delay;            /* runs while the session is offline */
-	struct session *session;       /* whose delay runs */
-	struct list link;              /* in worker->wills.waiting, then with: */
+	struct timer delay;      /* runs while the session is offline */
+	struct session *session; /* whose delay runs */
+	struct list link;        /* in worker->wills.waiting, then with: */
 	struct uuid id;
 	uint32_t origin;
 	uint16_t publisher;
@@ -232,7 +232,8 @@ void will_connected(struct session *s, struct will **will)
 {
 	will_pause(s);
 	will_free(&s->will); /* [MQTT-3.1.3-9] */
-	s->will = *will; /* [MQTT-3.1.2-7]; without one nothing is published, 3.1.1: [MQTT-3.1.2-12] */
+	s->will =
+		*will; /* [MQTT-3.1.2-7]; without one nothing is published, 3.1.1: [MQTT-3.1.2-12] */
 	*will = NULL;
 }
 
@@ -301,7 +302,8 @@ void wills_fini(struct broker_worker *w)
 		free(will);
 	}
 	if (lost)
-		log_error("broker", "wills-lost", "count=%u why=\"the journal took no more\"", lost);
+		log_error(
+			"broker", "wills-lost", "count=%u why=\"the journal took no more\"", lost);
 }
 
 /* --- in the store ----------------------------------------------------- */

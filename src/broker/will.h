@@ -33,7 +33,7 @@ struct will;
 struct wills {
 	struct commit_owner owner;
 	struct commit_waiter waiter;
-	struct list waiting;           /* the journal took none of these yet */
+	struct list waiting; /* the journal took none of these yet */
 };
 void wills_init(struct broker_worker *w);
 /* What waits is lost, and logged. */

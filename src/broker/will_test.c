@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 
-#define TOPIC_AT 32u  /* behind the head */
+#define TOPIC_AT 32u /* behind the head */
 
 /* A will with a delay, an expiry and a content type, as in a row. */
 static void encoded(struct buf *out)
@@ -22,7 +22,8 @@ static void encoded(struct buf *out)
 	mqtt_put_text(&block, MQTT_PROPERTY_CONTENT_TYPE, VIEW("t"));
 	m.properties.raw = buf_view(&block);
 	m.properties.present = 1u << MQTT_PROPERTY_WILL_DELAY_INTERVAL |
-		1u << MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL | 1u << MQTT_PROPERTY_CONTENT_TYPE;
+			       1u << MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL |
+			       1u << MQTT_PROPERTY_CONTENT_TYPE;
 	m.properties.number[MQTT_PROPERTY_WILL_DELAY_INTERVAL] = 5;
 	m.properties.number[MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL] = 9;
 	will = will_new(&m);

@@ -44,15 +44,15 @@ struct broker_worker {
 	struct accounts *accounts;
 	struct hierarchy *hierarchy;
 	struct groups groups;
-	struct group *active;        /* groups with records in this turn */
-	struct list ready;           /* sessions that are behind and may go on */
+	struct group *active; /* groups with records in this turn */
+	struct list ready;    /* sessions that are behind and may go on */
 	struct list clients;
-	uint64_t live;               /* position of all live sessions */
-	uint64_t now_ms;             /* journal's clock at this turn */
+	uint64_t live;   /* position of all live sessions */
+	uint64_t now_ms; /* journal's clock at this turn */
 	struct batch *batch;
 	struct commit_request *requests; /* PUBLISH packets of one read */
 	uint32_t request_size;
-	struct buf properties;       /* of these packets: what is forwarded of MQTT 5 properties */
+	struct buf properties; /* of these packets: what is forwarded of MQTT 5 properties */
 	unsigned number;
 	struct task stop;
 	bool is_stopping;
@@ -69,18 +69,18 @@ struct broker {
 	struct commit *commit;
 	struct journal *journal;
 	struct registry registry;
-	_Atomic uint64_t lost;       /* messages wanted and removed, see broker/lost.h */
-	struct store *store;         /* NULL: sessions live in memory only */
+	_Atomic uint64_t lost; /* messages wanted and removed, see broker/lost.h */
+	struct store *store;   /* NULL: sessions live in memory only */
 	struct users users;
 	struct passwords *passwords;
 	struct broker_worker *workers;
 	unsigned worker_count;
-	_Atomic bool shadow;         /* serves nothing */
+	_Atomic bool shadow; /* serves nothing */
 	/* gauges that sessions moving between workers change from several threads */
 	_Atomic int64_t sessions;
 	_Atomic int64_t sessions_offline;
 	_Atomic int64_t subscriptions;
-	_Atomic uint32_t origins;    /* numbers given, see broker/own.h */
+	_Atomic uint32_t origins; /* numbers given, see broker/own.h */
 	pthread_mutex_t stop_lock;
 	pthread_cond_t stopped;
 	unsigned workers_stopped;

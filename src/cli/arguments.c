@@ -189,9 +189,9 @@ static void prepare(const struct argument_table *t, struct option *names, char *
 	*letters++ = 'h';
 	for (size_t i = 0; i < t->count; i++) {
 		const struct argument *a = &t->rows[i];
-		int has_value = a->kind == ARGUMENT_FLAG ? no_argument
-			: a->kind == ARGUMENT_SWITCH	  ? optional_argument
-							  : required_argument;
+		int has_value = a->kind == ARGUMENT_FLAG     ? no_argument
+				: a->kind == ARGUMENT_SWITCH ? optional_argument
+							     : required_argument;
 
 		names[i] = (struct option){a->name, has_value, NULL, FIRST_LONG + (int)i};
 		if (a->letter)

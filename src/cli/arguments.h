@@ -13,12 +13,12 @@
 #include <stdint.h>
 
 enum argument_kind {
-	ARGUMENT_FLAG, /* bool: becomes true */
-	ARGUMENT_NUMBER, /* uint64_t within least and most */
-	ARGUMENT_SHARE, /* double 0 to 1, written "0.2" or "20%" */
+	ARGUMENT_FLAG,     /* bool: becomes true */
+	ARGUMENT_NUMBER,   /* uint64_t within least and most */
+	ARGUMENT_SHARE,    /* double 0 to 1, written "0.2" or "20%" */
 	ARGUMENT_DURATION, /* uint64_t milliseconds, written "6h", "30m", "10s", "500ms", "10" (s) */
 	ARGUMENT_PROTOCOL, /* uint8_t enum mqtt_version, written "5", "3.1.1" or "4" */
-	ARGUMENT_TEXT, /* const char * into argv */
+	ARGUMENT_TEXT,     /* const char * into argv */
 	ARGUMENT_SWITCH, /* bool by one of the two words in `value`, "any|only": the second is true, and
 			  * what the option alone means; "--leaf", "--leaf only", "--leaf=any" */
 	ARGUMENT_LIST, /* struct argument_list: the option may come several times */
@@ -31,10 +31,10 @@ struct argument_list {
 };
 
 struct argument {
-	char letter; /* 0: none */
+	char letter;      /* 0: none */
 	const char *name; /* long name */
 	enum argument_kind kind;
-	size_t offset; /* of the field in the command's struct */
+	size_t offset;  /* of the field in the command's struct */
 	uint64_t least; /* bounds of numbers */
 	uint64_t most;
 	const char *value; /* what help calls the value; NULL for flags */
@@ -48,7 +48,7 @@ struct argument_table {
 	size_t count; /* at most 40 */
 };
 
-#define ARGUMENTS_HELP -1 /* --help was asked for and printed: exit status 0 */
+#define ARGUMENTS_HELP -1  /* --help was asked for and printed: exit status 0 */
 #define ARGUMENTS_WRONG -2 /* a fault was printed to stderr: exit status 2 */
 
 /* Fills the struct at `out` (which holds the defaults) from argv. Gives the place of the first

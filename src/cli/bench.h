@@ -16,7 +16,7 @@
 enum bench_role {
 	BENCH_SUBSCRIBER,
 	BENCH_STOPPED, /* subscribes, then reads no more */
-	BENCH_IDLE, /* only connects */
+	BENCH_IDLE,    /* only connects */
 	BENCH_PUBLISHER,
 	BENCH_ROLES
 };
@@ -28,26 +28,26 @@ struct bench_config {
 	const char *publish_password_file;
 	uint64_t counts[BENCH_ROLES];
 	struct argument_list filters; /* subscribers take them in turn */
-	uint64_t qos; /* of subscriptions */
-	uint64_t publish_qos; /* UINT64_MAX: as subscriptions */
-	uint64_t messages; /* of all publishers together */
-	uint64_t rate; /* messages a second of all; 0: as fast as taken */
+	uint64_t qos;                 /* of subscriptions */
+	uint64_t publish_qos;         /* UINT64_MAX: as subscriptions */
+	uint64_t messages;            /* of all publishers together */
+	uint64_t rate;                /* messages a second of all; 0: as fast as taken */
 	uint64_t size;
 	uint64_t topics;
 	uint64_t window; /* QoS 1 and 2: messages a publisher has open */
-	uint64_t ahead; /* messages that publishers may be ahead of subscribers; 0: any */
+	uint64_t ahead;  /* messages that publishers may be ahead of subscribers; 0: any */
 	uint64_t receive_maximum;
 	uint64_t keep_alive_s;
 	uint64_t timeout_ms;
 	uint64_t hold_ms; /* stay connected so long after the end */
-	uint64_t pid; /* of the broker; 0: not measured */
+	uint64_t pid;     /* of the broker; 0: not measured */
 	uint8_t version;
 };
 
 /* Which topics a filter matches: a subscriber's numbers have no holes by other topics. */
 struct bench_filter {
 	struct view text;
-	int64_t *rank; /* per topic: place among those matched, or -1 */
+	int64_t *rank;    /* per topic: place among those matched, or -1 */
 	uint64_t *before; /* per topic: matched ones before it */
 	uint64_t matched;
 };
@@ -64,7 +64,7 @@ struct bench_link {
 	/* subscriber */
 	const struct bench_filter *filter;
 	struct sequence *sequences; /* per publisher */
-	uint64_t now_ns; /* when the bytes under work were read */
+	uint64_t now_ns;            /* when the bytes under work were read */
 	/* publisher */
 	uint64_t share; /* messages to send */
 	uint64_t sent;
@@ -102,8 +102,8 @@ struct bench {
 	uint64_t sent;
 	uint64_t settled;
 	uint64_t delivered; /* distinct ones */
-	uint64_t received; /* with repeats */
-	uint64_t foreign; /* not of this run */
+	uint64_t received;  /* with repeats */
+	uint64_t foreign;   /* not of this run */
 	uint64_t start_ns;
 	uint64_t end_ns;
 	double broker_cpu[2]; /* seconds at start and end; negative: unknown */

@@ -18,7 +18,7 @@ struct sequence_gap {
 
 /* Zero-initialised is valid. */
 struct sequence {
-	uint64_t next; /* behind the highest seen */
+	uint64_t next;             /* behind the highest seen */
 	struct sequence_gap *gaps; /* owned; ascending */
 	uint32_t gap_count;
 	uint32_t gap_size;

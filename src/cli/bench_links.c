@@ -10,7 +10,7 @@
 #include "base/mem.h"
 #include "cli/bench.h"
 
-#define OPENING_MOST 100u /* connections being opened at a time */
+#define OPENING_MOST 100u          /* connections being opened at a time */
 #define UNSENT_MOST (256u * 1024u) /* bytes a publisher keeps back */
 
 /* --- receiving -------------------------------------------------------- */

@@ -27,13 +27,13 @@ struct bench_mark {
 	uint32_t run;
 	uint16_t publisher;
 	uint64_t sequence; /* 48 bits */
-	uint64_t time_ns; /* CLOCK_MONOTONIC */
+	uint64_t time_ns;  /* CLOCK_MONOTONIC */
 };
 
 /* A whole PUBLISH packet of one topic, in which mark and packet id are written over. */
 struct bench_template {
 	struct buf packet;
-	char *topic; /* owned */
+	char *topic;    /* owned */
 	uint32_t id_at; /* of the packet id; 0 at QoS 0 */
 	uint32_t payload_at;
 };

@@ -4,9 +4,9 @@
 
 enum cli_status {
 	CLI_DONE = 0,
-	CLI_NO = 1,           /* it ran and the answer is no */
-	CLI_USAGE = 2,        /* wrong usage or configuration */
-	CLI_ENVIRONMENT = 3,  /* cannot bind, cannot write, cannot connect */
+	CLI_NO = 1,          /* it ran and the answer is no */
+	CLI_USAGE = 2,       /* wrong usage or configuration */
+	CLI_ENVIRONMENT = 3, /* cannot bind, cannot write, cannot connect */
 };
 
 int cli_main(int argc, char **argv);

@@ -22,7 +22,7 @@ struct client_target {
 	struct url url;
 	struct address address;
 	struct tls_context *tls; /* NULL: plain */
-	bool anonymous; /* no user name is sent */
+	bool anonymous;          /* no user name is sent */
 	char shown[URL_TEXT_BYTES];
 };
 
@@ -32,8 +32,8 @@ struct client_options {
 	const char *user; /* NULL: of the URL, else "everyone"; "": anonymous */
 	const char *
 		password_file; /* NULL: of the URL, else "everyone"; first line of the file counts */
-	const char *ca; /* PEM file for mqtts; NULL: the system's */
-	bool insecure; /* does not verify the server's certificate */
+	const char *ca;        /* PEM file for mqtts; NULL: the system's */
+	bool insecure;         /* does not verify the server's certificate */
 };
 
 /* Looks the name up (this may block) and reads the password. 0 or an exit status (enum cli_status)
@@ -58,10 +58,10 @@ struct client_handler {
 
 struct client_settings {
 	const struct client_target *target;
-	const char *id; /* NULL: a random one */
-	uint8_t version; /* enum mqtt_version */
-	uint16_t keep_alive_s; /* 0: off */
-	uint16_t receive_maximum; /* MQTT 5; 0: not sent */
+	const char *id;            /* NULL: a random one */
+	uint8_t version;           /* enum mqtt_version */
+	uint16_t keep_alive_s;     /* 0: off */
+	uint16_t receive_maximum;  /* MQTT 5; 0: not sent */
 	uint32_t session_expiry_s; /* MQTT 5; with 3.1.1 any value keeps the session */
 	uint32_t receive_buffer_bytes;
 };
@@ -71,8 +71,8 @@ struct cli_client {
 	const struct client_handler *handler;
 	const struct client_settings *settings;
 	struct timer ping;
-	char *why; /* owned: what CONNACK or DISCONNECT said */
-	int err; /* goes with why */
+	char *why;      /* owned: what CONNACK or DISCONNECT said */
+	int err;        /* goes with why */
 	uint8_t *shown; /* bit per packet id: QoS 2 messages shown, not yet released */
 	uint16_t last_id;
 	uint16_t server_receive_maximum;

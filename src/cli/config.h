@@ -20,7 +20,7 @@
 
 struct config_listener {
 	struct url url;
-	char *text; /* as written */
+	char *text;    /* as written */
 	uint32_t line; /* of the file, for faults found at start; 0: default */
 	uint32_t column;
 	char *certificate; /* per listener, NULL: the global ones */
@@ -46,7 +46,7 @@ struct config {
 	char *tls_client_ca;
 	struct broker_limits limits;
 	uint64_t journal_keep_ms;
-	uint64_t journal_size_bytes; /* a share of the disk is resolved when read */
+	uint64_t journal_size_bytes;   /* a share of the disk is resolved when read */
 	uint32_t journal_size_percent; /* as written; 0: a size was */
 	enum journal_sync journal_sync;
 	uint32_t journal_sync_ms;

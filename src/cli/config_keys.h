@@ -20,12 +20,12 @@
 #include "cli/yaml.h"
 
 enum config_section {
-	SECTION_CONFIG, /* struct config */
+	SECTION_CONFIG,   /* struct config */
 	SECTION_LISTENER, /* struct config_listener */
-	SECTION_SOURCE, /* struct source_config */
+	SECTION_SOURCE,   /* struct source_config */
 	SECTION_ENDPOINT, /* struct source_endpoint */
-	SECTION_PUBLISH, /* nothing kept */
-	SECTION_ACCOUNT, /* struct account_entry */
+	SECTION_PUBLISH,  /* nothing kept */
+	SECTION_ACCOUNT,  /* struct account_entry */
 };
 
 struct account_entry {
@@ -34,8 +34,8 @@ struct account_entry {
 };
 
 enum config_effect {
-	EFFECT_KEPT, /* stored */
-	EFFECT_LATER, /* only the fallback is supported by this version */
+	EFFECT_KEPT,   /* stored */
+	EFFECT_LATER,  /* only the fallback is supported by this version */
 	EFFECT_JUDGED, /* judged; what it belongs to is refused as a whole */
 };
 
@@ -46,7 +46,7 @@ struct config_reader {
 	struct faults *faults;
 	const char *file;
 	const char *folder; /* relative paths begin here; ends with / or is "" */
-	const char *path; /* "listeners." inside that list, else "" */
+	const char *path;   /* "listeners." inside that list, else "" */
 };
 
 /* One value, judged. */
@@ -57,7 +57,7 @@ struct config_value {
 	void *owner; /* the section's struct, for types that fill two fields; may be NULL */
 	/* Results: either a number or a text. */
 	uint64_t number;
-	char *made; /* owned by the value */
+	char *made;        /* owned by the value */
 	const char *wrong; /* set to override what the type says, static */
 	const char *right;
 	char bound[QUANTITY_TEXT_BYTES]; /* the one passed, or "" */
@@ -73,7 +73,7 @@ struct config_type {
 	const char *wrong;
 	const char *right;
 	config_judge *one;
-	bool is_text; /* what `one` makes is stored as a text, else as a number */
+	bool is_text;       /* what `one` makes is stored as a text, else as a number */
 	config_judge *item; /* of a list; results are not used */
 	config_read_tree *tree;
 };

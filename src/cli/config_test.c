@@ -157,7 +157,8 @@ static void values_arrive_where_they_belong(void **state)
 		"  message_mode: strict\n  leaf: only\n  test_centres: no\n"
 		"bind: [192.0.2.1, \"2001:db8::1\"]\nshadow: yes\nlog: {level: debug, format: "
 		"json}\n"
-		"listeners: [\"mqtt://[::1]:0\", {url: http://localhost:9090}, \"ws://127.0.0.1:0\"]\n"
+		"listeners: [\"mqtt://[::1]:0\", {url: http://localhost:9090}, "
+		"\"ws://127.0.0.1:0\"]\n"
 		"websocket_paths: [/a, /b]\nwebsocket_origins: [https://a.example]\n";
 	struct buf faults = {0};
 	struct config *c = read_text(text, &faults);

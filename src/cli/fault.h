@@ -10,7 +10,7 @@
 
 #include "base/buf.h"
 
-#define FAULTS_MOST 200u /* further ones are only counted */
+#define FAULTS_MOST 200u     /* further ones are only counted */
 #define FAULT_VALUE_BYTES 96 /* of a value shown */
 
 struct faults {

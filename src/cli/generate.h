@@ -21,8 +21,8 @@ struct random {
 };
 uint64_t random_next(struct random *r);
 uint64_t random_below(struct random *r, uint64_t bound); /* bound > 0 */
-double random_share(struct random *r); /* 0 <= x < 1 */
-void random_uuid(struct random *r, struct uuid *out); /* version 4 */
+double random_share(struct random *r);                   /* 0 <= x < 1 */
+void random_uuid(struct random *r, struct uuid *out);    /* version 4 */
 
 enum broken {
 	BROKEN_NOT,
@@ -41,11 +41,11 @@ const char *generate_dataset(uint32_t i);
 struct generate_request {
 	struct view centre;
 	uint32_t dataset;
-	uint64_t serial; /* makes data_id unique within the centre */
-	uint64_t wall_ms; /* pubtime; datetime is the full ten minutes before */
+	uint64_t serial;     /* makes data_id unique within the centre */
+	uint64_t wall_ms;    /* pubtime; datetime is the full ten minutes before */
 	uint32_t size_bytes; /* aimed at by the inline content; 0: no content */
-	struct view id; /* inside the quotes */
-	struct view extra; /* members put right behind "id", each with a comma in front */
+	struct view id;      /* inside the quotes */
+	struct view extra;   /* members put right behind "id", each with a comma in front */
 	enum broken broken;
 };
 

@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "cli/quantity.h"
 
-#define LEAST_MS (3600u * 1000u) /* a full disk removes messages down to one hour */
+#define LEAST_MS (3600u * 1000u)       /* a full disk removes messages down to one hour */
 #define SOURCE_PACKET_BYTES (1u << 20) /* more is read past, counted, acknowledged (GB-46) */
 
 /* --- calls on a loop -------------------------------------------------- */

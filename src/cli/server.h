@@ -54,17 +54,17 @@ struct file_mark {
 
 /* A listener with its real address, on every worker. */
 struct served {
-	struct config_listener config; /* texts are its own */
-	struct address at; /* the real port */
-	struct tls_context *tls; /* what new connections get; NULL: plain */
-	struct file_mark marks[3]; /* certificate, key, client_ca */
+	struct config_listener config;   /* texts are its own */
+	struct address at;               /* the real port */
+	struct tls_context *tls;         /* what new connections get; NULL: plain */
+	struct file_mark marks[3];       /* certificate, key, client_ca */
 	struct worker_listener *workers; /* one each */
-	char *shown; /* "mqtt://127.0.0.1:43211" */
+	char *shown;                     /* "mqtt://127.0.0.1:43211" */
 };
 
 struct server {
 	struct config *config;
-	char *centre_id; /* as at start */
+	char *centre_id;             /* as at start */
 	struct hierarchy *hierarchy; /* as at start; a reload gives the broker its own */
 	struct commit *commit;
 	struct broker *broker;

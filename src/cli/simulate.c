@@ -40,7 +40,7 @@ struct simulate {
 	const char *centres;
 	uint64_t nodes;
 	uint64_t rate;
-	uint64_t count; /* 0: no end */
+	uint64_t count;   /* 0: no end */
 	uint64_t life_ms; /* 0: no end */
 	uint64_t linger_ms;
 	uint64_t wait;
@@ -67,8 +67,8 @@ struct simulate {
 	struct story_message batch[BATCH];
 	uint32_t batched; /* drawn and not yet taken by the journal */
 	uint64_t committed;
-	uint64_t start_ms; /* of publishing; 0: not yet */
-	uint64_t last_ms; /* the last message was published */
+	uint64_t start_ms;     /* of publishing; 0: not yet */
+	uint64_t last_ms;      /* the last message was published */
 	uint64_t acknowledged; /* as of the last tick */
 	uint32_t quiet_ticks;
 	atomic_bool stopping; /* a signal came: publish no more */

@@ -77,7 +77,8 @@ static void repeat(struct story *s, struct story_message *m)
 static void make(struct story *s, enum broken broken, uint64_t wall_ms, struct story_message *m)
 {
 	char id[UUID_TEXT_BYTES + 1];
-	struct generate_request q = {.wall_ms = wall_ms, .size_bytes = s->size_bytes, .broken = broken};
+	struct generate_request q = {
+		.wall_ms = wall_ms, .size_bytes = s->size_bytes, .broken = broken};
 
 	m->centre = (uint32_t)random_below(&s->random, s->centre_count);
 	random_uuid(&s->random, &m->id);

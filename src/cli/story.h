@@ -27,20 +27,20 @@ struct story_centre {
 struct story_message {
 	struct buf topic;
 	struct buf payload;
-	struct uuid id;           /* random where the message itself has no valid one */
+	struct uuid id; /* random where the message itself has no valid one */
 	uint32_t centre;
 };
 
 struct story {
 	struct random random;
-	double duplicates;        /* share of all messages */
-	double invalid;           /* share of all messages */
+	double duplicates; /* share of all messages */
+	double invalid;    /* share of all messages */
 	uint32_t size_bytes;
-	bool foreign;             /* BROKEN_FOREIGN may be drawn */
+	bool foreign;                 /* BROKEN_FOREIGN may be drawn */
 	struct story_centre *centres; /* owned */
 	uint32_t centre_count;
 	struct story_message kept[STORY_KEPT];
-	uint64_t kept_count;      /* ever kept */
+	uint64_t kept_count; /* ever kept */
 	uint64_t sent;
 	uint64_t broken[BROKEN_COUNT];
 };

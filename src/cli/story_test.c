@@ -120,7 +120,8 @@ static void centres_have_the_form_of_centre_ids(void **state)
 		const char *name;
 		bool want;
 	} rows[] = {{"de-dwd", true}, {"io-wis2dev-11-test", true}, {"d-dwd", false}, {"de", false},
-		{"de-", false}, {"de--dwd", false}, {"de-DWD", false}, {"de-d/d", false}, {"", false},
+		{"de-", false}, {"de--dwd", false}, {"de-DWD", false}, {"de-d/d", false},
+		{"", false},
 		{"de-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", false}};
 	struct story *s = begin(4, false);
 	struct story_message m = {.centre = 0};

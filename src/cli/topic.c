@@ -17,7 +17,7 @@ struct topic_command {
 	bool metadata_subtopics;
 	bool test_centres;
 	struct topic_options options;
-	bool refused;                  /* a topic was invalid */
+	bool refused; /* a topic was invalid */
 };
 
 #define FIELD(name) offsetof(struct topic_command, name)
@@ -32,8 +32,7 @@ static const struct argument rows[] = {
 		"accept centre identifiers that end in -test (default: yes)"},
 };
 
-static const struct argument_table table = {
-	"isobar topic [options] TOPIC...|-",
+static const struct argument_table table = {"isobar topic [options] TOPIC...|-",
 	"Judges topics against the WIS2 Topic Hierarchy: says which rule a topic breaks, at which\n"
 	"level, and the nearest valid name. With - topics are read from stdin, one a line. \\xHH\n"
 	"stands for one byte. Exit status 1 when a topic is invalid.",
@@ -96,8 +95,8 @@ int cli_topic(int argc, char **argv)
 		fprintf(stderr, "isobar topic: no topic given; see isobar topic --help\n");
 		return CLI_USAGE;
 	}
-	c.options =
-		(struct topic_options){c.leaf_only, c.metadata_subtopics, c.test_centres, true, NULL};
+	c.options = (struct topic_options){
+		c.leaf_only, c.metadata_subtopics, c.test_centres, true, NULL};
 	for (; at < argc && status == CLI_DONE; at++) {
 		if (strcmp(argv[at], "-") == 0)
 			status = judge_lines(&c);

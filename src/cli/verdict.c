@@ -5,7 +5,7 @@
 
 #include "base/utf8.h"
 
-#define SHOWN_BEFORE 40u   /* characters of a long line shown before the caret, and behind it */
+#define SHOWN_BEFORE 40u /* characters of a long line shown before the caret, and behind it */
 #define SHOWN_BEHIND 36u
 
 static bool is_continuation(char c)
@@ -44,7 +44,7 @@ struct text_place text_place(struct view text, size_t offset)
 bool verdict_is_valid(const struct verdict *v)
 {
 	return !(v->topic_findings && v->topic_findings->count) &&
-		!(v->message_findings && v->message_findings->count);
+	       !(v->message_findings && v->message_findings->count);
 }
 
 /* Appends text with control characters and bytes that are not UTF-8 as one question mark each, so

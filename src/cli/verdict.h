@@ -20,17 +20,17 @@
 struct text_place {
 	unsigned line;
 	unsigned column;
-	struct view text;      /* of that line */
+	struct view text; /* of that line */
 };
 struct text_place text_place(struct view text, size_t offset);
 
 /* What is judged and what came out. */
 struct verdict {
-	const char *source;             /* file, line number or topic, as it is shown */
-	struct view payload;            /* {NULL, 0} when only a topic was judged */
-	struct view topic;              /* {NULL, 0} when no topic was judged */
-	struct view id;                 /* the notification's, as written; {NULL, 0}: none */
-	const struct findings *topic_findings;   /* NULL when not judged */
+	const char *source;                    /* file, line number or topic, as it is shown */
+	struct view payload;                   /* {NULL, 0} when only a topic was judged */
+	struct view topic;                     /* {NULL, 0} when no topic was judged */
+	struct view id;                        /* the notification's, as written; {NULL, 0}: none */
+	const struct findings *topic_findings; /* NULL when not judged */
 	const struct findings *message_findings; /* NULL when not judged */
 };
 

@@ -13,9 +13,15 @@ static void a_place_is_counted_in_lines_and_characters(void **state)
 		unsigned line, column;
 		const char *shown;
 	} rows[] = {
-		{"abc", 0, 1, 1, "abc"}, {"abc", 3, 1, 4, "abc"}, {"abc", 9, 1, 4, "abc"},
-		{"a\nbc\nd", 3, 2, 2, "bc"}, {"a\nbc\nd", 1, 1, 2, "a"}, {"a\nbc\nd", 5, 3, 1, "d"},
-		{"\xc3\xa9\xc3\xa9x", 4, 1, 3, "\xc3\xa9\xc3\xa9x"}, {"", 0, 1, 1, ""}, {"\n", 1, 2, 1, ""},
+		{"abc", 0, 1, 1, "abc"},
+		{"abc", 3, 1, 4, "abc"},
+		{"abc", 9, 1, 4, "abc"},
+		{"a\nbc\nd", 3, 2, 2, "bc"},
+		{"a\nbc\nd", 1, 1, 2, "a"},
+		{"a\nbc\nd", 5, 3, 1, "d"},
+		{"\xc3\xa9\xc3\xa9x", 4, 1, 3, "\xc3\xa9\xc3\xa9x"},
+		{"", 0, 1, 1, ""},
+		{"\n", 1, 2, 1, ""},
 	};
 
 	(void)state;
@@ -33,8 +39,13 @@ static void only_whole_escapes_stand_for_a_byte(void **state)
 	static const struct {
 		const char *text, *want;
 	} rows[] = {
-		{"a\\x41b", "aAb"}, {"\\xFf\\xe9", "\xff\xe9"}, {"\\x4", "\\x4"}, {"\\xg1", "\\xg1"},
-		{"\\n\\\\", "\\n\\\\"}, {"\\", "\\"}, {"", ""},
+		{"a\\x41b", "aAb"},
+		{"\\xFf\\xe9", "\xff\xe9"},
+		{"\\x4", "\\x4"},
+		{"\\xg1", "\\xg1"},
+		{"\\n\\\\", "\\n\\\\"},
+		{"\\", "\\"},
+		{"", ""},
 	};
 
 	(void)state;

@@ -21,13 +21,13 @@ struct verify {
 	bool metadata_subtopics;
 	const char *mode;
 	bool test_centres;
-	const char *topic_text;        /* as given, or NULL */
-	char *topic_bytes;             /* owned */
+	const char *topic_text; /* as given, or NULL */
+	char *topic_bytes;      /* owned */
 	struct view topic;
 	struct findings topic_findings;
 	struct notification_options options;
-	bool refused;                  /* something was invalid */
-	bool unreadable;               /* a file could not be read */
+	bool refused;    /* something was invalid */
+	bool unreadable; /* a file could not be read */
 };
 
 #define FIELD(name) offsetof(struct verify, name)
@@ -46,8 +46,7 @@ static const struct argument rows[] = {
 		"accept centre identifiers that end in -test (default: yes)"},
 };
 
-static const struct argument_table table = {
-	"isobar verify [options] FILE...|-",
+static const struct argument_table table = {"isobar verify [options] FILE...|-",
 	"Judges WIS2 notification messages, one JSON document a file; folders are walked. With -\n"
 	"messages are read from stdin, one a line. Exit status 1 when a message is invalid.",
 	rows, sizeof(rows) / sizeof(rows[0])};

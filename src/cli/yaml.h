@@ -22,11 +22,11 @@ struct yaml {
 	enum yaml_kind kind;
 	uint32_t line; /* from 1 */
 	uint32_t column;
-	bool quoted; /* scalar: in quotes or a block, so never null */
-	char *tag; /* "!file", "" when none; owned */
-	char *text; /* scalar: NUL-terminated, holds no other NUL; owned */
+	bool quoted;         /* scalar: in quotes or a block, so never null */
+	char *tag;           /* "!file", "" when none; owned */
+	char *text;          /* scalar: NUL-terminated, holds no other NUL; owned */
 	struct yaml **items; /* list: values; map: key, value, key, value ... */
-	uint32_t count; /* of items */
+	uint32_t count;      /* of items */
 	uint32_t room;
 };
 

@@ -28,9 +28,9 @@
 #include "seen/seen.h"
 
 #define PORTS_MOST 256u
-#define RECORD_OVERHEAD 16u       /* journal_reserve() wants this per record */
+#define RECORD_OVERHEAD 16u /* journal_reserve() wants this per record */
 #define EXPIRE_EVERY_MS 100u
-#define RETRY_MS 2000u            /* a refused submission is tried again without a sign, too */
+#define RETRY_MS 2000u /* a refused submission is tried again without a sign, too */
 
 struct ticket {
 	struct commit_owner *owner; /* NULL: went away */
@@ -47,11 +47,11 @@ struct commit_port {
 	struct timer retry;
 	bool retry_now;
 	struct list waiting;
-	struct ticket *tickets;     /* a ring; size is a power of two or 0 */
+	struct ticket *tickets; /* a ring; size is a power of two or 0 */
 	uint32_t size;
 	uint32_t head;
 	uint32_t tail;
-	uint32_t batch_size;        /* of the arrays below, reused by every submission */
+	uint32_t batch_size; /* of the arrays below, reused by every submission */
 	const struct uuid **ids;
 	struct journal_message *records;
 	const struct journal_message **firsts;
@@ -59,14 +59,14 @@ struct commit_port {
 
 struct commit {
 	struct journal *journal;
-	struct seen *seen;                     /* under the journal's lock */
-	uint64_t expire_ms;                    /* under it as well: next seen_expire() */
+	struct seen *seen;  /* under the journal's lock */
+	uint64_t expire_ms; /* under it as well: next seen_expire() */
 	uint64_t first;
 	uint64_t repeats;
 	uint64_t held_since_ms;
 	uint64_t held_ms;
 	atomic_bool held;
-	pthread_mutex_t ports_lock;            /* the keeper's walk, and ports that come and go */
+	pthread_mutex_t ports_lock; /* the keeper's walk, and ports that come and go */
 	unsigned port_count;
 	struct commit_port *ports[PORTS_MOST]; /* fixed while loops run: no lock there */
 };
@@ -101,8 +101,8 @@ int commit_open(struct commit **out, const struct commit_config *config, char **
 
 	c->seen = seen_open(config->ids, config->window_ms);
 	if (c->seen == NULL) {
-		*why = mem_printf("no address space for %llu identifiers",
-			(unsigned long long)config->ids);
+		*why = mem_printf(
+			"no address space for %llu identifiers", (unsigned long long)config->ids);
 		free(c);
 		return ERR_MEMORY;
 	}
@@ -142,7 +142,7 @@ struct journal *commit_journal(struct commit *c)
 static bool has_due(const struct commit_port *p)
 {
 	return p->head != p->tail &&
-		p->tickets[p->head & (p->size - 1)].upto <= journal_safe(p->commit->journal);
+	       p->tickets[p->head & (p->size - 1)].upto <= journal_safe(p->commit->journal);
 }
 
 static void hand_out(struct commit_port *p)
@@ -307,8 +307,8 @@ static uint64_t bytes_of(const struct commit_request *requests, uint32_t n)
 
 /* Claims in batch order. Gives the number of messages to append; *claimed of them hold an id. The
  * outcomes stand in the port's ring, behind its tail, until they count. */
-static uint32_t claim_batch(struct commit_port *p, const struct commit_request *requests,
-	uint32_t n, uint32_t *claimed)
+static uint32_t claim_batch(
+	struct commit_port *p, const struct commit_request *requests, uint32_t n, uint32_t *claimed)
 {
 	struct seen *seen = p->commit->seen;
 	uint64_t now = journal_now(p->commit->journal);

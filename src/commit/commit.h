@@ -23,13 +23,13 @@
 #include "journal/journal.h"
 #include "net/loop.h"
 
-struct commit;        /* one per process */
-struct commit_port;   /* one per worker */
+struct commit;      /* one per process */
+struct commit_port; /* one per worker */
 
 struct commit_config {
-	struct journal_config journal;  /* on_index, context are commit's own */
-	uint64_t window_ms;             /* antiloop.window */
-	uint64_t ids;                   /* antiloop.ids */
+	struct journal_config journal; /* on_index, context are commit's own */
+	uint64_t window_ms;            /* antiloop.window */
+	uint64_t ids;                  /* antiloop.ids */
 };
 
 /* Opens the journal, rebuilds the antiloop set. Errors as journal_open(); *why to free(). */
@@ -40,13 +40,13 @@ struct journal *commit_journal(struct commit *c);
 
 /* number: 0, 1, 2 ...; all ports are made before any loop runs. */
 struct commit_port *commit_port_new(struct commit *c, struct loop *l, unsigned number);
-void commit_port_free(struct commit_port *p);   /* no loop of any port runs any more */
+void commit_port_free(struct commit_port *p); /* no loop of any port runs any more */
 struct loop *commit_port_loop(struct commit_port *p);
 unsigned commit_port_number(const struct commit_port *p);
 
 enum commit_outcome {
-	COMMIT_FIRST,   /* published, and safe */
-	COMMIT_REPEAT,  /* published before, and that is safe */
+	COMMIT_FIRST,  /* published, and safe */
+	COMMIT_REPEAT, /* published before, and that is safe */
 };
 
 /* Whoever submits embeds one. */
@@ -56,9 +56,9 @@ struct commit_owner {
 };
 
 struct commit_request {
-	struct journal_message message;  /* borrowed during commit_submit() */
-	bool claim;                      /* false: no antiloop (topics outside the WIS2 trees) */
-	uint32_t token;                  /* the owner's */
+	struct journal_message message; /* borrowed during commit_submit() */
+	bool claim;                     /* false: no antiloop (topics outside the WIS2 trees) */
+	uint32_t token;                 /* the owner's */
 };
 
 /* Takes a batch. 0: taken whole, on_done comes for each. ERR_HELD: nothing was taken (journal or
@@ -81,11 +81,11 @@ void commit_wait_cancel(struct commit_waiter *w);
 bool commit_is_ready(const struct commit_port *p);
 
 struct commit_figures {
-	uint64_t first;             /* messages published */
+	uint64_t first; /* messages published */
 	uint64_t repeats;
-	uint64_t ids;               /* in the antiloop set */
-	uint64_t span_ms;           /* age of the oldest */
-	uint64_t id_bytes;          /* its memory */
+	uint64_t ids;      /* in the antiloop set */
+	uint64_t span_ms;  /* age of the oldest */
+	uint64_t id_bytes; /* its memory */
 	uint64_t held_ms;
 	bool held;
 };

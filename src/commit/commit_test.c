@@ -24,7 +24,11 @@ struct fixture {
 	struct commit_port *port;
 	struct commit_owner owner;
 	struct commit_waiter waiter;
-	struct { uint32_t token; enum commit_outcome outcome; uint64_t safe; } done[DONE_MOST];
+	struct {
+		uint32_t token;
+		enum commit_outcome outcome;
+		uint64_t safe;
+	} done[DONE_MOST];
 	int done_count;
 	int want;
 	int ready;
@@ -49,9 +53,14 @@ static void on_ready(struct commit_waiter *w)
 static void open_commit(struct fixture *f, enum journal_sync sync, const struct journal_system *sys)
 {
 	struct commit_config config = {
-		.journal = {.dir = f->dir, .keep_ms = 3600000, .size_bytes = 64u << 20,
-			.index_keep_ms = 3600000, .least_ms = 3600000, .sync = sync,
-			.sync_ms = 10, .system = sys},
+		.journal = {.dir = f->dir,
+			.keep_ms = 3600000,
+			.size_bytes = 64u << 20,
+			.index_keep_ms = 3600000,
+			.least_ms = 3600000,
+			.sync = sync,
+			.sync_ms = 10,
+			.system = sys},
 		.window_ms = 3600000,
 		.ids = 10000,
 	};
@@ -72,10 +81,15 @@ static void close_commit(struct fixture *f)
 	commit_close(f->commit);
 }
 
-static void fixture_init(struct fixture *f, enum journal_sync sync, const struct journal_system *sys)
+static void fixture_init(
+	struct fixture *f, enum journal_sync sync, const struct journal_system *sys)
 {
 	*f = (struct fixture){0};
-	snprintf(f->dir, sizeof(f->dir), "/tmp/isobar-commit-" "XX" "XX" "XX");
+	snprintf(f->dir, sizeof(f->dir),
+		"/tmp/isobar-commit-"
+		"XX"
+		"XX"
+		"XX");
 	assert_non_null(mkdtemp(f->dir));
 	open_commit(f, sync, sys);
 }
@@ -92,7 +106,10 @@ static void fixture_fini(struct fixture *f)
 static struct commit_request request(uint32_t token, uint8_t id, bool claim)
 {
 	return (struct commit_request){
-		.message = {.topic = VIEW(TOPIC), .payload = VIEW("payload"), .id.b = {id}, .qos = 1},
+		.message = {.topic = VIEW(TOPIC),
+			.payload = VIEW("payload"),
+			.id.b = {id},
+			.qos = 1},
 		.claim = claim,
 		.token = token,
 	};
@@ -124,9 +141,10 @@ static void run_until_done(struct fixture *f, int want)
 
 static void a_repeat_in_the_same_batch_is_found(void **state)
 {
-	const enum commit_outcome want[] = {COMMIT_FIRST, COMMIT_FIRST, COMMIT_REPEAT, COMMIT_FIRST};
-	struct commit_request batch[] = {
-		request(7, 1, true), request(8, 2, true), request(9, 1, true), request(10, 3, true)};
+	const enum commit_outcome want[] = {
+		COMMIT_FIRST, COMMIT_FIRST, COMMIT_REPEAT, COMMIT_FIRST};
+	struct commit_request batch[] = {request(7, 1, true), request(8, 2, true),
+		request(9, 1, true), request(10, 3, true)};
 	struct commit_figures figures;
 	struct fixture f;
 

@@ -20,8 +20,8 @@ struct judging {
 	const struct gate_policy *policy;
 	struct view topic;
 	struct view payload;
-	unsigned channel;      /* enum gate_channel, 0: none of them */
-	bool is_metadata;      /* level 5 is "metadata" */
+	unsigned channel; /* enum gate_channel, 0: none of them */
+	bool is_metadata; /* level 5 is "metadata" */
 	struct gate_verdict *out;
 };
 
@@ -39,9 +39,15 @@ static const struct {
 	enum rule read_as;
 	enum rule rule;
 } event_rules[] = {
-	{RULE_WNM_01, RULE_MON_21}, {RULE_WNM_02, RULE_MON_21}, {RULE_WNM_03, RULE_MON_21},
-	{RULE_WNM_04, RULE_MON_21}, {RULE_WNM_05, RULE_MON_21}, {RULE_WNM_06, RULE_MON_21},
-	{RULE_WNM_07, RULE_MON_21}, {RULE_WNM_11, RULE_MON_22}, {RULE_WNM_12, RULE_MON_22},
+	{RULE_WNM_01, RULE_MON_21},
+	{RULE_WNM_02, RULE_MON_21},
+	{RULE_WNM_03, RULE_MON_21},
+	{RULE_WNM_04, RULE_MON_21},
+	{RULE_WNM_05, RULE_MON_21},
+	{RULE_WNM_06, RULE_MON_21},
+	{RULE_WNM_07, RULE_MON_21},
+	{RULE_WNM_11, RULE_MON_22},
+	{RULE_WNM_12, RULE_MON_22},
 };
 #define EVENT_RULES (sizeof(event_rules) / sizeof(event_rules[0]))
 
@@ -118,7 +124,7 @@ static bool weigh(struct judging *j, const struct findings *found)
 static bool needs_all(const struct judging *j, enum rule lowest)
 {
 	return lowest != RULE_NONE && j->policy->has_rule_overrides &&
-		gate_rule_mode(j->policy, lowest) == GATE_VERIFY;
+	       gate_rule_mode(j->policy, lowest) == GATE_VERIFY;
 }
 
 /* --- stage: channel and centre ---------------------------------------- */
@@ -146,8 +152,8 @@ static void add_foreign(struct judging *j, struct findings *found, enum rule rul
 }
 
 /* Cuts the levels that this stage asks for: 1, 4 and 5. */
-static void read_levels(struct judging *j, struct view *channel, struct view *centre,
-	struct view *type)
+static void read_levels(
+	struct judging *j, struct view *channel, struct view *centre, struct view *type)
 {
 	struct view rest = j->topic;
 
@@ -176,8 +182,8 @@ static bool judge_centre(struct judging *j)
 		add_foreign(j, &found, RULE_WTH_22, centre, 4,
 			"the source may not speak for this centre");
 	if (j->channel & ~p->channels) /* WTH-23 */
-		add_foreign(j, &found, RULE_WTH_23, channel, 1,
-			"the source may not use this channel");
+		add_foreign(
+			j, &found, RULE_WTH_23, channel, 1, "the source may not use this channel");
 	else if (p->metadata_only && type.n && !j->is_metadata)
 		add_foreign(j, &found, RULE_WTH_23, type, 5,
 			"a catalogue publishes on its metadata topic only");
@@ -265,8 +271,8 @@ static struct uuid identity_of_bytes(struct view topic, struct view payload)
 	XXH128_canonical_t canonical;
 	struct uuid id;
 
-	XXH128_canonicalFromHash(&canonical, XXH3_128bits_withSeed(payload.p, payload.n,
-						     XXH3_64bits(topic.p, topic.n)));
+	XXH128_canonicalFromHash(&canonical,
+		XXH3_128bits_withSeed(payload.p, payload.n, XXH3_64bits(topic.p, topic.n)));
 	memcpy(id.b, canonical.digest, sizeof(id.b));
 	return id;
 }

@@ -27,7 +27,7 @@ enum gate_channel { GATE_ORIGIN = 1, GATE_CACHE = 2, GATE_MONITOR = 4 };
 /* What an operator writes under `checks:`; the global one, overridden per source. */
 struct gate_settings {
 	enum gate_mode checks[CHECK_COUNT];
-	int8_t rules[RULE_COUNT];      /* enum gate_mode, or -1: as its check says */
+	int8_t rules[RULE_COUNT]; /* enum gate_mode, or -1: as its check says */
 	enum rule_mode message_mode;
 	bool leaf_only;
 	bool metadata_subtopics;
@@ -40,12 +40,12 @@ void gate_settings_default(struct gate_settings *s);
 /* Compiled for one publisher. */
 struct gate_policy {
 	struct gate_settings settings;
-	unsigned channels;             /* enum gate_channel, or-ed */
-	bool any_centre;               /* caches, brokers, accounts: level 4 is free */
-	bool metadata_only;            /* catalogue: only its own metadata topic */
-	bool outside_passes;           /* accounts: topics outside the WIS2 trees pass unjudged;
+	unsigned channels;   /* enum gate_channel, or-ed */
+	bool any_centre;     /* caches, brokers, accounts: level 4 is free */
+	bool metadata_only;  /* catalogue: only its own metadata topic */
+	bool outside_passes; /* accounts: topics outside the WIS2 trees pass unjudged;
 	                                * false: they break WTH-04 */
-	char **centres;                /* owned; may speak for these */
+	char **centres;      /* owned; may speak for these */
 	uint32_t centre_count;
 	/* Compiled by gate_policy_compile(): the mildest message mode in which a rule counts. */
 	uint8_t rule_modes[RULE_COUNT];
@@ -59,14 +59,14 @@ void gate_policy_compile(struct gate_policy *p);
 void gate_policy_fini(struct gate_policy *p);
 
 struct gate_verdict {
-	bool pass;                     /* publish it */
-	bool claim;                    /* it is a WIS2 message: the antiloop decides */
-	enum rule rule;                /* the lowest-numbered that decides; or RULE_NONE */
-	enum rule_check check;         /* of that rule */
-	struct uuid identity;          /* the claim's key: id, or a hash of topic and payload
+	bool pass;              /* publish it */
+	bool claim;             /* it is a WIS2 message: the antiloop decides */
+	enum rule rule;         /* the lowest-numbered that decides; or RULE_NONE */
+	enum rule_check check;  /* of that rule */
+	struct uuid identity;   /* the claim's key: id, or a hash of topic and payload
 	                                * (verify, off without a valid id); random outside the
 	                                * WIS2 trees */
-	struct finding finding;        /* of `rule` */
+	struct finding finding; /* of `rule` */
 	struct topic_parts parts;
 	struct notification note;
 };

@@ -14,15 +14,17 @@
 #define ID "8893163b-1bef-4e36-a874-0e01cbd2bd7a"
 #define CONFORMS "\"conformsTo\":[\"http://wis.wmo.int/spec/wnm/1/conf/core\"],"
 #define FEATURE "\"type\":\"Feature\",\"geometry\":null,"
-#define PROPERTIES                                                                                 \
-	"\"properties\":{\"pubtime\":\"2026-01-01T00:00:00Z\",\"data_id\":\"d/1\",\"datetime\":null},"
+#define PROPERTIES                                                              \
+	"\"properties\":{\"pubtime\":\"2026-01-01T00:00:00Z\",\"data_id\":\"d/" \
+	"1\",\"datetime\":null},"
 #define LINKS "\"links\":[{\"rel\":\"canonical\",\"href\":\"http://example.org/1\"}]}"
 #define VALID "{\"id\":\"" ID "\"," CONFORMS FEATURE PROPERTIES LINKS
 #define NO_ID "{" CONFORMS FEATURE PROPERTIES LINKS
-#define BAD_TYPE "{\"id\":\"" ID "\"," CONFORMS "\"type\":\"feature\",\"geometry\":null," PROPERTIES LINKS
+#define BAD_TYPE \
+	"{\"id\":\"" ID "\"," CONFORMS "\"type\":\"feature\",\"geometry\":null," PROPERTIES LINKS
 /* Breaks WNM-10 and WNM-34. */
-#define TWICE_BAD                                                                                  \
-	"{\"id\":\"" ID "\"," CONFORMS "\"type\":\"feature\",\"geometry\":null,\"properties\":{"     \
+#define TWICE_BAD                                                                                \
+	"{\"id\":\"" ID "\"," CONFORMS "\"type\":\"feature\",\"geometry\":null,\"properties\":{" \
 	"\"pubtime\":\"2026-01-01T00:00:00Z\",\"data_id\":\"\",\"datetime\":null}," LINKS
 #define EVENT "{\"id\":\"" ID "\",\"specversion\":\"1.0\",\"data\":{}}"
 
@@ -43,7 +45,8 @@ static void policy_init(struct gate_policy *p, unsigned channels, const char *ce
 	gate_policy_compile(p);
 }
 
-static struct gate_verdict judge(const struct gate_policy *p, const char *topic, const char *payload)
+static struct gate_verdict judge(
+	const struct gate_policy *p, const char *topic, const char *payload)
 {
 	struct gate_verdict v;
 
@@ -54,11 +57,11 @@ static struct gate_verdict judge(const struct gate_policy *p, const char *topic,
 static const struct row {
 	const char *name;
 	unsigned channels;
-	const char *centre;      /* NULL: any */
+	const char *centre; /* NULL: any */
 	bool metadata_only;
 	const char *topic;
 	const char *payload;
-	enum rule want;          /* RULE_NONE: passes */
+	enum rule want; /* RULE_NONE: passes */
 } rows[] = {
 	{"a valid notification", GATE_ORIGIN, "de-dwd", false, DWD, VALID, RULE_NONE},
 	{"a foreign centre", GATE_ORIGIN, "fr-meteofrance", false, DWD, VALID, RULE_WTH_22},
@@ -75,10 +78,12 @@ static const struct row {
 		VALID, RULE_NONE},
 	{"a wrong topic before a wrong message", GATE_ORIGIN, "de-dwd", false,
 		"origin/a/wis2/de-dwd/data/core/whether/x", "{", RULE_WTH_11},
-	{"a topic that ends before the centre", GATE_ORIGIN, "de-dwd", false, "origin/a/wis2", VALID,
-		RULE_WTH_12},
-	{"an empty level 4", GATE_ORIGIN, "de-dwd", false, "origin/a/wis2//data", VALID, RULE_WTH_02},
-	{"a topic outside the trees", GATE_ORIGIN, "de-dwd", false, "sandbox/a", VALID, RULE_WTH_04},
+	{"a topic that ends before the centre", GATE_ORIGIN, "de-dwd", false, "origin/a/wis2",
+		VALID, RULE_WTH_12},
+	{"an empty level 4", GATE_ORIGIN, "de-dwd", false, "origin/a/wis2//data", VALID,
+		RULE_WTH_02},
+	{"a topic outside the trees", GATE_ORIGIN, "de-dwd", false, "sandbox/a", VALID,
+		RULE_WTH_04},
 	{"a wrong message", GATE_ORIGIN, "de-dwd", false, DWD, BAD_TYPE, RULE_WNM_10},
 	{"an empty message", GATE_ORIGIN, "de-dwd", false, DWD, "", RULE_WNM_01},
 	{"an event", GATE_MONITOR, NULL, false, "monitor/a/wis2/de-dwd", EVENT, RULE_NONE},

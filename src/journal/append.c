@@ -20,14 +20,14 @@
 #include "journal/internal.h"
 
 #define SCRATCH_BYTES (256u << 10)
-#define PAUSE_MS 1000u           /* after a write that found no space */
+#define PAUSE_MS 1000u /* after a write that found no space */
 #define QOS_SHIFT 6
 #define FLAG_BITS 0x3f
 
 /* Packets on their way to the file. */
 struct run {
-	uint64_t at;    /* in the file, of the scratch's first byte */
-	size_t used;    /* of the scratch */
+	uint64_t at; /* in the file, of the scratch's first byte */
+	size_t used; /* of the scratch */
 };
 
 /* Records in the open segment. */
@@ -41,7 +41,7 @@ static bool fits(const struct journal *j, uint64_t bytes, uint64_t records)
 	const struct segment *s = j->current;
 
 	return s && s->packets_size - s->packets_bytes >= bytes &&
-		s->capacity - count_of(j) >= records;
+	       s->capacity - count_of(j) >= records;
 }
 
 uint64_t journal_batch_bytes(const struct journal *j)
@@ -134,14 +134,15 @@ static int measure(const struct journal_message *m, struct journal_entry *e)
 		.header_bytes = header,
 		.flags = (uint8_t)((m->flags & FLAG_BITS) | m->qos << QOS_SHIFT),
 		.shard = m->shard,
-		.origin = {(uint8_t)m->origin, (uint8_t)(m->origin >> 8), (uint8_t)(m->origin >> 16)},
+		.origin = {(uint8_t)m->origin, (uint8_t)(m->origin >> 8),
+			(uint8_t)(m->origin >> 16)},
 	};
 	return 0;
 }
 
 /* Measures all messages into j->entries; gives their bytes in *total. */
-static int measure_all(struct journal *j, const struct journal_message *const *messages,
-	uint32_t n, uint64_t *total)
+static int measure_all(struct journal *j, const struct journal_message *const *messages, uint32_t n,
+	uint64_t *total)
 {
 	uint64_t sum = 0;
 
@@ -173,7 +174,7 @@ static void put_record(uint8_t *to, const struct journal_message *m, const struc
 	uint32_t remaining = e->packet_bytes - e->header_bytes;
 
 	*to++ = 0x30;
-	do {  /* variable byte integer, MQTT 3.1.1 section 2.2.3 */
+	do { /* variable byte integer, MQTT 3.1.1 section 2.2.3 */
 		*to++ = (uint8_t)((remaining & 127) | (remaining > 127 ? 128 : 0));
 		remaining >>= 7;
 	} while (remaining);
@@ -207,8 +208,8 @@ static int make_room(struct journal *j, struct run *run, size_t bytes)
 	return err;
 }
 
-static int write_packets(struct journal *j, const struct journal_message *const *messages,
-	uint32_t n, uint64_t seq)
+static int write_packets(
+	struct journal *j, const struct journal_message *const *messages, uint32_t n, uint64_t seq)
 {
 	struct run run = {.at = j->current->packets_bytes};
 
@@ -253,8 +254,8 @@ static void mark_warm(struct journal *j, uint64_t seq, uint64_t bytes)
 		return;
 	j->warm_bytes = 0;
 	j->warm_marks[j->warm_marked++ % WARM_MARKS] = seq;
-	atomic_store_explicit(&j->warm_from, j->warm_marks[j->warm_marked % WARM_MARKS],
-		memory_order_relaxed);
+	atomic_store_explicit(
+		&j->warm_from, j->warm_marks[j->warm_marked % WARM_MARKS], memory_order_relaxed);
 }
 
 static int fail(struct journal *j, int err, uint32_t topics)

@@ -17,12 +17,12 @@
 static struct {
 	_Atomic int writes, syncs, reserves, truncates; /* calls left until one fails; < 0: never */
 	_Atomic int error;
-	_Atomic bool stay;     /* and all after it */
-	_Atomic bool half;     /* a failing write first writes half */
+	_Atomic bool stay; /* and all after it */
+	_Atomic bool half; /* a failing write first writes half */
 	_Atomic uint64_t mono;
-	_Atomic int synced;    /* calls made */
-	_Atomic int block_in;  /* syncs until one waits; < 0: never */
-	_Atomic bool blocked;  /* it waits */
+	_Atomic int synced;   /* calls made */
+	_Atomic int block_in; /* syncs until one waits; < 0: never */
+	_Atomic bool blocked; /* it waits */
 } faulty;
 
 static bool fails(_Atomic int *left)
@@ -44,7 +44,7 @@ static bool fails(_Atomic int *left)
 static ssize_t faulty_pwrite(int fd, const void *p, size_t n, off_t at)
 {
 	if (!fails(&faulty.writes))
-		return pwrite(fd, p, n > 1000 ? n - 1 : n, at);  /* short writes all the time */
+		return pwrite(fd, p, n > 1000 ? n - 1 : n, at); /* short writes all the time */
 	if (faulty.half && pwrite(fd, p, n / 2, at) < 0)
 		return -1;
 	errno = faulty.error;
@@ -156,7 +156,7 @@ static bool append_through_faults(struct place *p, uint64_t n)
 		int err = fixture_append(p->j, tail, batch, PAYLOAD);
 
 		if (err && journal_tail(p->j) != tail)
-			return false;  /* failed and appended all the same */
+			return false; /* failed and appended all the same */
 		if (err)
 			faulty.mono += 1001;
 		keeper_pass(p->j);
@@ -189,7 +189,7 @@ static void sweep(struct place *p, const struct fault_row *row)
 		journal_close(p->j);
 		p->j = NULL;
 		if (atomic_load(row->call) >= 0)
-			break;  /* the fault was never reached: every call had its turn */
+			break; /* the fault was never reached: every call had its turn */
 		open_place(p);
 		if (journal_tail(p->j) != 250 || fixture_check(p->j, 0, 250, PAYLOAD) != 250)
 			fail_msg("%s %d: lost after a restart", row->name, n);
@@ -225,7 +225,7 @@ static void a_failed_write_appends_nothing_and_shows(void **state)
 	open_place(p);
 	assert_int_equal(fixture_append(p->j, 0, 3, PAYLOAD), 0);
 	faulty.error = EIO;
-	faulty.writes = 1;  /* packets are written, entries are not */
+	faulty.writes = 1; /* packets are written, entries are not */
 	assert_int_equal(fixture_append(p->j, 5, 2, 400), ERR_SYSTEM);
 	assert_int_equal(journal_tail(p->j), 3);
 	journal_figures(p->j, &f);
@@ -261,7 +261,7 @@ static void what_was_refused_does_not_come_back_with_a_crash(void **state)
 	assert_int_equal(fixture_append(p->j, 0, 3, 100), 0);
 	faulty.error = EIO;
 	faulty.half = true;
-	faulty.writes = 1;  /* packets are written, half of the entries too */
+	faulty.writes = 1; /* packets are written, half of the entries too */
 	assert_int_equal(fixture_append(p->j, 3, 6, 50), ERR_SYSTEM);
 	assert_int_equal(tail_after_a_crash(p), 3);
 }
@@ -288,7 +288,7 @@ static void safe_moves_only_when_the_disk_has_it(void **state)
 	while (p->progress == 0)
 		usleep(100);
 	assert_int_equal(journal_safe(p->j), 4);
-	assert_true(faulty.synced >= before + 2);  /* packets and index */
+	assert_true(faulty.synced >= before + 2); /* packets and index */
 	journal_figures(p->j, &f);
 	assert_true(f.syncs >= 1 && f.sync_ns > 0);
 }
@@ -351,7 +351,7 @@ static void a_failed_sync_is_never_forgotten(void **state)
 	faulty.syncs = 0;
 	pthread_mutex_unlock(&p->j->pass);
 	keeper_pass(p->j);
-	keeper_pass(p->j);  /* the disk is sound again; the lost pages are not */
+	keeper_pass(p->j); /* the disk is sound again; the lost pages are not */
 	assert_int_equal(journal_safe(p->j), 2);
 	journal_figures(p->j, &f);
 	assert_true(f.failed);
@@ -402,7 +402,7 @@ static void a_full_disk_holds_and_then_goes_on(void **state)
 	assert_int_equal(p->progress, 0);
 	journal_figures(p->j, &f);
 	assert_true(f.held && !f.failed && f.held_ms == 700);
-	assert_int_equal(journal_head(p->j), 0);  /* nothing is older than least_ms */
+	assert_int_equal(journal_head(p->j), 0); /* nothing is older than least_ms */
 	make_sound();
 	keeper_pass(p->j);
 	assert_int_equal(p->progress, 1);
@@ -442,7 +442,7 @@ static void a_full_disk_removes_what_is_older_than_the_least(void **state)
 	pthread_mutex_lock(&p->j->pass);
 	assert_true(fixture_append(p->j, 400, 1, PAYLOAD) == 0);
 	faulty.error = ENOSPC;
-	faulty.reserves = 0;  /* one refusal */
+	faulty.reserves = 0; /* one refusal */
 	while (fixture_append(p->j, journal_tail(p->j), 5, PAYLOAD) == 0)
 		continue;
 	pthread_mutex_unlock(&p->j->pass);
@@ -462,7 +462,7 @@ static void a_full_file_system_holds_and_then_goes_on(void **state)
 
 	if (mount("tmpfs", p->dir, "tmpfs", 0, "size=1m") != 0) {
 		free(ballast);
-		return;  /* not root: the reservations that fail above must do */
+		return; /* not root: the reservations that fail above must do */
 	}
 	fd = open(ballast, O_RDWR | O_CREAT, 0600);
 	assert_int_equal(posix_fallocate(fd, 0, 512 << 10), 0);

@@ -35,8 +35,8 @@ static inline void fixture_message(struct fixture_message *f, uint64_t n, size_t
 {
 	uint64_t x = n * UINT64_C(0x9E3779B97F4A7C15) + 1;
 	size_t payload = (size_t)(x >> 33) % (most + 1);
-	int topic = snprintf(f->topic, sizeof(f->topic), "cache/a/wis2/xx-centre-%u/data",
-		(unsigned)(n % 7));
+	int topic = snprintf(
+		f->topic, sizeof(f->topic), "cache/a/wis2/xx-centre-%u/data", (unsigned)(n % 7));
 
 	for (size_t i = 0; i < payload; i++) {
 		x ^= x << 13;
@@ -88,8 +88,8 @@ static inline int fixture_append(struct journal *j, uint64_t from, uint32_t n, s
 }
 
 /* Like it, but makes the keeper's rounds itself while appends are held. */
-static inline int fixture_append_all(struct journal *j, uint64_t from, uint64_t n, uint32_t batch,
-	size_t most)
+static inline int fixture_append_all(
+	struct journal *j, uint64_t from, uint64_t n, uint32_t batch, size_t most)
 {
 	for (uint64_t at = 0; at < n; at += batch) {
 		uint32_t now = n - at < batch ? (uint32_t)(n - at) : batch;
@@ -105,17 +105,17 @@ static inline int fixture_append_all(struct journal *j, uint64_t from, uint64_t 
 	return 0;
 }
 
-static inline bool fixture_packet_is(const struct journal_entry *e, const uint8_t *p,
-	const struct journal_message *m)
+static inline bool fixture_packet_is(
+	const struct journal_entry *e, const uint8_t *p, const struct journal_message *m)
 {
 	size_t head = e->header_bytes;
 
 	return p[0] == 0x30 && p[head] == m->topic.n >> 8 && p[head + 1] == (uint8_t)m->topic.n &&
-		e->packet_bytes == head + 2 + m->topic.n + m->payload.n &&
-		e->property_bytes == m->properties.n &&
-		memcmp(p + head + 2, m->topic.p, m->topic.n) == 0 &&
-		memcmp(p + head + 2 + m->topic.n, m->payload.p, m->payload.n) == 0 &&
-		memcmp(p + e->packet_bytes, m->properties.p, m->properties.n) == 0;
+	       e->packet_bytes == head + 2 + m->topic.n + m->payload.n &&
+	       e->property_bytes == m->properties.n &&
+	       memcmp(p + head + 2, m->topic.p, m->topic.n) == 0 &&
+	       memcmp(p + head + 2 + m->topic.n, m->payload.p, m->payload.n) == 0 &&
+	       memcmp(p + e->packet_bytes, m->properties.p, m->properties.n) == 0;
 }
 
 /* Is the record at seq message n, in all its parts? Between enter and leave. */
@@ -130,10 +130,10 @@ static inline bool fixture_record_is(const struct journal *j, uint64_t seq, uint
 	e = &s->entries[seq - s->base];
 	fixture_message(&f, n, most);
 	return fixture_packet_is(e, s->packets + e->offset, &f.m) &&
-		memcmp(&e->id, &f.m.id, sizeof(e->id)) == 0 && e->log_id == f.m.log_id &&
-		e->expiry_s == f.m.expiry_s && e->publisher == f.m.publisher &&
-		e->shard == f.m.shard && (e->flags & 0x3f) == f.m.flags &&
-		journal_entry_qos(e) == f.m.qos;
+	       memcmp(&e->id, &f.m.id, sizeof(e->id)) == 0 && e->log_id == f.m.log_id &&
+	       e->expiry_s == f.m.expiry_s && e->publisher == f.m.publisher &&
+	       e->shard == f.m.shard && (e->flags & 0x3f) == f.m.flags &&
+	       journal_entry_qos(e) == f.m.qos;
 }
 
 /* The first seq in [from, to) whose record is not the message of that number; `to` when all are. */
@@ -156,7 +156,10 @@ static inline uint64_t fixture_check(struct journal *j, uint64_t from, uint64_t 
 static inline char *fixture_folder(void)
 {
 	const char *top = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
-	char *dir = mem_printf("%s/isobar-journal-XX" "XX" "XX", top);
+	char *dir = mem_printf("%s/isobar-journal-XX"
+			       "XX"
+			       "XX",
+		top);
 
 	return mkdtemp(dir);
 }
@@ -191,7 +194,7 @@ static inline size_t fixture_count(const char *dir, const char *ending)
 		size_t length = strlen(e->d_name);
 
 		n += length > strlen(ending) &&
-			strcmp(e->d_name + length - strlen(ending), ending) == 0;
+		     strcmp(e->d_name + length - strlen(ending), ending) == 0;
 	}
 	if (d)
 		closedir(d);

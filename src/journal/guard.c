@@ -18,7 +18,7 @@
 #define PLACES 4096
 
 struct place {
-	_Atomic uintptr_t start;  /* 0: free; 1: being filled */
+	_Atomic uintptr_t start; /* 0: free; 1: being filled */
 	_Atomic size_t bytes;
 	_Atomic int dir;
 	_Atomic uint32_t number;
@@ -78,7 +78,8 @@ static const struct place *place_of(uintptr_t address)
 	for (size_t i = 0; i < PLACES; i++) {
 		uintptr_t start = atomic_load(&places[i].start);
 
-		if (start > 1 && address >= start && address - start < atomic_load(&places[i].bytes))
+		if (start > 1 && address >= start &&
+			address - start < atomic_load(&places[i].bytes))
 			return &places[i];
 	}
 	return NULL;

@@ -51,37 +51,37 @@ struct journal {
 	char *dir;
 	int dir_fd;
 	int lock_fd;
-	uint64_t clock_offset;            /* journal time minus monotonic time, wraps */
+	uint64_t clock_offset; /* journal time minus monotonic time, wraps */
 
 	/* Published. */
 	_Atomic(struct segment_set *) set;
 	_Atomic uint64_t tail;
 	_Atomic uint64_t head;
 	_Atomic uint64_t safe;
-	_Atomic uint64_t epoch;           /* 1 ... */
+	_Atomic uint64_t epoch; /* 1 ... */
 	_Atomic uint64_t warm_from;
-	_Atomic uint64_t ranges[PREFETCH_RANGES];  /* prefetched: first seq and count, packed */
+	_Atomic uint64_t ranges[PREFETCH_RANGES]; /* prefetched: first seq and count, packed */
 
 	/* Under the lock. */
 	pthread_mutex_t lock;
-	struct list segments;             /* all with any file left, oldest first */
-	struct segment *current;          /* appended to; NULL only until the first is there */
-	struct segment *next;             /* made ahead; in no list */
+	struct list segments;    /* all with any file left, oldest first */
+	struct segment *current; /* appended to; NULL only until the first is there */
+	struct segment *next;    /* made ahead; in no list */
 	uint32_t next_number;
 	struct topics topics;
-	uint8_t *scratch;                 /* packets of a batch on their way to pwrite() */
+	uint8_t *scratch; /* packets of a batch on their way to pwrite() */
 	size_t scratch_size;
-	struct journal_entry *entries;    /* index entries of a batch */
+	struct journal_entry *entries; /* index entries of a batch */
 	uint32_t entries_size;
 	uint64_t last_ms;
 	uint64_t warm_marks[WARM_MARKS];
-	uint64_t warm_marked;             /* marks ever set */
-	uint64_t warm_bytes;              /* appended since the last mark */
+	uint64_t warm_marked; /* marks ever set */
+	uint64_t warm_bytes;  /* appended since the last mark */
 	struct list retired;
-	struct journal_figures figures;   /* the counters among them */
+	struct journal_figures figures; /* the counters among them */
 	bool held;
-	uint64_t held_since_ms;           /* monotonic */
-	uint64_t held_until_ms;           /* no sooner on_progress; monotonic */
+	uint64_t held_since_ms; /* monotonic */
+	uint64_t held_until_ms; /* no sooner on_progress; monotonic */
 	bool sync_failed;
 	void (*on_progress)(void *context);
 	void *on_progress_context;
@@ -91,14 +91,14 @@ struct journal {
 	struct list readers;
 
 	/* The keeper. */
-	pthread_mutex_t pass;             /* one pass at a time */
+	pthread_mutex_t pass; /* one pass at a time */
 	pthread_t keeper;
 	pthread_mutex_t keeper_lock;
 	pthread_cond_t keeper_wake;
-	atomic_bool wanted;               /* something to do now */
-	bool stopping;                    /* keeper_lock */
-	uint64_t synced_ms;               /* monotonic, last sync (pass) */
-	bool told_held;                   /* (pass) */
+	atomic_bool wanted; /* something to do now */
+	bool stopping;      /* keeper_lock */
+	uint64_t synced_ms; /* monotonic, last sync (pass) */
+	bool told_held;     /* (pass) */
 
 	/* The prefetch thread. */
 	pthread_t prefetcher;
@@ -106,7 +106,7 @@ struct journal {
 	pthread_cond_t prefetch_wake;
 	struct list questions;
 	bool prefetch_stopping;
-	uint32_t range_next;              /* the thread's */
+	uint32_t range_next; /* the thread's */
 };
 
 /* recover.c: fills segments, tail and next_number from the folder; seals what was open; calls
@@ -129,7 +129,7 @@ bool reclaim(struct journal *j, bool all);
 /* keeper.c */
 /* One round of the keeper's work. Any thread, one at a time; tests call it. */
 void keeper_pass(struct journal *j);
-void keeper_init(struct journal *j);   /* the wake-up, before anything may poke */
+void keeper_init(struct journal *j); /* the wake-up, before anything may poke */
 void keeper_start(struct journal *j);
 void keeper_stop(struct journal *j);
 void keeper_poke(struct journal *j);

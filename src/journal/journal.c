@@ -231,8 +231,8 @@ void journal_on_progress(struct journal *j, void (*call)(void *context), void *c
 	pthread_mutex_unlock(&j->lock);
 }
 
-static void add_segment(const struct journal *j, const struct segment *s,
-	struct journal_figures *out)
+static void add_segment(
+	const struct journal *j, const struct segment *s, struct journal_figures *out)
 {
 	bool open = s->end == SEGMENT_OPEN;
 	uint64_t count = (open ? atomic_load(&j->tail) : s->end) - s->base;
@@ -240,8 +240,8 @@ static void add_segment(const struct journal *j, const struct segment *s,
 	if (s->has_packets)
 		out->bytes += s->sealed ? s->packets_bytes : s->packets_size;
 	if (s->has_index)
-		out->index_bytes += SEGMENT_HEAD_BYTES +
-			(s->sealed ? count : s->capacity) * sizeof(struct journal_entry);
+		out->index_bytes += SEGMENT_HEAD_BYTES + (s->sealed ? count : s->capacity) *
+								 sizeof(struct journal_entry);
 	out->segments += s->has_packets;
 	if (count == 0)
 		return;
@@ -252,7 +252,7 @@ static void add_segment(const struct journal *j, const struct segment *s,
 
 void journal_figures(const struct journal *j, struct journal_figures *out)
 {
-	struct journal *locked = (struct journal *)j;  /* the lock is no part of the state */
+	struct journal *locked = (struct journal *)j; /* the lock is no part of the state */
 
 	pthread_mutex_lock(&locked->lock);
 	*out = j->figures;

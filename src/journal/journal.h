@@ -33,7 +33,7 @@
 #include "base/uuid.h"
 #include "base/view.h"
 
-#define JOURNAL_FORMAT 1                /* on-disk format, in each segment's head */
+#define JOURNAL_FORMAT 1                  /* on-disk format, in each segment's head */
 #define JOURNAL_PACKET_LARGEST (4u << 20) /* packet and properties of one record */
 
 /* --- opening ---------------------------------------------------------- */
@@ -44,17 +44,17 @@ enum journal_sync {
 	JOURNAL_SYNC_NEVER,    /* safe = written */
 };
 
-struct journal_system;   /* journal/system.h */
+struct journal_system; /* journal/system.h */
 
 struct journal_config {
-	const char *dir;            /* made when absent */
-	uint64_t keep_ms;           /* packets are kept this long ... */
-	uint64_t size_bytes;        /* ... or this much, whichever comes first */
-	uint64_t index_keep_ms;     /* index files are kept this long (the antiloop's window) */
-	uint64_t least_ms;          /* a full disk removes segments down to this age, then holds */
+	const char *dir;        /* made when absent */
+	uint64_t keep_ms;       /* packets are kept this long ... */
+	uint64_t size_bytes;    /* ... or this much, whichever comes first */
+	uint64_t index_keep_ms; /* index files are kept this long (the antiloop's window) */
+	uint64_t least_ms;      /* a full disk removes segments down to this age, then holds */
 	enum journal_sync sync;
 	uint32_t sync_ms;
-	uint32_t segment_bytes;     /* of a packets file; 0: size/64 within 8 MiB to 256 MiB */
+	uint32_t segment_bytes; /* of a packets file; 0: size/64 within 8 MiB to 256 MiB */
 	/* Called during journal_open() for every record whose index is still there and whose age is
 	 * within index_keep_ms, oldest first. age: see journal_now(). May be NULL. */
 	void (*on_index)(void *context, const struct uuid *id, uint64_t time_ms, uint8_t flags);
@@ -73,7 +73,7 @@ void journal_close(struct journal *j);
 
 /* From now on a page of the journal that the disk cannot give (SIGBUS) is named on stderr and ends
  * the process with this status; the next journal_open() leaves that segment out. Once, at start. */
-#define JOURNAL_EXIT_UNREADABLE 74   /* EX_IOERR of sysexits.h */
+#define JOURNAL_EXIT_UNREADABLE 74 /* EX_IOERR of sysexits.h */
 void journal_guard_sigbus(void);
 
 /* The journal's clock: milliseconds that never go back, anchored at open to the wall clock or to
@@ -83,24 +83,24 @@ uint64_t journal_now(const struct journal *j);
 /* --- appending -------------------------------------------------------- */
 
 enum journal_flags {
-	JOURNAL_CLAIMED = 1,    /* id passed the antiloop */
-	JOURNAL_RETAIN = 2,     /* published with the retain flag, outside the WIS2 trees */
-	JOURNAL_UTF8 = 4,       /* payload format indicator 1 */
+	JOURNAL_CLAIMED = 1, /* id passed the antiloop */
+	JOURNAL_RETAIN = 2,  /* published with the retain flag, outside the WIS2 trees */
+	JOURNAL_UTF8 = 4,    /* payload format indicator 1 */
 };
 
 /* A message to append; everything is borrowed. */
 struct journal_message {
-	struct view topic;          /* 1-65535 bytes, valid */
+	struct view topic; /* 1-65535 bytes, valid */
 	struct view payload;
-	struct view properties;     /* MQTT 5 properties to forward, without their length, or empty */
+	struct view properties; /* MQTT 5 properties to forward, without their length, or empty */
 	struct uuid id;
-	uint64_t log_id;            /* place in the shared log; 0 on one machine */
-	uint32_t expiry_s;          /* message expiry interval; 0: none */
-	uint16_t publisher;         /* number of source or account */
+	uint64_t log_id;    /* place in the shared log; 0 on one machine */
+	uint32_t expiry_s;  /* message expiry interval; 0: none */
+	uint16_t publisher; /* number of source or account */
 	uint8_t shard;
-	uint8_t flags;              /* enum journal_flags */
-	uint8_t qos;                /* as published: what is delivered is at most this */
-	uint32_t origin;            /* publisher's number of the publishing session, at most
+	uint8_t flags;   /* enum journal_flags */
+	uint8_t qos;     /* as published: what is delivered is at most this */
+	uint32_t origin; /* publisher's number of the publishing session, at most
 	                             * JOURNAL_ORIGIN_MOST; 0: none */
 };
 
@@ -139,19 +139,19 @@ uint64_t journal_safe(const struct journal *j);
 /* --- reading ---------------------------------------------------------- */
 
 struct journal_entry {
-	uint32_t offset;        /* of the packet in the packets file */
-	uint32_t packet_bytes;  /* fixed header, topic, payload */
-	uint32_t property_bytes;/* behind the packet */
-	uint32_t topic;         /* number within the segment, 0, 1, 2 ... by first occurrence */
-	uint64_t time_ms;       /* journal_now() at append; ages and replay */
+	uint32_t offset;         /* of the packet in the packets file */
+	uint32_t packet_bytes;   /* fixed header, topic, payload */
+	uint32_t property_bytes; /* behind the packet */
+	uint32_t topic;          /* number within the segment, 0, 1, 2 ... by first occurrence */
+	uint64_t time_ms;        /* journal_now() at append; ages and replay */
 	struct uuid id;
 	uint64_t log_id;
 	uint32_t expiry_s;
 	uint16_t publisher;
-	uint8_t header_bytes;   /* of the fixed header: topic length field follows */
-	uint8_t flags;          /* enum journal_flags in the low 6 bits, QoS in the upper 2 */
+	uint8_t header_bytes; /* of the fixed header: topic length field follows */
+	uint8_t flags;        /* enum journal_flags in the low 6 bits, QoS in the upper 2 */
 	uint8_t shard;
-	uint8_t origin[3];      /* low byte first */
+	uint8_t origin[3]; /* low byte first */
 	uint32_t checksum;
 };
 _Static_assert(sizeof(struct journal_entry) == 64, "index entries are 64 bytes");
@@ -172,17 +172,17 @@ static inline uint32_t journal_entry_origin(const struct journal_entry *e)
  * one. count: read journal_tail() first and then journal_find(); for a newer tail, find again, as
  * a segment found open stays "open" in this view although it may have been closed since. */
 struct journal_segment {
-	uint64_t base;                        /* seq of entries[0] */
-	uint64_t end;                         /* seq behind the last; UINT64_MAX for the open one */
+	uint64_t base; /* seq of entries[0] */
+	uint64_t end;  /* seq behind the last; UINT64_MAX for the open one */
 	uint32_t number;
-	const struct journal_entry *entries;  /* map of the index, behind its head */
-	const uint8_t *packets;               /* map of the packets */
+	const struct journal_entry *entries; /* map of the index, behind its head */
+	const uint8_t *packets;              /* map of the packets */
 };
 
 /* A registered reader: between two quiet points every segment found stays mapped. */
 struct journal_reader {
 	struct list link;
-	_Atomic uint64_t epoch;   /* 0: quiet */
+	_Atomic uint64_t epoch; /* 0: quiet */
 	struct journal *journal;
 };
 void journal_reader_open(struct journal *j, struct journal_reader *r);
@@ -206,7 +206,7 @@ bool journal_is_warm(const struct journal *j, uint64_t from);
 struct journal_prefetch {
 	struct list link;
 	uint64_t from;
-	uint64_t warm_to;         /* set before on_warm: records below this may be read */
+	uint64_t warm_to; /* set before on_warm: records below this may be read */
 	void (*on_warm)(struct journal_prefetch *p);
 };
 void journal_prefetch(struct journal *j, struct journal_prefetch *p);
@@ -219,20 +219,21 @@ bool journal_prefetch_cancel(struct journal *j, struct journal_prefetch *p);
  * summaries are kept: for each topic with the number of records. A partly covered segment gives
  * its whole counts and *exact is false. Any thread; may read files: not on a worker. */
 void journal_removed(struct journal *j, uint64_t from,
-	void (*on_topic)(void *context, struct view topic, uint64_t count), void *context, bool *exact);
+	void (*on_topic)(void *context, struct view topic, uint64_t count), void *context,
+	bool *exact);
 
 struct journal_figures {
-	uint64_t bytes;            /* of packets files on disk */
+	uint64_t bytes; /* of packets files on disk */
 	uint64_t index_bytes;
-	uint64_t oldest_ms;        /* age of the oldest record with its packet */
-	uint64_t newest_ms;        /* age of the newest record; UINT64_MAX when empty */
-	uint64_t appended;         /* records since open */
+	uint64_t oldest_ms; /* age of the oldest record with its packet */
+	uint64_t newest_ms; /* age of the newest record; UINT64_MAX when empty */
+	uint64_t appended;  /* records since open */
 	uint64_t appended_bytes;
 	uint64_t syncs;
-	uint64_t sync_ns;          /* total time in fdatasync */
-	uint64_t held_ms;          /* total time appends were refused */
+	uint64_t sync_ns; /* total time in fdatasync */
+	uint64_t held_ms; /* total time appends were refused */
 	bool held;
-	bool failed;               /* a write or sync failed: see the log; readiness is lost */
+	bool failed; /* a write or sync failed: see the log; readiness is lost */
 	uint32_t segments;
 };
 void journal_figures(const struct journal *j, struct journal_figures *out);

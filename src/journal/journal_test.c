@@ -95,7 +95,7 @@ static void starts_without_records_leave_no_segments_behind(void **state)
 	for (int i = 0; i < 5; i++)
 		reopen(p);
 	assert_int_equal(journal_tail(p->j), 3);
-	assert_true(fixture_count(p->dir, ".index") <= 3);  /* sealed, open, made ahead */
+	assert_true(fixture_count(p->dir, ".index") <= 3); /* sealed, open, made ahead */
 }
 
 static void a_second_process_is_refused(void **state)
@@ -207,8 +207,8 @@ static void the_largest_record_is_taken(void **state)
 {
 	struct place *p = *state;
 	char *payload = mem_new(JOURNAL_PACKET_LARGEST);
-	struct journal_message m = {.topic = VIEW("t"),
-		.payload = {payload, JOURNAL_PACKET_LARGEST - 8}};
+	struct journal_message m = {
+		.topic = VIEW("t"), .payload = {payload, JOURNAL_PACKET_LARGEST - 8}};
 	const struct journal_message *list[] = {&m, &m};
 
 	p->config.segment_bytes = 10 << 20;
@@ -235,8 +235,7 @@ static void on_index(void *context, const struct uuid *id, uint64_t time_ms, uin
 
 	(void)time_ms;
 	memcpy(&n, id->b, sizeof(n));
-	t->in_order = t->in_order && n == t->n &&
-		flags == (n % 2 ? JOURNAL_CLAIMED : JOURNAL_UTF8);
+	t->in_order = t->in_order && n == t->n && flags == (n % 2 ? JOURNAL_CLAIMED : JOURNAL_UTF8);
 	t->n++;
 }
 
@@ -298,7 +297,7 @@ static void an_unreadable_page_names_its_segment_and_the_next_start_leaves_it_ou
 	assert_int_equal(fixture_count(p->dir, ".bad"), 1);
 	reopen(p);
 	assert_int_equal(fixture_count(p->dir, ".bad"), 0);
-	assert_int_equal(journal_tail(p->j), 43);  /* numbers are not given twice */
+	assert_int_equal(journal_tail(p->j), 43); /* numbers are not given twice */
 	assert_int_equal(journal_head(p->j), 43);
 	assert_int_equal(fixture_append(p->j, 43, 2, 1000), 0);
 	assert_int_equal(fixture_check(p->j, 43, 45, 1000), 45);

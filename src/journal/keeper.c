@@ -16,7 +16,7 @@
 
 #define ROUND_MS 1000u
 #define ROUND_LEAST_MS 10u
-#define DIRTY_MOST 64            /* segments in one sync; more wait for the next */
+#define DIRTY_MOST 64 /* segments in one sync; more wait for the next */
 
 /* What one sync covers. */
 struct sync_work {
@@ -61,8 +61,8 @@ static void sync_fails(struct journal *j)
 static int sync_segment(const struct journal *j, const struct segment *s)
 {
 	return j->system->fdatasync(s->packets_fd) == 0 && j->system->fdatasync(s->index_fd) == 0
-		? 0
-		: ERR_SYSTEM;
+		       ? 0
+		       : ERR_SYSTEM;
 }
 
 int keeper_sync(struct journal *j)
@@ -172,7 +172,7 @@ static void resume(struct journal *j)
 
 	pthread_mutex_lock(&j->lock);
 	go = j->held && j->next && mono_now(j) >= j->held_until_ms &&
-		!(j->sync_failed && j->config.sync == JOURNAL_SYNC_ALWAYS);
+	     !(j->sync_failed && j->config.sync == JOURNAL_SYNC_ALWAYS);
 	if (go) {
 		j->held = false;
 		j->figures.held_ms += mono_now(j) - j->held_since_ms;

@@ -13,7 +13,7 @@
 #include "journal/internal.h"
 
 #ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ 22   /* Linux 5.14 */
+#define MADV_POPULATE_READ 22 /* Linux 5.14 */
 #endif
 
 /* A range as one word: the low 40 bits of its first seq, then the number of its records. */
@@ -77,8 +77,8 @@ static uint64_t bring_in(const struct journal *j, uint64_t from)
 	if (to > from) {
 		const struct journal_entry *last = &s->entries[to - 1 - s->base];
 
-		populate(s->packets + first->offset, last->offset - first->offset +
-			last->packet_bytes + last->property_bytes);
+		populate(s->packets + first->offset,
+			last->offset - first->offset + last->packet_bytes + last->property_bytes);
 	}
 	return to;
 }

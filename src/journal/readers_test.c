@@ -31,7 +31,7 @@ struct reader {
 	pthread_t thread;
 	struct journal *j;
 	_Atomic bool *stop;
-	_Atomic uint64_t read;   /* records compared */
+	_Atomic uint64_t read; /* records compared */
 	_Atomic uint64_t skipped;
 	_Atomic bool wrong;
 };
@@ -165,21 +165,21 @@ static void the_last_64_mib_are_warm_and_so_is_what_was_prefetched(void **state)
 	uint64_t to;
 
 	(void)state;
-	append_large(j, 3000);  /* some 94 MiB */
+	append_large(j, 3000); /* some 94 MiB */
 	assert_false(journal_is_warm(j, 0));
 	assert_false(journal_is_warm(j, 3000 - 66 * 32));
 	assert_true(journal_is_warm(j, 3000 - 62 * 32));
 	assert_true(journal_is_warm(j, 2999));
 	to = ask(j, 10);
-	assert_true(to > 10 + 100 && to <= 10 + 130);  /* 4 MiB */
+	assert_true(to > 10 + 100 && to <= 10 + 130); /* 4 MiB */
 	assert_true(journal_is_warm(j, 10));
 	assert_true(journal_is_warm(j, to - 1));
 	assert_false(journal_is_warm(j, to));
 	assert_false(journal_is_warm(j, 9));
-	assert_int_equal(ask(j, 3000), 3000);  /* nothing there */
+	assert_int_equal(ask(j, 3000), 3000); /* nothing there */
 	journal_close(j);
 	j = open_in(dir, UINT64_C(1) << 30, 8 << 20);
-	assert_false(journal_is_warm(j, 2999));  /* a start knows nothing of the page cache */
+	assert_false(journal_is_warm(j, 2999)); /* a start knows nothing of the page cache */
 	assert_true(ask(j, 2999) == 3000);
 	assert_true(journal_is_warm(j, 2999));
 	journal_close(j);

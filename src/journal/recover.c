@@ -27,7 +27,7 @@
 #include "journal/internal.h"
 
 #define NUMBER_DIGITS 10
-#define CHUNK 1024u   /* entries read at once */
+#define CHUNK 1024u /* entries read at once */
 
 /* The files of one number. */
 struct found {
@@ -193,7 +193,8 @@ static void close_index_only(struct journal *j, struct segment *s)
 /* Are the files as long as the closing mark says? */
 static bool is_whole(const struct segment *s)
 {
-	uint64_t index_bytes = SEGMENT_HEAD_BYTES + (s->end - s->base) * sizeof(struct journal_entry);
+	uint64_t index_bytes =
+		SEGMENT_HEAD_BYTES + (s->end - s->base) * sizeof(struct journal_entry);
 
 	return s->index_map >= index_bytes && s->packets_map >= s->packets_bytes;
 }
@@ -293,7 +294,7 @@ static bool packet_agrees(const struct journal_entry *e, const uint8_t *packet)
 		remaining |= (uint32_t)(packet[at] & 127) << (7 * (at - 1));
 	while ((packet[at++] & 128) && at < e->header_bytes);
 	return packet[0] == 0x30 && at == e->header_bytes && remaining == e->packet_bytes - at &&
-		(uint32_t)(packet[at] << 8 | packet[at + 1]) + 2 <= remaining;
+	       (uint32_t)(packet[at] << 8 | packet[at + 1]) + 2 <= remaining;
 }
 
 static bool record_holds(const struct segment *s, uint64_t i, const struct run *run)
@@ -307,7 +308,7 @@ static bool record_holds(const struct segment *s, uint64_t i, const struct run *
 	if (e->topic > run->topics || e->time_ms < run->time_ms)
 		return false;
 	return e->checksum == segment_checksum(s->seed, s->base + i, e, s->packets + e->offset) &&
-		packet_agrees(e, s->packets + e->offset);
+	       packet_agrees(e, s->packets + e->offset);
 }
 
 /* Was anything ever written here? */
@@ -354,14 +355,15 @@ static void join_segments(struct journal *j)
 
 		next = at->next;
 		if (cut || s->base < end) {
-			drop_segment(j, s, cut ? "behind a damaged record" : "overlaps the one before");
+			drop_segment(
+				j, s, cut ? "behind a damaged record" : "overlaps the one before");
 			continue;
 		}
 		if (!s->sealed) {
 			verify(s);
 			/* The next one began where this one was full. */
 			cut = next != &j->segments &&
-				container_of(next, struct segment, link)->base != s->end;
+			      container_of(next, struct segment, link)->base != s->end;
 		}
 		end = s->end;
 	}

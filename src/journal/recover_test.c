@@ -80,8 +80,8 @@ static void kill_many_times(enum journal_sync sync)
 		uint64_t tail = journal_tail(j);
 
 		if (tail < told)
-			fail_msg("round %d: told %llu, found %llu", round,
-				(unsigned long long)told, (unsigned long long)tail);
+			fail_msg("round %d: told %llu, found %llu", round, (unsigned long long)told,
+				(unsigned long long)tail);
 		assert_int_equal(fixture_check(j, 0, tail, PAYLOAD), tail);
 		journal_close(j);
 	}
@@ -102,14 +102,14 @@ static void a_killed_writer_that_syncs_loses_nothing_it_reported(void **state)
 
 /* --- damage ----------------------------------------------------------- */
 
-enum { RECORDS = 60 };  /* in the last segment */
+enum { RECORDS = 60 }; /* in the last segment */
 
 /* A journal as a crash leaves it: some sealed segments and an open one with RECORDS records. */
 struct crashed {
-	char *dir;          /* as it was left */
-	char *work;         /* where damaged copies are opened */
+	char *dir;  /* as it was left */
+	char *work; /* where damaged copies are opened */
 	struct journal_config config;
-	uint32_t number;    /* of the open segment */
+	uint32_t number; /* of the open segment */
 	uint64_t base;
 	uint64_t tail;
 	uint32_t offsets[RECORDS + 1];
@@ -244,7 +244,7 @@ static void a_flipped_bit_in_the_packets_cuts_there(void **state)
 		expect_sound(c, record_at(c, at), "flip in packets", at);
 	}
 	fresh_copy(c);
-	flip(c, "packets", end, 3);  /* nobody's byte */
+	flip(c, "packets", end, 3); /* nobody's byte */
 	expect_sound(c, c->tail, "flip behind packets", end);
 }
 
@@ -272,7 +272,7 @@ static void a_flipped_bit_in_the_head_loses_that_segment_only(void **state)
 		expect_sound(c, c->base, "flip in head", byte);
 	}
 	fresh_copy(c);
-	flip(c, "index", SEGMENT_SEAL_AT + 4, 1);  /* no valid mark either way */
+	flip(c, "index", SEGMENT_SEAL_AT + 4, 1); /* no valid mark either way */
 	expect_sound(c, c->tail, "flip in seal", SEGMENT_SEAL_AT);
 }
 
@@ -380,7 +380,7 @@ static void a_wall_clock_set_back_makes_time_stand_not_go_back(void **state)
 	j = must_open(&config);
 	assert_int_equal(journal_now(j), 1000000);
 	mono += 500;
-	wall = 5;  /* no effect while running */
+	wall = 5; /* no effect while running */
 	assert_int_equal(journal_now(j), 1000500);
 	assert_int_equal(fixture_append(j, 0, 1, 10), 0);
 	journal_close(j);

@@ -82,7 +82,7 @@ static bool is_closed(struct journal *j, const struct segment *s)
 static void close_old(struct journal *j)
 {
 	uint64_t keep = j->config.keep_ms < j->config.index_keep_ms ? j->config.keep_ms
-								      : j->config.index_keep_ms;
+								    : j->config.index_keep_ms;
 	struct segment *s;
 
 	pthread_mutex_lock(&j->lock);
@@ -194,7 +194,8 @@ static void remove_old_rest(struct journal *j)
 			s->has_index = false;
 			pthread_mutex_unlock(&j->lock);
 		}
-		if (s->has_index || (s->has_summary && age <= j->config.index_keep_ms + SUMMARY_KEEP_MS))
+		if (s->has_index ||
+			(s->has_summary && age <= j->config.index_keep_ms + SUMMARY_KEEP_MS))
 			continue;
 		remove_file(j, s, "topics");
 		pthread_mutex_lock(&j->lock);

@@ -152,7 +152,7 @@ static void what_was_removed_is_counted_by_topic(void **state)
 	head = journal_head(p->j);
 	expect_counts(p, 0, head);
 	expect_counts(p, head, head);
-	journal_removed(p->j, 5, on_topic, &c, &exact);  /* inside a segment */
+	journal_removed(p->j, 5, on_topic, &c, &exact); /* inside a segment */
 	assert_false(exact);
 	journal_close(p->j);
 	open_place(p);

@@ -106,8 +106,8 @@ int segment_create(struct segment *s, int dir, const struct journal_system *sys)
 }
 
 /* Maps what the file holds now; an empty file has no map. */
-static int map_file(const struct segment *s, int fd, int dir, const char *kind, uint8_t **map,
-	size_t *size)
+static int map_file(
+	const struct segment *s, int fd, int dir, const char *kind, uint8_t **map, size_t *size)
 {
 	struct stat st;
 
@@ -207,11 +207,12 @@ enum segment_state segment_read_head(struct segment *s)
 
 int segment_trim(struct segment *s, const struct journal_system *sys)
 {
-	uint64_t index_bytes = SEGMENT_HEAD_BYTES + (s->end - s->base) * sizeof(struct journal_entry);
+	uint64_t index_bytes =
+		SEGMENT_HEAD_BYTES + (s->end - s->base) * sizeof(struct journal_entry);
 
 	/* Readers' maps reach further, readers do not: they stay below the tail. */
 	if (s->has_packets && (sys->truncate(s->packets_fd, (off_t)s->packets_bytes) != 0 ||
-		sys->fdatasync(s->packets_fd) != 0))
+				      sys->fdatasync(s->packets_fd) != 0))
 		return ERR_SYSTEM;
 	if (sys->truncate(s->index_fd, (off_t)index_bytes) != 0 || sys->fdatasync(s->index_fd) != 0)
 		return ERR_SYSTEM;
@@ -237,10 +238,11 @@ int segment_write_seal(struct segment *s, const struct journal_system *sys)
 	return sys->fdatasync(s->index_fd) == 0 ? 0 : ERR_SYSTEM;
 }
 
-uint32_t segment_checksum(uint64_t seed, uint64_t seq, const struct journal_entry *e,
-	const uint8_t *bytes)
+uint32_t segment_checksum(
+	uint64_t seed, uint64_t seq, const struct journal_entry *e, const uint8_t *bytes)
 {
-	uint64_t hash = XXH3_64bits_withSeed(bytes, e->packet_bytes + e->property_bytes, seed ^ seq);
+	uint64_t hash =
+		XXH3_64bits_withSeed(bytes, e->packet_bytes + e->property_bytes, seed ^ seq);
 
 	return (uint32_t)XXH3_64bits_withSeed(e, offsetof(struct journal_entry, checksum), hash);
 }

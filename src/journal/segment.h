@@ -24,24 +24,24 @@
 #define SEGMENT_HEAD_BYTES 4096u
 #define SEGMENT_SEAL_AT 2048u
 #define SEGMENT_NAME_BYTES 40
-#define SEGMENT_OPEN UINT64_MAX  /* end of a segment still appended to */
-#define SEGMENT_BYTES_PER_ENTRY 256u  /* one index entry for so many bytes of packets */
+#define SEGMENT_OPEN UINT64_MAX      /* end of a segment still appended to */
+#define SEGMENT_BYTES_PER_ENTRY 256u /* one index entry for so many bytes of packets */
 
 struct segment_head {
 	uint64_t magic;
-	uint32_t format;        /* JOURNAL_FORMAT */
+	uint32_t format; /* JOURNAL_FORMAT */
 	uint32_t number;
 	uint64_t base;
-	uint64_t seed;          /* of the checksums */
+	uint64_t seed; /* of the checksums */
 	uint32_t packets_size;
-	uint32_t capacity;      /* entries */
-	uint64_t made_ms;       /* journal_now() */
+	uint32_t capacity; /* entries */
+	uint64_t made_ms;  /* journal_now() */
 	uint64_t checksum;
 };
 
 struct segment_seal {
 	uint64_t magic;
-	uint64_t seed;          /* the head's: a mark of another life does not pass */
+	uint64_t seed; /* the head's: a mark of another life does not pass */
 	uint64_t count;
 	uint64_t packets_bytes;
 	uint64_t first_ms;
@@ -50,27 +50,27 @@ struct segment_seal {
 };
 
 struct segment {
-	struct list link;        /* journal.segments (lock) */
+	struct list link; /* journal.segments (lock) */
 	uint32_t number;
-	uint32_t capacity;       /* entries the index has room for */
-	uint32_t packets_size;   /* bytes the packets file has room for */
+	uint32_t capacity;     /* entries the index has room for */
+	uint32_t packets_size; /* bytes the packets file has room for */
 	uint64_t base;
-	uint64_t end;            /* SEGMENT_OPEN (lock) */
+	uint64_t end; /* SEGMENT_OPEN (lock) */
 	uint64_t seed;
-	uint64_t packets_bytes;  /* in use (lock) */
-	uint64_t first_ms;       /* of the first and last record; 0 when empty (lock) */
+	uint64_t packets_bytes; /* in use (lock) */
+	uint64_t first_ms;      /* of the first and last record; 0 when empty (lock) */
 	uint64_t last_ms;
-	int packets_fd;          /* -1: closed */
+	int packets_fd; /* -1: closed */
 	int index_fd;
-	uint8_t *packets;        /* maps; NULL: none */
+	uint8_t *packets; /* maps; NULL: none */
 	uint8_t *index;
 	size_t packets_map;
 	size_t index_map;
-	bool has_packets;        /* which files there are (lock) */
+	bool has_packets; /* which files there are (lock) */
 	bool has_index;
 	bool has_summary;
-	bool sealed;             /* (lock) */
-	bool dirty;              /* appended since the last sync (lock) */
+	bool sealed; /* (lock) */
+	bool dirty;  /* appended since the last sync (lock) */
 };
 
 /* "0000000042.packets"; kind: packets, index, topics, bad. */
@@ -113,7 +113,7 @@ static inline const struct journal_entry *segment_entries(const struct segment *
 }
 
 /* Checksum of an entry and of its packet and properties, at `bytes`. */
-uint32_t segment_checksum(uint64_t seed, uint64_t seq, const struct journal_entry *e,
-	const uint8_t *bytes);
+uint32_t segment_checksum(
+	uint64_t seed, uint64_t seq, const struct journal_entry *e, const uint8_t *bytes);
 
 #endif

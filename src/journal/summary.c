@@ -115,7 +115,7 @@ int summary_write(struct journal *j, const struct segment *s)
 static bool head_is_valid(const struct summary_head *head)
 {
 	return head->magic == SUMMARY_MAGIC && head->base <= head->end &&
-		head->checksum == XXH3_64bits(head, offsetof(struct summary_head, checksum));
+	       head->checksum == XXH3_64bits(head, offsetof(struct summary_head, checksum));
 }
 
 static int open_summary(const struct journal *j, uint32_t number)
@@ -179,11 +179,11 @@ static bool read_summary(const struct journal *j, uint32_t number, struct buf *b
 		return false;
 	memcpy(&head, b->data, sizeof(head));
 	return head_is_valid(&head) &&
-		head.rows_checksum == XXH3_64bits(b->data + sizeof(head), b->end - sizeof(head));
+	       head.rows_checksum == XXH3_64bits(b->data + sizeof(head), b->end - sizeof(head));
 }
 
-static void tell_rows(const struct buf *b, void (*on_topic)(void *, struct view, uint64_t),
-	void *context)
+static void tell_rows(
+	const struct buf *b, void (*on_topic)(void *, struct view, uint64_t), void *context)
 {
 	const uint8_t *at = b->data + sizeof(struct summary_head);
 	const uint8_t *end = b->data + b->end;
@@ -230,10 +230,11 @@ static struct lost *list_lost(struct journal *j, uint64_t from, uint64_t head, s
 }
 
 void journal_removed(struct journal *j, uint64_t from,
-	void (*on_topic)(void *context, struct view topic, uint64_t count), void *context, bool *exact)
+	void (*on_topic)(void *context, struct view topic, uint64_t count), void *context,
+	bool *exact)
 {
 	uint64_t head = atomic_load(&j->head);
-	uint64_t at = from;  /* all of [from, at) is counted exactly */
+	uint64_t at = from; /* all of [from, at) is counted exactly */
 	bool whole = true;
 	struct lost *lost;
 	size_t n;

@@ -13,7 +13,7 @@
 struct journal_system {
 	ssize_t (*pwrite)(int fd, const void *p, size_t n, off_t at);
 	int (*fdatasync)(int fd);
-	int (*reserve)(int fd, off_t bytes);  /* disk space for the whole file; -1 and errno */
+	int (*reserve)(int fd, off_t bytes); /* disk space for the whole file; -1 and errno */
 	int (*truncate)(int fd, off_t bytes);
 	uint64_t (*mono_ms)(void);
 	uint64_t (*wall_ms)(void);

@@ -15,12 +15,12 @@
 struct topic_slot {
 	uint64_t low;
 	uint64_t high;
-	uint32_t number;  /* plus one; 0: free */
+	uint32_t number; /* plus one; 0: free */
 };
 
 struct topics {
 	struct topic_slot *slots;
-	uint32_t size;    /* power of two, or 0 */
+	uint32_t size; /* power of two, or 0 */
 	uint32_t count;
 	uint64_t seed;
 };

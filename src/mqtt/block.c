@@ -60,9 +60,11 @@ static void check_place(struct wire *w, uint32_t context, enum mqtt_property whi
 		return;
 	if (where & context_turned(context)) /* [MQTT-3.3.4-6], [MQTT-3.14.2-2] */
 		wire_fail(w, ERR_PROTOCOL,
-			"a property that only the other side may send [MQTT-3.3.4-6] [MQTT-3.14.2-2]");
+			"a property that only the other side may send [MQTT-3.3.4-6] "
+			"[MQTT-3.14.2-2]");
 	else
-		wire_fail(w, ERR_MALFORMED, "a property that this packet never has (MQTT 5, 2.2.2.2)");
+		wire_fail(w, ERR_MALFORMED,
+			"a property that this packet never has (MQTT 5, 2.2.2.2)");
 }
 
 static void check_value(struct wire *w, const struct mqtt_property_item *item)
@@ -98,7 +100,8 @@ static void read_all(struct wire *in, uint32_t context, struct block *b)
 		check_place(in, context, item.which);
 		if ((b->present & bit) && !(rules[item.which].many & context))
 			wire_fail(in, ERR_PROTOCOL,
-				"a property more than once (MQTT 5, 2.2.2.2 and the packet's section)");
+				"a property more than once (MQTT 5, 2.2.2.2 and the packet's "
+				"section)");
 		check_value(in, &item);
 		b->present |= bit;
 	}

@@ -16,9 +16,9 @@
 #define S(packet) (UINT32_C(0x10000) << MQTT_##packet)
 #define B(packet) (C(packet) | S(packet))
 #define WILL UINT32_C(1)
-#define ANY                                                                                        \
-	(WILL | C(CONNECT) | S(CONNACK) | B(PUBLISH) | B(PUBACK) | B(PUBREC) | B(PUBREL) |         \
-		B(PUBCOMP) | C(SUBSCRIBE) | S(SUBACK) | C(UNSUBSCRIBE) | S(UNSUBACK) |             \
+#define ANY                                                                                \
+	(WILL | C(CONNECT) | S(CONNACK) | B(PUBLISH) | B(PUBACK) | B(PUBREC) | B(PUBREL) | \
+		B(PUBCOMP) | C(SUBSCRIBE) | S(SUBACK) | C(UNSUBSCRIBE) | S(UNSUBACK) |     \
 		B(DISCONNECT) | B(AUTH))
 
 /* The bit of a packet that arrived. */

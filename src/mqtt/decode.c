@@ -164,7 +164,8 @@ static void check_filter(struct wire *w, struct view filter, uint8_t version, bo
 	*is_shared = shared > 0;
 	if (shared < 0) /* [MQTT-4.8.2-1], [MQTT-4.8.2-2] */
 		wire_fail(w, ERR_FILTER, "a shared subscription's filter is wrong [MQTT-4.8.2-2]");
-	else if (!filter_is_well_formed(filter)) /* [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1] */
+	else if (!filter_is_well_formed(
+			 filter)) /* [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1] */
 		wire_fail(w, ERR_FILTER, "a topic filter is wrong [MQTT-4.7.1-1] [MQTT-4.7.3-1]");
 }
 
@@ -364,8 +365,8 @@ int64_t mqtt_packet_length(const uint8_t *p, size_t n, uint32_t largest)
 	return (int64_t)(header + remaining);
 }
 
-static int64_t decode_body(struct packet_in *in, unsigned type, uint32_t bytes,
-	struct mqtt_packet *out)
+static int64_t decode_body(
+	struct packet_in *in, unsigned type, uint32_t bytes, struct mqtt_packet *out)
 {
 	if (type != MQTT_CONNECT) /* which tells its version later */
 		check_padding(in);

@@ -18,7 +18,7 @@ struct row {
 	char side; /* 'c' or 's' */
 	uint8_t version;
 	const char *packet;
-	int want;          /* OK: all bytes are taken */
+	int want;           /* OK: all bytes are taken */
 	const char *clause; /* what `why` must cite */
 };
 
@@ -39,8 +39,8 @@ static const struct row rows[] = {
 	{"length of five bytes", 'c', 5, "30 ff ff ff ff 7f", ERR_MALFORMED, "1.5.5"},
 	{"length not shortest in 5", 'c', 5, "c0 80 00", ERR_MALFORMED, "[MQTT-1.5.5-1]"},
 	{"length not shortest in 3.1.1", 'c', 4, "c0 80 00", OK, NULL},
-	{"length not shortest in a 5 connect", 'c', 0,
-		"10 8d00 0004 'MQTT' 05 02 0000 00 0000", ERR_MALFORMED, "[MQTT-1.5.5-1]"},
+	{"length not shortest in a 5 connect", 'c', 0, "10 8d00 0004 'MQTT' 05 02 0000 00 0000",
+		ERR_MALFORMED, "[MQTT-1.5.5-1]"},
 	{"longer than allowed", 'c', 5, "30 ff7f", ERR_TOO_LARGE, "3.1.2.11.4"},
 	{"pingreq", 'c', 4, "c0*", OK, NULL},
 	{"pingreq with a payload", 'c', 4, "c0* 00", ERR_MALFORMED, "behind the last field"},
@@ -74,8 +74,8 @@ static const struct row rows[] = {
 		"past the end"},
 	{"connect will topic with wildcard", 'c', 0,
 		"10* 0004 'MQTT' 04 06 003c 0000 0003 'a/#' 0000", ERR_TOPIC, "[MQTT-4.7.0-1]"},
-	{"connect will topic empty", 'c', 0, "10* 0004 'MQTT' 04 06 003c 0000 0000 0000",
-		ERR_TOPIC, "[MQTT-4.7.0-1]"},
+	{"connect will topic empty", 'c', 0, "10* 0004 'MQTT' 04 06 003c 0000 0000 0000", ERR_TOPIC,
+		"[MQTT-4.7.0-1]"},
 	{"connect will topic not UTF-8", 'c', 0, "10* 0004 'MQTT' 04 06 003c 0000 0001 ff 0000",
 		ERR_MALFORMED, "[MQTT-1.5.4-1]"},
 	{"connect will delay", 'c', 0,
@@ -102,12 +102,12 @@ static const struct row rows[] = {
 		ERR_MALFORMED, "[MQTT-1.5.4-1]"},
 	{"connect without client id, session kept, 3.1.1", 'c', 0,
 		"10* 0004 'MQTT' 04 00 003c 0000", ERR_CLIENT_ID, "[MQTT-3.1.3-8]"},
-	{"connect without client id, session kept, 5", 'c', 0,
-		"10* 0004 'MQTT' 05 00 003c *; 0000", OK, NULL},
+	{"connect without client id, session kept, 5", 'c', 0, "10* 0004 'MQTT' 05 00 003c *; 0000",
+		OK, NULL},
 	{"connect receive maximum 0", 'c', 0, "10* 0004 'MQTT' 05 02 003c * 21 0000; 0000",
 		ERR_PROTOCOL, "3.1.2.11.3"},
-	{"connect maximum packet size 0", 'c', 0,
-		"10* 0004 'MQTT' 05 02 003c * 27 00000000; 0000", ERR_PROTOCOL, "3.1.2.11.4"},
+	{"connect maximum packet size 0", 'c', 0, "10* 0004 'MQTT' 05 02 003c * 27 00000000; 0000",
+		ERR_PROTOCOL, "3.1.2.11.4"},
 	{"connect request problem 2", 'c', 0, "10* 0004 'MQTT' 05 02 003c * 17 02; 0000",
 		ERR_PROTOCOL, "3.1.2.11.7"},
 	{"connect request response 2", 'c', 0, "10* 0004 'MQTT' 05 02 003c * 19 02; 0000",
@@ -176,13 +176,12 @@ static const struct row rows[] = {
 		"[MQTT-3.3.2-8]"},
 	{"publish with alias twice", 'c', 5, "30* 0003 'a/b' * 23 0001 23 0001;", ERR_PROTOCOL,
 		"more than once"},
-	{"publish payload format 2", 'c', 5, "30* 0003 'a/b' * 01 02;", ERR_PROTOCOL,
-		"3.3.2.3.2"},
+	{"publish payload format 2", 'c', 5, "30* 0003 'a/b' * 01 02;", ERR_PROTOCOL, "3.3.2.3.2"},
 	{"publish response topic", 'c', 5, "30* 0003 'a/b' * 08 0001 'r';", OK, NULL},
 	{"publish response topic with wildcard", 'c', 5, "30* 0003 'a/b' * 08 0001 '+';",
 		ERR_PROTOCOL, "[MQTT-3.3.2-14]"},
-	{"publish response topic not UTF-8", 'c', 5, "30* 0003 'a/b' * 08 0001 ff;",
-		ERR_MALFORMED, "[MQTT-1.5.4-1]"},
+	{"publish response topic not UTF-8", 'c', 5, "30* 0003 'a/b' * 08 0001 ff;", ERR_MALFORMED,
+		"[MQTT-1.5.4-1]"},
 	{"publish subscription identifier from a client", 'c', 5, "30* 0003 'a/b' * 0b 01;",
 		ERR_PROTOCOL, "[MQTT-3.3.4-6]"},
 	{"publish subscription identifiers from a server", 's', 5, "30* 0003 'a/b' * 0b 01 0b 02;",
@@ -209,8 +208,7 @@ static const struct row rows[] = {
 	{"puback with properties", 's', 5, "40* 0001 00 * 1f 0001 'r'", OK, NULL},
 	{"puback reason string twice", 's', 5, "40* 0001 00 * 1f 0001 'r' 1f 0001 'r'",
 		ERR_PROTOCOL, "more than once"},
-	{"puback with bytes behind", 's', 5, "40* 0001 00 00 00", ERR_MALFORMED,
-		"behind the last"},
+	{"puback with bytes behind", 's', 5, "40* 0001 00 00 00", ERR_MALFORMED, "behind the last"},
 	{"pubrec", 's', 5, "50* 0001 91", OK, NULL},
 	{"pubrel", 'c', 5, "62* 0001 92", OK, NULL},
 	{"pubrel with a reason of puback", 'c', 5, "62* 0001 80", ERR_PROTOCOL, "2.4"},
@@ -230,17 +228,15 @@ static const struct row rows[] = {
 	{"subscribe reserved bits in 5", 'c', 5, "82* 0001 00 0001 'a' 40", ERR_MALFORMED,
 		"[MQTT-3.8.3-5]"},
 	{"subscribe QoS 3 in 5", 'c', 5, "82* 0001 00 0001 'a' 03", ERR_PROTOCOL, "3.8.3.1"},
-	{"subscribe retain handling 3", 'c', 5, "82* 0001 00 0001 'a' 30", ERR_PROTOCOL,
-		"3.8.3.1"},
+	{"subscribe retain handling 3", 'c', 5, "82* 0001 00 0001 'a' 30", ERR_PROTOCOL, "3.8.3.1"},
 	{"subscribe shared", 'c', 5, "82* 0001 00 000b '$share/g/a' '/' 01", OK, NULL},
-	{"subscribe shared with no local", 'c', 5, "82* 0001 00 000a '$share/g/a' 04",
-		ERR_PROTOCOL, "[MQTT-3.8.3-4]"},
+	{"subscribe shared with no local", 'c', 5, "82* 0001 00 000a '$share/g/a' 04", ERR_PROTOCOL,
+		"[MQTT-3.8.3-4]"},
 	{"subscribe no local", 'c', 5, "82* 0001 00 0001 'a' 04", OK, NULL},
 	{"subscribe shared without a name", 'c', 5, "82* 0001 00 0009 '$share//a' 00", ERR_FILTER,
 		"[MQTT-4.8.2-2]"},
 	{"subscribe $share in 3.1.1 is text", 'c', 4, "82* 0001 0009 '$share//a' 00", OK, NULL},
-	{"subscribe # not last", 'c', 5, "82* 0001 00 0003 '#/a' 00", ERR_FILTER,
-		"[MQTT-4.7.1-1]"},
+	{"subscribe # not last", 'c', 5, "82* 0001 00 0003 '#/a' 00", ERR_FILTER, "[MQTT-4.7.1-1]"},
 	{"subscribe + inside a level", 'c', 4, "82* 0001 0002 'a+' 00", ERR_FILTER,
 		"[MQTT-4.7.1-1]"},
 	{"subscribe to an empty filter", 'c', 4, "82* 0001 0000 00", ERR_FILTER, "[MQTT-4.7.3-1]"},
@@ -261,8 +257,8 @@ static const struct row rows[] = {
 	{"unsubscribe identifier 0", 'c', 4, "a2* 0000 0001 'a'", ERR_PROTOCOL, "[MQTT-2.2.1-3]"},
 	{"unsubscribe from nothing", 'c', 5, "a2* 0001 00", ERR_PROTOCOL, "[MQTT-3.10.3-2]"},
 	{"unsubscribe not UTF-8", 'c', 5, "a2* 0001 00 0001 ff", ERR_MALFORMED, "[MQTT-1.5.4-1]"},
-	{"unsubscribe subscription identifier", 'c', 5, "a2* 0001 * 0b 01; 0001 'a'",
-		ERR_MALFORMED, "2.2.2.2"},
+	{"unsubscribe subscription identifier", 'c', 5, "a2* 0001 * 0b 01; 0001 'a'", ERR_MALFORMED,
+		"2.2.2.2"},
 	{"unsuback", 's', 4, "b0* 0001", OK, NULL},
 	{"unsuback with a payload in 3.1.1", 's', 4, "b0* 0001 00", ERR_MALFORMED,
 		"behind the last"},
@@ -280,8 +276,8 @@ static const struct row rows[] = {
 	{"disconnect session expiry from a server", 's', 5, "e0* 8e * 11 00000001", ERR_PROTOCOL,
 		"[MQTT-3.14.2-2]"},
 	{"disconnect server reference", 's', 5, "e0* 9d * 1c 0001 'h'", OK, NULL},
-	{"disconnect server reference from a client", 'c', 5, "e0* 00 * 1c 0001 'h'",
-		ERR_PROTOCOL, "other side"},
+	{"disconnect server reference from a client", 'c', 5, "e0* 00 * 1c 0001 'h'", ERR_PROTOCOL,
+		"other side"},
 	{"auth", 'c', 5, "f0* 18 * 15 0001 'm' 16 0000", OK, NULL},
 	{"auth without a method", 'c', 5, "f0* 18 00", ERR_PROTOCOL, "3.15.2.2.2"},
 	{"auth with a reason alone", 'c', 5, "f0* 18", ERR_MALFORMED, "past the end"},
@@ -296,8 +292,8 @@ static enum mqtt_side side_of(char side)
 }
 
 /* An exact copy on the heap, so that a sanitizer sees a byte read too many. */
-static int64_t decode(
-	const struct row *row, size_t n, const uint8_t *bytes, struct mqtt_packet *out, const char **why)
+static int64_t decode(const struct row *row, size_t n, const uint8_t *bytes,
+	struct mqtt_packet *out, const char **why)
 {
 	uint8_t *copy = malloc(n ? n : 1);
 	int64_t result;
@@ -382,7 +378,8 @@ static void the_fields_of_a_publish_are_found(void **state)
 	struct mqtt_packet packet;
 
 	(void)state;
-	decode_text("3d* 0003 'a/b' 1234 * 02 00000e10 26 0001 'k' 0001 'v'; 'pay'", 's', 5, &packet);
+	decode_text(
+		"3d* 0003 'a/b' 1234 * 02 00000e10 26 0001 'k' 0001 'v'; 'pay'", 's', 5, &packet);
 	assert_true(view_equal(packet.publish.topic, VIEW("a/b")));
 	assert_true(view_equal(packet.publish.payload, VIEW("pay")));
 	assert_int_equal(packet.publish.packet_id, 0x1234);
@@ -406,7 +403,8 @@ static void the_fields_of_a_connect_are_found(void **state)
 
 	(void)state;
 	decode_text("10* 0004 'MQTT' 05 ee 0102 * 21 0014; 0001 'c' * 18 00000005;"
-		    "0001 't' 0002 00ff 0001 'u' 0001 'p'", 'c', 0, &packet);
+		    "0001 't' 0002 00ff 0001 'u' 0001 'p'",
+		'c', 0, &packet);
 	assert_int_equal(c->version, MQTT_5);
 	assert_true(c->clean_start && c->has_will && c->has_user_name && c->has_password);
 	assert_int_equal(c->keep_alive_s, 0x0102);
@@ -430,10 +428,10 @@ static void a_subscription_list_is_walked(void **state)
 	rest = packet.list.items;
 	assert_true(mqtt_next_subscription(&rest, &s));
 	assert_true(view_equal(s.filter, VIEW("a/#")) && s.qos == 1 && s.no_local &&
-		s.retain_as_published && s.retain_handling == 2);
+		    s.retain_as_published && s.retain_handling == 2);
 	assert_true(mqtt_next_subscription(&rest, &s));
 	assert_true(view_equal(s.filter, VIEW("+")) && s.qos == 2 && !s.no_local &&
-		!s.retain_as_published && s.retain_handling == 0);
+		    !s.retain_as_published && s.retain_handling == 0);
 	assert_false(mqtt_next_subscription(&rest, &s));
 	decode_text("a2* 0001 0001 'a' 0002 'bc'", 'c', 4, &packet);
 	assert_int_equal(packet.list.count, 2);
@@ -450,7 +448,8 @@ static void a_connect_of_another_version_tells_which(void **state)
 	size_t n = bytes_of("10* 0006 'MQIsdp' 03 02 003c 0001 'c'", bytes);
 
 	(void)state;
-	assert_int_equal(mqtt_decode(bytes, n, MQTT_FROM_CLIENT, 0, LARGEST, &packet, NULL), ERR_VERSION);
+	assert_int_equal(
+		mqtt_decode(bytes, n, MQTT_FROM_CLIENT, 0, LARGEST, &packet, NULL), ERR_VERSION);
 	assert_int_equal(packet.type, MQTT_CONNECT);
 	assert_int_equal(packet.connect.version, MQTT_3_1);
 	assert_int_equal(mqtt_connect_version(bytes, n), 3);
@@ -482,14 +481,16 @@ static void the_length_comes_from_the_fixed_header(void **state)
 	assert_int_equal(mqtt_packet_length((const uint8_t *)"\x30\x05", 2, LARGEST), 7);
 	assert_int_equal(mqtt_packet_length((const uint8_t *)"\x30\x80\x01", 3, LARGEST), 131);
 	assert_int_equal(mqtt_packet_length((const uint8_t *)"\x30\xff\xff", 3, LARGEST), 0);
+	assert_int_equal(
+		mqtt_packet_length((const uint8_t *)"\x30\xff\xff\xff\x7f", 5, MQTT_PACKET_LARGEST),
+		MQTT_PACKET_LARGEST);
 	assert_int_equal(mqtt_packet_length((const uint8_t *)"\x30\xff\xff\xff\x7f", 5,
-				 MQTT_PACKET_LARGEST), MQTT_PACKET_LARGEST);
-	assert_int_equal(mqtt_packet_length((const uint8_t *)"\x30\xff\xff\xff\x7f", 5,
-				 MQTT_PACKET_LARGEST - 1), ERR_TOO_LARGE);
+				 MQTT_PACKET_LARGEST - 1),
+		ERR_TOO_LARGE);
 	assert_int_equal(mqtt_packet_length((const uint8_t *)"\x30\x05", 2, 7), 7);
 	assert_int_equal(mqtt_packet_length((const uint8_t *)"\x30\x05", 2, 6), ERR_TOO_LARGE);
-	assert_int_equal(
-		mqtt_packet_length((const uint8_t *)"\x30\xff\xff\xff\xff", 5, LARGEST), ERR_MALFORMED);
+	assert_int_equal(mqtt_packet_length((const uint8_t *)"\x30\xff\xff\xff\xff", 5, LARGEST),
+		ERR_MALFORMED);
 }
 
 static void packet_types_have_names(void **state)

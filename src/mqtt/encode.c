@@ -20,7 +20,7 @@ struct sink {
 };
 
 static const uint8_t header_flags[16] = {
-#define X(name, value, flags, client, server) [value] = (flags) & 15,
+#define X(name, value, flags, client, server) [value] = (flags)&15,
 #include "mqtt/packet.def"
 #undef X
 };
@@ -69,7 +69,7 @@ static void put_properties(struct sink *s, const struct mqtt_properties *propert
 static uint8_t connect_flags(const struct mqtt_connect *c)
 {
 	unsigned flags = (unsigned)c->clean_start << 1 | (unsigned)c->has_password << 6 |
-		(unsigned)c->has_user_name << 7;
+			 (unsigned)c->has_user_name << 7;
 
 	if (c->has_will)
 		flags |= 1u << 2 | (unsigned)c->will.qos << 3 | (unsigned)c->will.retain << 5;

@@ -45,7 +45,9 @@ static const struct row rows[] = {
 	{'c', 4, "10* 0004 'MQTT' 04 02 003c 0000"},
 	{'c', 4, "10* 0004 'MQTT' 04 f6 ffff 0001 'c' 0001 't' 0001 00 0001 'u' 0001 'p'"},
 	{'c', 5, "10* 0004 'MQTT' 05 02 003c * 21 0001; 0000"},
-	{'c', 5, "10* 0004 'MQTT' 05 6e 0000 00 0001 'c' * 18 00000001 01 01; 0001 't' 0000 0001 'p'"},
+	{'c', 5,
+		"10* 0004 'MQTT' 05 6e 0000 00 0001 'c' * 18 00000001 01 01; 0001 't' 0000 0001 "
+		"'p'"},
 	{'s', 4, "20* 01 00"},
 	{'s', 4, "20* 00 05"},
 	{'s', 5, "20* 00 87 * 1f 0001 'r'"},
@@ -188,7 +190,8 @@ static void try_property(unsigned type, char side, enum mqtt_property which)
 			assert_int_equal(got, ERR_PROTOCOL);
 	} else {
 		assert_int_equal(got, properties[which].where & context_turned(context)
-				? ERR_PROTOCOL : ERR_MALFORMED);
+					      ? ERR_PROTOCOL
+					      : ERR_MALFORMED);
 	}
 	buf_fini(&block);
 	buf_fini(&bytes);
@@ -203,7 +206,7 @@ static void every_property_passes_where_it_may_and_only_there(void **state)
 		for (size_t side = 0; side < 2; side++) {
 			uint32_t context = context_of((enum mqtt_side)side, type);
 
-			if (!((ANY) & context))
+			if (!((ANY)&context))
 				continue;
 			for (unsigned p = 0; p < MQTT_PROPERTY_COUNT; p++)
 				try_property(type, sides[side], (enum mqtt_property)p);
@@ -305,10 +308,11 @@ static void a_block_is_walked_in_order(void **state)
 	mqtt_put_number(&block, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL, 0x01020304);
 	rest = buf_view(&block);
 	assert_true(mqtt_next_property(&rest, &item));
-	assert_true(item.which == MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER && item.number == 268435455);
+	assert_true(
+		item.which == MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER && item.number == 268435455);
 	assert_true(mqtt_next_property(&rest, &item));
 	assert_true(item.which == MQTT_PROPERTY_USER_PROPERTY && view_equal(item.name, VIEW("k")) &&
-		view_equal(item.text, VIEW("v")));
+		    view_equal(item.text, VIEW("v")));
 	assert_true(view_equal(item.raw, VIEW("\x26\0\1k\0\1v")));
 	assert_true(mqtt_next_property(&rest, &item));
 	assert_true(item.number == 0x01020304 && item.raw.n == 5);

@@ -32,7 +32,8 @@ static size_t plain_prefix(struct view v)
 	for (; v.n - at >= sizeof(word); at += sizeof(word)) {
 		memcpy(&word, v.p + at, sizeof(word));
 		if ((word | zero_bytes(word) | zero_bytes(word ^ ONES * '+') |
-			zero_bytes(word ^ ONES * '#')) & TOPS)
+			    zero_bytes(word ^ ONES * '#')) &
+			TOPS)
 			break;
 	}
 	return at;
@@ -73,7 +74,7 @@ static bool has_wildcards_in_place(struct view filter)
 bool filter_is_well_formed(struct view filter)
 {
 	return filter.n && filter.n <= LONGEST && wire_is_text(filter) &&
-		has_wildcards_in_place(filter);
+	       has_wildcards_in_place(filter);
 }
 
 bool filter_is_valid(struct view filter)
@@ -104,7 +105,7 @@ int filter_cut_share(struct view whole, struct view *group, struct view *filter)
 static bool is_hidden(struct view filter, struct view topic)
 {
 	return topic.n && topic.p[0] == '$' && filter.n &&
-		(filter.p[0] == '+' || filter.p[0] == '#');
+	       (filter.p[0] == '+' || filter.p[0] == '#');
 }
 
 bool filter_match(struct view filter, struct view topic)

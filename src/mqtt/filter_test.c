@@ -204,7 +204,8 @@ static void check_pairs(const char *name, const struct pair *pairs, size_t n,
 {
 	for (size_t i = 0; i < n; i++) {
 		if (holds(view_of(pairs[i].a), view_of(pairs[i].b)) != pairs[i].want)
-			fail_msg("%s(%s, %s) is not %d", name, pairs[i].a, pairs[i].b, pairs[i].want);
+			fail_msg("%s(%s, %s) is not %d", name, pairs[i].a, pairs[i].b,
+				pairs[i].want);
 	}
 }
 

@@ -56,7 +56,7 @@ void mqtt_put_subscription(struct buf *out, uint8_t version, const struct mqtt_s
 
 	if (version >= MQTT_5)
 		options |= (uint8_t)(s->no_local << 2 | s->retain_as_published << 3 |
-			s->retain_handling << 4);
+				     s->retain_handling << 4);
 	mqtt_put_string(out, s->filter);
 	buf_append(out, &options, 1);
 }

@@ -17,7 +17,7 @@
 #include "mqtt/property.h"
 
 enum mqtt_version {
-	MQTT_3_1 = 3,   /* "MQIsdp"; recognised so that it can be refused by name */
+	MQTT_3_1 = 3, /* "MQIsdp"; recognised so that it can be refused by name */
 	MQTT_3_1_1 = 4,
 	MQTT_5 = 5,
 };
@@ -43,8 +43,8 @@ struct mqtt_will {
 };
 
 struct mqtt_connect {
-	uint8_t version;       /* as sent; enum mqtt_version when supported */
-	bool clean_start;      /* "clean session" in 3.1.1 */
+	uint8_t version;  /* as sent; enum mqtt_version when supported */
+	bool clean_start; /* "clean session" in 3.1.1 */
 	bool has_will;
 	bool has_user_name;
 	bool has_password;
@@ -57,13 +57,13 @@ struct mqtt_connect {
 
 struct mqtt_connack {
 	bool session_present;
-	uint8_t reason;        /* return code in 3.1.1 */
+	uint8_t reason; /* return code in 3.1.1 */
 };
 
 struct mqtt_publish {
-	struct view topic;     /* empty with a topic alias */
+	struct view topic; /* empty with a topic alias */
 	struct view payload;
-	uint16_t packet_id;    /* 0 at QoS 0 */
+	uint16_t packet_id; /* 0 at QoS 0 */
 	uint8_t qos;
 	bool retain;
 	bool dup;
@@ -72,7 +72,7 @@ struct mqtt_publish {
 /* PUBACK, PUBREC, PUBREL, PUBCOMP */
 struct mqtt_ack {
 	uint16_t packet_id;
-	uint8_t reason;        /* 0 when absent */
+	uint8_t reason; /* 0 when absent */
 };
 
 /* SUBSCRIBE, UNSUBSCRIBE, SUBACK, UNSUBACK: a list still in wire form, known to be well-formed.
@@ -90,7 +90,7 @@ struct mqtt_reason {
 
 struct mqtt_packet {
 	enum mqtt_type type;
-	uint32_t bytes;        /* of the whole packet on the wire */
+	uint32_t bytes; /* of the whole packet on the wire */
 	union {
 		struct mqtt_connect connect;
 		struct mqtt_connack connack;
@@ -104,10 +104,10 @@ struct mqtt_packet {
 
 struct mqtt_subscription {
 	struct view filter;
-	uint8_t qos;               /* asked for */
-	bool no_local;             /* MQTT 5 */
-	bool retain_as_published;  /* MQTT 5 */
-	uint8_t retain_handling;   /* MQTT 5: 0 send, 1 send if new, 2 do not */
+	uint8_t qos;              /* asked for */
+	bool no_local;            /* MQTT 5 */
+	bool retain_as_published; /* MQTT 5 */
+	uint8_t retain_handling;  /* MQTT 5: 0 send, 1 send if new, 2 do not */
 };
 
 /* Length of the packet at p as its fixed header says: >0 the whole packet's bytes (which may

@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 struct pointers {
-	void **slots;   /* NULL: free; one always is */
-	uint32_t size;  /* power of two, or 0 */
+	void **slots;  /* NULL: free; one always is */
+	uint32_t size; /* power of two, or 0 */
 	uint32_t count;
 };
 

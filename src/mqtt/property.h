@@ -22,9 +22,9 @@ enum mqtt_property {
 };
 
 struct mqtt_properties {
-	uint32_t present;      /* bit (1 << enum mqtt_property) */
-	struct view raw;       /* the block behind its length, as received */
-	uint32_t number[MQTT_PROPERTY_COUNT]; /* byte, two, four byte and variable integers */
+	uint32_t present;                      /* bit (1 << enum mqtt_property) */
+	struct view raw;                       /* the block behind its length, as received */
+	uint32_t number[MQTT_PROPERTY_COUNT];  /* byte, two, four byte and variable integers */
 	struct view text[MQTT_PROPERTY_COUNT]; /* strings and binary data */
 };
 
@@ -47,7 +47,7 @@ struct mqtt_property_item {
 	uint32_t number;
 	struct view name;
 	struct view text;
-	struct view raw;       /* identifier and value as on the wire */
+	struct view raw; /* identifier and value as on the wire */
 };
 bool mqtt_next_property(struct view *rest, struct mqtt_property_item *out);
 

@@ -13,8 +13,8 @@ static const struct {
 	uint32_t context;
 	int codes;
 } tables[] = {
-	{S(CONNACK), 22},    /* 3.2.2.2 */
-	{C(PUBACK), 8},      /* 3.4.2.1, without "no matching subscribers" */
+	{S(CONNACK), 22}, /* 3.2.2.2 */
+	{C(PUBACK), 8},   /* 3.4.2.1, without "no matching subscribers" */
 	{S(PUBACK), 9},
 	{C(PUBREC), 8},
 	{S(PUBREC), 9},

@@ -108,7 +108,8 @@ static size_t find_slot(
 	for (; t->table[at]; at = (at + 1) & (t->size - 1)) {
 		const struct node *node = t->table[at];
 
-		if (node->hash == hash && node->parent == parent && view_equal(text_of(node), level))
+		if (node->hash == hash && node->parent == parent &&
+			view_equal(text_of(node), level))
 			break;
 	}
 	return at;
@@ -231,7 +232,7 @@ struct walk {
 	const struct filter_tree *tree;
 	const struct node *node;
 	struct view topic;
-	size_t next;   /* start of the next level; topic.n + 1 behind the last */
+	size_t next; /* start of the next level; topic.n + 1 behind the last */
 	bool is_dollar;
 	void (*on_match)(void *context, void *value);
 	void *context;
@@ -289,7 +290,7 @@ static void go_up(struct walk *w)
 static bool go_plus(struct walk *w)
 {
 	return w->next <= w->topic.n && !is_hidden(w) && w->node->plus &&
-		go_down(w, w->node->plus, next_level(w).n);
+	       go_down(w, w->node->plus, next_level(w).n);
 }
 
 /* The first child: the literal one, else `+`. A topic has no wildcard, so that its levels never

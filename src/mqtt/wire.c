@@ -20,7 +20,7 @@ void wire_short(struct wire *w)
 bool wire_is_text(struct view text)
 {
 	return text.n == 0 ||
-		(memchr(text.p, 0, text.n) == NULL && utf8_valid_prefix(text.p, text.n) == text.n);
+	       (memchr(text.p, 0, text.n) == NULL && utf8_valid_prefix(text.p, text.n) == text.n);
 }
 
 struct view wire_string(struct wire *w)
@@ -45,7 +45,8 @@ uint32_t wire_varint(struct wire *w)
 		if (byte & 0x80)
 			continue;
 		if (byte == 0 && i > 0) /* [MQTT-1.5.5-1] */
-			wire_fail(w, ERR_MALFORMED, "an integer is not in its shortest form [MQTT-1.5.5-1]");
+			wire_fail(w, ERR_MALFORMED,
+				"an integer is not in its shortest form [MQTT-1.5.5-1]");
 		return w->err ? 0 : value;
 	}
 	wire_fail(w, ERR_MALFORMED, "an integer takes more than four bytes (MQTT 5, 1.5.5)");

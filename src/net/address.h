@@ -32,12 +32,12 @@ enum url_scheme { URL_MQTT, URL_MQTTS, URL_WS, URL_WSS, URL_HTTP, URL_HTTPS, URL
 
 struct url {
 	enum url_scheme scheme;
-	bool tls;              /* mqtts, wss, https */
-	uint16_t port;         /* given or the scheme's: 1883 8883 80 443 80 443 */
-	char host[256];        /* without brackets */
-	char user[128];        /* "" when not given; percent-decoded */
+	bool tls;       /* mqtts, wss, https */
+	uint16_t port;  /* given or the scheme's: 1883 8883 80 443 80 443 */
+	char host[256]; /* without brackets */
+	char user[128]; /* "" when not given; percent-decoded */
 	char password[128];
-	char path[256];        /* "/mqtt" for ws and wss when not given, else "/" */
+	char path[256]; /* "/mqtt" for ws and wss when not given, else "/" */
 };
 
 /* 0, or ERR_CONFIG and *why names the fault (static text). Port 0 is taken as written: a listener

@@ -267,7 +267,8 @@ static int abandon(struct conn *c, int err)
 }
 
 int conn_accept(struct conn *c, struct loop *l, int fd, const struct address *peer,
-	struct tls_context *tls, const struct conn_options *options, const struct conn_handler *handler)
+	struct tls_context *tls, const struct conn_options *options,
+	const struct conn_handler *handler)
 {
 	set_up(c, l, fd, peer, handler);
 	c->state = CONN_HANDSHAKE;

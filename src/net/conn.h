@@ -32,9 +32,9 @@
 #include "net/loop.h"
 
 struct conn;
-struct tls;            /* net/tls.h: one TLS session */
-struct websocket;      /* net/conn_websocket.c: frames */
-struct tls_context;    /* net/tls.h: certificates and settings */
+struct tls;         /* net/tls.h: one TLS session */
+struct websocket;   /* net/conn_websocket.c: frames */
+struct tls_context; /* net/tls.h: certificates and settings */
 
 struct conn_handler {
 	/* Connected, TLS handshake done: bytes may flow. May be NULL. */
@@ -53,10 +53,10 @@ struct conn_handler {
 };
 
 enum conn_state {
-	CONN_CONNECTING,   /* TCP connection under way (outgoing) */
-	CONN_HANDSHAKE,    /* TLS handshake */
+	CONN_CONNECTING, /* TCP connection under way (outgoing) */
+	CONN_HANDSHAKE,  /* TLS handshake */
 	CONN_OPEN,
-	CONN_CLOSING,      /* closed for its owner; on_close comes */
+	CONN_CLOSING, /* closed for its owner; on_close comes */
 };
 
 /* Visible because it is embedded in each connection's struct; owners read `state`, `peer`. */
@@ -71,14 +71,14 @@ struct conn {
 	uint32_t want;               /* on_bytes is not called before this many are there; 0: any */
 	enum conn_state state;
 	bool paused;
-	bool readable;               /* the edge came, nothing read to the end yet */
-	bool writable;               /* last write did not block */
-	bool hangup;                 /* the peer has ended or failed: a short read is not the end */
-	bool resumed;                /* what was kept while paused is to be shown again */
-	bool closing_after_flush;    /* was open when closed: what is pending is tried once */
+	bool readable;            /* the edge came, nothing read to the end yet */
+	bool writable;            /* last write did not block */
+	bool hangup;              /* the peer has ended or failed: a short read is not the end */
+	bool resumed;             /* what was kept while paused is to be shown again */
+	bool closing_after_flush; /* was open when closed: what is pending is tried once */
 	int close_err;
-	char *close_why;             /* owned; NULL: err_text(close_err) */
-	struct deferred later;       /* flush, more reading, on_close */
+	char *close_why;       /* owned; NULL: err_text(close_err) */
+	struct deferred later; /* flush, more reading, on_close */
 	struct address peer;
 	uint64_t bytes_in;
 	uint64_t bytes_out;
@@ -93,7 +93,8 @@ struct conn_options {
  * on_open is called at the end of the turn or after the handshake. 0 or negative (fd closed then,
  * on_close not called). */
 int conn_accept(struct conn *c, struct loop *l, int fd, const struct address *peer,
-	struct tls_context *tls, const struct conn_options *options, const struct conn_handler *handler);
+	struct tls_context *tls, const struct conn_options *options,
+	const struct conn_handler *handler);
 
 /* Begins to connect. local: address to bind, or NULL. server_name: for SNI and verification
  * (borrowed during the call), NULL without TLS. 0; or ERR_SYSTEM (errno says why: no route, address

@@ -25,19 +25,19 @@ struct end {
 	int opened;
 	int closed;
 	int writable;
-	int shown;               /* calls of on_bytes */
+	int shown; /* calls of on_bytes */
 	int err;
 	char why[256];
 	struct buf got;
 	bool echo;
-	uint32_t step;           /* consume so many at a time; 0: all */
-	uint32_t packets;        /* 0: no framing, else wait for whole packets of this size */
-	enum place close_at;     /* conn_close() inside */
+	uint32_t step;       /* consume so many at a time; 0: all */
+	uint32_t packets;    /* 0: no framing, else wait for whole packets of this size */
+	enum place close_at; /* conn_close() inside */
 	bool pause_once;
 	const uint8_t *to_send;
 	size_t to_send_bytes;
 	size_t sent;
-	bool push;               /* by conn_push() instead of conn_writev() */
+	bool push; /* by conn_push() instead of conn_writev() */
 	unsigned seed;
 };
 
@@ -666,7 +666,10 @@ static int set_up_tls(void **state)
 	struct tls_client_settings client = {.verify = true};
 
 	*state = r;
-	strcpy(r->folder, "/tmp/net-conn-" "XX" "XX" "XX");
+	strcpy(r->folder, "/tmp/net-conn-"
+			  "XX"
+			  "XX"
+			  "XX");
 	assert_non_null(mkdtemp(r->folder));
 	identity_make(&r->identity, r->folder, "server", "DNS:localhost", DAY, NULL, false);
 	client.ca = r->identity.certificate_file;
@@ -695,9 +698,10 @@ static int tear_down(void **state)
 }
 
 #define PLAIN(f) cmocka_unit_test_setup_teardown(f, set_up_plain, tear_down)
-#define BOTH(f)                                                                                    \
-	PLAIN(f), {                                                                                \
-		#f " (TLS)", f, set_up_tls, tear_down, NULL                                        \
+#define BOTH(f)                                             \
+	PLAIN(f),                                           \
+	{                                                   \
+#f " (TLS)", f, set_up_tls, tear_down, NULL \
 	}
 
 int main(void)

@@ -27,7 +27,7 @@
 struct websocket {
 	struct websocket_reader reader;
 	struct buf pushed; /* of the owner, not in a frame yet */
-	bool has_closed; /* Close was pushed */
+	bool has_closed;   /* Close was pushed */
 };
 
 /* --- writing ---------------------------------------------------------- */

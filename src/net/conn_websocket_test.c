@@ -16,20 +16,20 @@ struct rig {
 	struct tls_context *server_tls;
 	struct tls_context *client_tls;
 	struct conn_options options;
-	struct conn first;    /* accepted; moved away by some tests */
+	struct conn first; /* accepted; moved away by some tests */
 	struct conn second;
-	struct conn *server;  /* which of them it is now */
+	struct conn *server; /* which of them it is now */
 	struct conn client;
 	bool client_open;
 	bool client_closed;
 	bool server_closed;
-	bool pause;           /* the server pauses when it is shown something */
-	bool hold;            /* it takes nothing */
+	bool pause; /* the server pauses when it is shown something */
+	bool hold;  /* it takes nothing */
 	int err;
-	struct buf shown;     /* to the server */
-	struct buf raw;       /* what the client received */
-	struct buf payload;   /* of it, in binary frames */
-	struct buf control;   /* of it, control frames whole */
+	struct buf shown;   /* to the server */
+	struct buf raw;     /* what the client received */
+	struct buf payload; /* of it, in binary frames */
+	struct buf control; /* of it, control frames whole */
 	size_t frame_most;
 	const uint8_t *to_send;
 	size_t to_send_bytes;
@@ -270,7 +270,10 @@ static void what_came_before_close_is_shown_first(void **state)
 	struct rig *r = *state;
 
 	open_framed(r);
-	SAY(r, "\x02\x82" MASKED "ab" "\x80\x81" MASKED "c" "\x88\x82" MASKED "\x0b\xb8" "junk");
+	SAY(r, "\x02\x82" MASKED "ab"
+	       "\x80\x81" MASKED "c"
+	       "\x88\x82" MASKED "\x0b\xb8"
+	       "junk");
 	end_rig(r);
 	assert_true(three_shown(r));
 	assert_memory_equal(buf_bytes(&r->shown), "abc", 3);
@@ -284,7 +287,8 @@ static void faults_close_with_their_code(void **state)
 	struct rig *r = *state;
 
 	open_framed(r);
-	SAY(r, "\x82\x81" MASKED "a" "\x81\x81" MASKED "b");
+	SAY(r, "\x82\x81" MASKED "a"
+	       "\x81\x81" MASKED "b");
 	end_rig(r);
 	assert_int_equal(r->err, ERR_PROTOCOL);
 	assert_memory_equal(buf_bytes(&r->shown), "a", 1);
@@ -298,7 +302,8 @@ static void while_paused_neither_payload_nor_close_is_lost(void **state)
 	open_framed(r);
 	r->pause = true;
 	r->hold = true;
-	SAY(r, "\x82\x83" MASKED "abc" "\x88\x80" MASKED);
+	SAY(r, "\x82\x83" MASKED "abc"
+	       "\x88\x80" MASKED);
 	while (!r->server->paused)
 		drive_turns(r->loop, 1);
 	drive_turns(r->loop, 20);
@@ -322,7 +327,9 @@ static void a_connection_moves_with_what_it_has_kept(void **state)
 
 	open_rig(r);
 	r->hold = true;
-	SAY(r, "HEAD" "\x82\x81" MASKED "a" "\x82\x82" MASKED);
+	SAY(r, "HEAD"
+	       "\x82\x81" MASKED "a"
+	       "\x82\x82" MASKED);
 	drive_until(r->loop, kept, r);
 	conn_pause(&r->first);
 	buf_consume(&r->first.in, 4);
@@ -386,7 +393,10 @@ static int set_up(void **state, bool tls)
 	r->tls = tls;
 	if (!tls)
 		return 0;
-	strcpy(r->folder, "/tmp/net-websocket-" "XX" "XX" "XX");
+	strcpy(r->folder, "/tmp/net-websocket-"
+			  "XX"
+			  "XX"
+			  "XX");
 	assert_non_null(mkdtemp(r->folder));
 	identity_make(&r->identity, r->folder, "server", "DNS:localhost", 86400, NULL, false);
 	client.ca = r->identity.certificate_file;
@@ -425,9 +435,10 @@ static int tear_down(void **state)
 	return 0;
 }
 
-#define BOTH(f)                                                                                    \
-	cmocka_unit_test_setup_teardown(f, set_up_plain, tear_down), {                             \
-		#f " (TLS)", f, set_up_tls, tear_down, NULL                                        \
+#define BOTH(f)                                                      \
+	cmocka_unit_test_setup_teardown(f, set_up_plain, tear_down), \
+	{                                                            \
+#f " (TLS)", f, set_up_tls, tear_down, NULL          \
 	}
 
 int main(void)

@@ -70,7 +70,8 @@ static inline void identity_make(struct identity *id, const char *folder, const 
 		add_extension(x, x, NID_subject_alt_name, names);
 	X509_sign(x, issuer ? issuer->key : id->key, EVP_sha256());
 	id->certificate = x;
-	snprintf(id->certificate_file, sizeof(id->certificate_file), "%s/%s.crt", folder, common_name);
+	snprintf(id->certificate_file, sizeof(id->certificate_file), "%s/%s.crt", folder,
+		common_name);
 	snprintf(id->key_file, sizeof(id->key_file), "%s/%s.key", folder, common_name);
 	write_pem(id);
 }

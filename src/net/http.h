@@ -25,12 +25,12 @@ struct http_header {
 
 struct http_request {
 	struct view method;
-	struct view target;        /* as sent */
-	struct view path;          /* before '?' */
-	struct view query;         /* behind '?', undecoded */
+	struct view target; /* as sent */
+	struct view path;   /* before '?' */
+	struct view query;  /* behind '?', undecoded */
 	bool keep_alive;
-	bool is_1_1;               /* HTTP/1.1 or a later 1.x */
-	uint64_t body_bytes;       /* Content-Length; chunked bodies are refused with 501 */
+	bool is_1_1;         /* HTTP/1.1 or a later 1.x */
+	uint64_t body_bytes; /* Content-Length; chunked bodies are refused with 501 */
 	struct http_header headers[HTTP_HEADERS_MOST];
 	int header_count;
 };
@@ -60,11 +60,11 @@ typedef void http_take(void *context, struct conn *c);
 
 struct http_answer {
 	int status;
-	const char *type;          /* Content-Type */
+	const char *type; /* Content-Type */
 	struct buf body;
-	const char *extra;         /* further header lines, each with CRLF, or NULL */
-	struct buf fields;         /* the same, made for this answer */
-	http_take *take;           /* with status 101: who has the connection from then on */
+	const char *extra; /* further header lines, each with CRLF, or NULL */
+	struct buf fields; /* the same, made for this answer */
+	http_take *take;   /* with status 101: who has the connection from then on */
 	void *take_context;
 };
 

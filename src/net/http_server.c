@@ -46,9 +46,9 @@ struct http_conn {
 	struct list link;
 	struct http_server *server;
 	struct timer limit;
-	uint64_t sent;   /* bytes_out when the limit was started */
+	uint64_t sent; /* bytes_out when the limit was started */
 	enum phase phase;
-	bool continued;  /* 100 was sent for the request under way */
+	bool continued; /* 100 was sent for the request under way */
 	bool ending;
 	http_take *take; /* not NULL: upgraded */
 	void *take_context;
@@ -109,8 +109,7 @@ static void answer_request(struct http_conn *h, const struct http_request *r, st
 	h->server->on_request(h->server->context, r, body, &answer);
 	if (answer.status == 0)
 		answer.status = 500;
-	http_write(conn_out(&h->conn), &answer, r->keep_alive,
-		view_equal(r->method, VIEW("HEAD")));
+	http_write(conn_out(&h->conn), &answer, r->keep_alive, view_equal(r->method, VIEW("HEAD")));
 	buf_fini(&answer.body);
 	buf_fini(&answer.fields);
 	if (answer.status == 101 && answer.take)

@@ -26,8 +26,8 @@ struct tls_context;
 /* Fills *answer, which is zeroed; its body and fields are the server's afterwards, its texts are borrowed until
  * the call returns to the server. A status left 0 is answered as 500. HEAD is handed over like GET
  * (r->method tells) and its body is not sent. All arguments are borrowed during the call. */
-typedef void http_on_request(void *context, const struct http_request *r, struct view body,
-	struct http_answer *answer);
+typedef void http_on_request(
+	void *context, const struct http_request *r, struct view body, struct http_answer *answer);
 
 struct http_server_settings {
 	uint32_t connections_most; /* further ones are closed at once; 0: 1000 */

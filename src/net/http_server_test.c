@@ -11,13 +11,13 @@
 struct rig {
 	struct loop *loop;
 	struct http_server *server;
-	int fd;              /* the peer's end */
+	int fd; /* the peer's end */
 	int requests;
-	struct buf got;      /* what the peer received */
-	bool ended;          /* and the end */
+	struct buf got; /* what the peer received */
+	bool ended;     /* and the end */
 	const char *expect;
-	struct conn taken;   /* what "/upgrade" has made of the connection */
-	struct buf behind;   /* what it was shown */
+	struct conn taken; /* what "/upgrade" has made of the connection */
+	struct buf behind; /* what it was shown */
 	int takes;
 	bool taken_ended;
 };

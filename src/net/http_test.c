@@ -56,13 +56,14 @@ static void faults_are_refused_with_their_status(void **state)
 		{VIEW("GET / HTTP/1.1\r\n" HOST HOST "\r\n"), 400, ERR_MALFORMED},
 		{VIEW("GET / HTTP/1.1\r\n" HOST "Content-Length: 1\r\nContent-Length: 1\r\n\r\n"),
 			400, ERR_MALFORMED},
-		{VIEW("GET / HTTP/1.1\r\n" HOST "Content-Length: 1, 1\r\n\r\n"), 400, ERR_MALFORMED},
+		{VIEW("GET / HTTP/1.1\r\n" HOST "Content-Length: 1, 1\r\n\r\n"), 400,
+			ERR_MALFORMED},
 		{VIEW("GET / HTTP/1.1\r\n" HOST "Content-Length: +1\r\n\r\n"), 400, ERR_MALFORMED},
 		{VIEW("GET / HTTP/1.1\r\n" HOST "Content-Length: \r\n\r\n"), 400, ERR_MALFORMED},
 		{VIEW("GET / HTTP/1.1\r\n" HOST "Content-Length: 65537\r\n\r\n"), 413,
 			ERR_TOO_LARGE},
-		{VIEW("GET / HTTP/1.1\r\n" HOST "Content-Length: 18446744073709551617\r\n\r\n"), 413,
-			ERR_TOO_LARGE},
+		{VIEW("GET / HTTP/1.1\r\n" HOST "Content-Length: 18446744073709551617\r\n\r\n"),
+			413, ERR_TOO_LARGE},
 		{VIEW("GET / HTTP/1.1\r\n" HOST "Transfer-Encoding: chunked\r\n\r\n"), 501,
 			ERR_MALFORMED},
 		{VIEW("GET / HTTP/1.1\r\n" HOST
@@ -116,7 +117,8 @@ static void a_request_is_taken_apart(void **state)
 
 static void any_beginning_of_a_request_needs_more(void **state)
 {
-	struct view whole = VIEW("\r\nPOST http://a:1/b?c HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n");
+	struct view whole =
+		VIEW("\r\nPOST http://a:1/b?c HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\n");
 	struct http_request r;
 	int status;
 
@@ -139,7 +141,8 @@ static void connections_are_kept_alive_as_each_version_says(void **state)
 		{VIEW("GET / HTTP/1.2\r\n" HOST "\r\n"), true},
 		{VIEW("GET / HTTP/1.0\r\n\r\n"), false},
 		{VIEW("GET / HTTP/1.1\r\n" HOST "Connection: x, Close\r\n\r\n"), false},
-		{VIEW("GET / HTTP/1.1\r\n" HOST "Connection: keep-alive\r\nConnection: close\r\n\r\n"),
+		{VIEW("GET / HTTP/1.1\r\n" HOST
+		      "Connection: keep-alive\r\nConnection: close\r\n\r\n"),
 			false},
 		{VIEW("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n"), true},
 	};
@@ -196,13 +199,15 @@ static void answers_carry_their_length_and_no_more_than_they_may(void **state)
 	} rows[] = {
 		{200, true, false,
 			"HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 4\r\n"
-			"X-Content-Type-Options: nosniff\r\nConnection: keep-alive\r\nA: b\r\n\r\nbody"},
+			"X-Content-Type-Options: nosniff\r\nConnection: keep-alive\r\nA: "
+			"b\r\n\r\nbody"},
 		{404, false, true,
 			"HTTP/1.1 404 Not Found\r\nContent-Type: t/x\r\nContent-Length: 4\r\n"
 			"X-Content-Type-Options: nosniff\r\nConnection: close\r\nA: b\r\n\r\n"},
 		{204, true, false,
 			"HTTP/1.1 204 No Content\r\nContent-Type: t/x\r\n"
-			"X-Content-Type-Options: nosniff\r\nConnection: keep-alive\r\nA: b\r\n\r\n"},
+			"X-Content-Type-Options: nosniff\r\nConnection: keep-alive\r\nA: "
+			"b\r\n\r\n"},
 	};
 	struct http_answer a = {.type = "t/x", .extra = "A: b\r\n"};
 	struct buf out = {0};

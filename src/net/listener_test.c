@@ -115,8 +115,7 @@ static void two_share_an_address_only_when_asked_to(void **state)
 	struct listener *second = NULL;
 
 	(void)state;
-	assert_int_equal(
-		listener_open(&second, r.loop, &at, false, on_accept, &r), ERR_SYSTEM);
+	assert_int_equal(listener_open(&second, r.loop, &at, false, on_accept, &r), ERR_SYSTEM);
 	assert_int_equal(errno, EADDRINUSE);
 	assert_null(second);
 	assert_int_equal(listener_open(&second, r.loop, &at, true, on_accept, &r), 0);
@@ -132,8 +131,7 @@ static void an_address_that_is_not_ours_is_an_error(void **state)
 
 	(void)state;
 	assert_true(address_parse(VIEW("192.0.2.1"), 0, &at));
-	assert_int_equal(
-		listener_open(&second, r.loop, &at, false, on_accept, &r), ERR_SYSTEM);
+	assert_int_equal(listener_open(&second, r.loop, &at, false, on_accept, &r), ERR_SYSTEM);
 	assert_int_equal(errno, EADDRNOTAVAIL);
 	end(&r);
 }

@@ -161,7 +161,7 @@ void loop_remove(struct loop *l, struct io *io)
 static unsigned readiness(uint32_t events)
 {
 	return (events & EPOLLIN ? IO_READ : 0u) | (events & EPOLLOUT ? IO_WRITE : 0u) |
-		(events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? IO_HANGUP : 0u);
+	       (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR) ? IO_HANGUP : 0u);
 }
 
 static void handle_events(struct loop *l)

@@ -19,15 +19,15 @@
 
 struct loop;
 
-struct loop *loop_new(void);                   /* NULL: errno says why */
-void loop_free(struct loop *l);                /* after loop_run() returned; tasks posted are dropped */
+struct loop *loop_new(void);    /* NULL: errno says why */
+void loop_free(struct loop *l); /* after loop_run() returned; tasks posted are dropped */
 
 /* Runs turns until loop_stop(), which also ends a run that has not begun yet. */
 void loop_run(struct loop *l);
-void loop_stop(struct loop *l);                /* any thread, signal-safe */
+void loop_stop(struct loop *l); /* any thread, signal-safe */
 
 /* Time of the current turn's start. */
-uint64_t loop_now_ms(const struct loop *l);    /* monotonic */
+uint64_t loop_now_ms(const struct loop *l); /* monotonic */
 uint64_t loop_wall_ms(const struct loop *l);
 
 /* --- descriptors ------------------------------------------------------ */
@@ -52,7 +52,7 @@ void loop_remove(struct loop *l, struct io *io);
 struct timer {
 	void (*on_time)(struct timer *t);
 	uint64_t due_ms;
-	uint32_t place;  /* in the loop's heap, 1-based; 0: not running */
+	uint32_t place; /* in the loop's heap, 1-based; 0: not running */
 };
 
 /* Restarts a running one. Not before the next turn: a delay of 0 is 1. */
@@ -63,7 +63,7 @@ void timer_stop(struct loop *l, struct timer *t); /* harmless when not running *
 
 struct task {
 	void (*run)(struct task *t);
-	struct task *next;  /* the loop's, while posted */
+	struct task *next; /* the loop's, while posted */
 };
 
 /* Runs t on the loop's thread in its next turn. Any thread. The task's memory is the caller's
@@ -75,7 +75,7 @@ void loop_post(struct loop *l, struct task *t);
  * stays deferred once. It may be taken back by list_remove(&d->link). */
 struct deferred {
 	void (*run)(struct deferred *d);
-	struct list link;   /* list_init() before first use */
+	struct list link; /* list_init() before first use */
 };
 void loop_defer(struct loop *l, struct deferred *d);
 

@@ -16,7 +16,7 @@
 struct alarm {
 	struct timer timer;
 	struct loop *loop;
-	uint64_t *latest;  /* due time of the one before */
+	uint64_t *latest; /* due time of the one before */
 	int *rung;
 	bool wrong;
 };

@@ -8,8 +8,8 @@
 #include "net/address.h"
 #include "net/loop.h"
 
-struct resolver;       /* one per process; threads start at the first question */
-struct resolve_query;  /* one question under way */
+struct resolver;      /* one per process; threads start at the first question */
+struct resolve_query; /* one question under way */
 
 struct resolver *resolver_new(void);
 /* When no loop with queries under way runs any more; their answers do not come. Does not wait for

@@ -33,8 +33,8 @@ static void on_answer(void *context, const struct address *addresses, int count,
 
 static void ask(struct rig *r, int i, const char *host)
 {
-	r->answers[i].query = resolve_start(
-		r->resolver, r->loop, host, 1883, on_answer, &r->answers[i]);
+	r->answers[i].query =
+		resolve_start(r->resolver, r->loop, host, 1883, on_answer, &r->answers[i]);
 	assert_int_equal(r->answers[i].calls, 0); /* never inside the call */
 }
 

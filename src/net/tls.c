@@ -154,9 +154,9 @@ static struct tls_context *context_new(const SSL_METHOD *method)
 		tls_unref(t);
 		return NULL;
 	}
-	SSL_CTX_set_mode(t->ctx,
-		SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-			SSL_MODE_RELEASE_BUFFERS);
+	SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
+					 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+					 SSL_MODE_RELEASE_BUFFERS);
 	/* Many bytes per read, not a system call for each record's head and another for its body. */
 	SSL_CTX_set_read_ahead(t->ctx, 1);
 	SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION);
@@ -195,8 +195,7 @@ static int set_server(struct tls_context *t, const struct tls_server_settings *s
 		SSL_CTX_set_alpn_select_cb(t->ctx, select_alpn, t);
 	SSL_CTX_set_options(t->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
 	/* Without it resumption fails where client certificates are asked for. */
-	SSL_CTX_set_session_id_context(
-		t->ctx, session_id_context, sizeof(session_id_context) - 1);
+	SSL_CTX_set_session_id_context(t->ctx, session_id_context, sizeof(session_id_context) - 1);
 	SSL_CTX_set_num_tickets(t->ctx, 1);
 	return 0;
 }
@@ -216,8 +215,7 @@ int tls_server_new(struct tls_context **out, const struct tls_server_settings *s
 static int load_ca(struct tls_context *t, const char *ca, char **why)
 {
 	if (ca == NULL)
-		return SSL_CTX_set_default_verify_paths(t->ctx) == 1 ? 0
-								     : fault(why, "system CA");
+		return SSL_CTX_set_default_verify_paths(t->ctx) == 1 ? 0 : fault(why, "system CA");
 	return SSL_CTX_load_verify_file(t->ctx, ca) == 1 ? 0 : file_fault(why, ca);
 }
 
@@ -227,8 +225,8 @@ static int set_max(struct tls_context *t, const char *max, char **why)
 		return 0;
 	if (strcmp(max, "1.2") == 0)
 		return SSL_CTX_set_max_proto_version(t->ctx, TLS1_2_VERSION) == 1
-			? 0
-			: fault(why, "TLS 1.2");
+			       ? 0
+			       : fault(why, "TLS 1.2");
 	*why = mem_printf("TLS version \"%s\": known are 1.2 and 1.3", max);
 	return ERR_TLS;
 }

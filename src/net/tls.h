@@ -13,18 +13,18 @@
 struct tls_context;
 
 struct tls_server_settings {
-	const char *certificate;   /* PEM file, full chain */
-	const char *key;           /* PEM file */
-	const char *client_ca;     /* PEM file, NULL: client certificates are not asked for */
+	const char *certificate; /* PEM file, full chain */
+	const char *key;         /* PEM file */
+	const char *client_ca;   /* PEM file, NULL: client certificates are not asked for */
 	bool client_certificate_required;
-	const char *alpn;          /* comma-separated, "mqtt" or "http/1.1"; NULL: none */
+	const char *alpn; /* comma-separated, "mqtt" or "http/1.1"; NULL: none */
 };
 
 struct tls_client_settings {
-	bool verify;               /* certificate chain and host name */
-	const char *ca;            /* PEM file; NULL: the system's */
-	const char *max;           /* "1.2": at most; NULL: newest */
-	bool legacy;               /* old ciphers and renegotiation for old peers */
+	bool verify;     /* certificate chain and host name */
+	const char *ca;  /* PEM file; NULL: the system's */
+	const char *max; /* "1.2": at most; NULL: newest */
+	bool legacy;     /* old ciphers and renegotiation for old peers */
 	const char *alpn;
 };
 

@@ -10,8 +10,8 @@
 struct tls_context {
 	atomic_uint refs;
 	bool server;
-	bool verify;               /* client: chain and host name */
-	int64_t expires;           /* Unix seconds; 0 for clients */
+	bool verify;     /* client: chain and host name */
+	int64_t expires; /* Unix seconds; 0 for clients */
 	SSL_CTX *ctx;
 	BIO_METHOD *socket_method; /* net/tls_session.c */
 	uint8_t *alpn;             /* the wire's form (RFC 7301, section 3.1), or NULL */

@@ -59,8 +59,8 @@ static int socket_write(BIO *bio, const char *p, int n)
 {
 	struct tls *t = BIO_get_data(bio);
 
-	return socket_result(bio, t, send(t->fd, p, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL),
-		BIO_FLAGS_WRITE);
+	return socket_result(
+		bio, t, send(t->fd, p, (size_t)n, MSG_DONTWAIT | MSG_NOSIGNAL), BIO_FLAGS_WRITE);
 }
 
 static long socket_control(BIO *bio, int command, long number, void *p)
@@ -161,11 +161,13 @@ static int failed(struct tls *t, int err, const char *why)
 
 static int failed_in_system(struct tls *t)
 {
-	int err = t->system_errno == ECONNRESET || t->system_errno == EPIPE ? ERR_CLOSED : ERR_SYSTEM;
+	int err =
+		t->system_errno == ECONNRESET || t->system_errno == EPIPE ? ERR_CLOSED : ERR_SYSTEM;
 
 	if (t->system_errno)
 		return failed(t, err, strerror(t->system_errno));
-	return failed(t, ERR_CLOSED, t->shaken ? "closed by the peer" : "closed in the TLS handshake");
+	return failed(
+		t, ERR_CLOSED, t->shaken ? "closed by the peer" : "closed in the TLS handshake");
 }
 
 static int failed_in_protocol(struct tls *t)
@@ -174,7 +176,8 @@ static int failed_in_protocol(struct tls *t)
 	unsigned long code = ERR_peek_error();
 	const char *reason = code ? ERR_reason_error_string(code) : NULL;
 
-	if (!t->shaken && verdict != X509_V_OK && ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
+	if (!t->shaken && verdict != X509_V_OK &&
+		ERR_GET_REASON(code) == SSL_R_CERTIFICATE_VERIFY_FAILED)
 		reason = X509_verify_cert_error_string(verdict);
 	return failed(t, ERR_TLS, reason ? reason : "TLS protocol error");
 }
@@ -185,7 +188,8 @@ static bool has_ended(const struct tls *t)
 	unsigned long code = ERR_peek_error();
 
 	return t->system_errno ||
-		(t->eof && (code == 0 || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING));
+	       (t->eof &&
+		       (code == 0 || ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING));
 }
 
 /* What a call of OpenSSL that gave no bytes means: 0 wait, or negative and sticky. */

@@ -16,11 +16,11 @@ struct world {
 	char folder[32];
 	struct identity ca;
 	struct identity other_ca;
-	struct identity good;      /* localhost, 127.0.0.1; by ca */
-	struct identity expired;   /* localhost; by ca */
-	struct identity wild;      /* *.example.org */
-	struct identity rsa;       /* localhost; RSA */
-	struct identity client;    /* "client-7" */
+	struct identity good;    /* localhost, 127.0.0.1; by ca */
+	struct identity expired; /* localhost; by ca */
+	struct identity wild;    /* *.example.org */
+	struct identity rsa;     /* localhost; RSA */
+	struct identity client;  /* "client-7" */
 };
 
 struct end {
@@ -80,18 +80,17 @@ static bool both_closed(void *context)
 	return p->server.closed && p->client.closed;
 }
 
-static struct address connect_pair(struct pair *p, struct tls_context *server,
-	struct tls_context *client, const char *name)
+static struct address connect_pair(
+	struct pair *p, struct tls_context *server, struct tls_context *client, const char *name)
 {
 	struct address at;
 	int listening = listen_on_loopback(&at), fd;
 
 	p->loop = loop_new();
-	assert_int_equal(conn_open(&p->client.conn, p->loop, &at, NULL, client, name, NULL, &handler),
-		0);
-	fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	assert_int_equal(
-		conn_accept(&p->server.conn, p->loop, fd, &at, server, NULL, &handler), 0);
+		conn_open(&p->client.conn, p->loop, &at, NULL, client, name, NULL, &handler), 0);
+	fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	assert_int_equal(conn_accept(&p->server.conn, p->loop, fd, &at, server, NULL, &handler), 0);
 	close(listening);
 	return at;
 }
@@ -124,7 +123,7 @@ static void certificates_are_verified_and_faults_named(void **state)
 		const struct identity *server;
 		const struct identity *ca; /* NULL: not verified */
 		const char *name;
-		const char *why;           /* NULL: good */
+		const char *why; /* NULL: good */
 	} rows[] = {
 		{&w->good, &w->ca, "localhost", NULL},
 		{&w->good, &w->ca, "127.0.0.1", NULL},
@@ -197,9 +196,9 @@ static void versions_and_old_peers_are_met_as_configured(void **state)
 {
 	struct world *w = *state;
 	static const struct {
-		int least, most;         /* the server's versions; 0: as configured */
-		const char *ciphers;     /* the server's */
-		const char *max;         /* the client's */
+		int least, most;     /* the server's versions; 0: as configured */
+		const char *ciphers; /* the server's */
+		const char *max;     /* the client's */
 		bool legacy;
 		bool good;
 	} rows[] = {
@@ -359,11 +358,12 @@ static void faulty_settings_name_the_file_and_the_cause(void **state)
 		struct tls_server_settings s;
 		const char *what, *cause;
 	} rows[] = {
-		{{.certificate = "/nowhere.crt", .key = w->good.key_file}, "/nowhere.crt: ",
-			"No such file"},
-		{{.certificate = w->good.key_file, .key = w->good.key_file}, w->good.key_file, "PEM"},
-		{{.certificate = w->good.certificate_file, .key = "/nowhere.key"}, "/nowhere.key: ",
-			"No such file"},
+		{{.certificate = "/nowhere.crt", .key = w->good.key_file},
+			"/nowhere.crt: ", "No such file"},
+		{{.certificate = w->good.key_file, .key = w->good.key_file}, w->good.key_file,
+			"PEM"},
+		{{.certificate = w->good.certificate_file, .key = "/nowhere.key"},
+			"/nowhere.key: ", "No such file"},
 		{{.certificate = w->good.certificate_file, .key = w->ca.key_file}, w->ca.key_file,
 			"key values mismatch"},
 		{{.certificate = w->good.certificate_file,
@@ -409,12 +409,15 @@ static int set_up(void **state)
 {
 	struct world *w = mem_new(sizeof(*w));
 
-	strcpy(w->folder, "/tmp/net-tls-" "XX" "XX" "XX");
+	strcpy(w->folder, "/tmp/net-tls-"
+			  "XX"
+			  "XX"
+			  "XX");
 	assert_non_null(mkdtemp(w->folder));
 	identity_make(&w->ca, w->folder, "ca", NULL, 100 * DAY, NULL, false);
 	identity_make(&w->other_ca, w->folder, "other-ca", NULL, 100 * DAY, NULL, false);
-	identity_make(&w->good, w->folder, "good", "DNS:localhost,IP:127.0.0.1", 10 * DAY, &w->ca,
-		false);
+	identity_make(
+		&w->good, w->folder, "good", "DNS:localhost,IP:127.0.0.1", 10 * DAY, &w->ca, false);
 	identity_make(&w->expired, w->folder, "expired", "DNS:localhost", -60, &w->ca, false);
 	identity_make(&w->wild, w->folder, "wild", "DNS:*.example.org", DAY, &w->ca, false);
 	identity_make(&w->rsa, w->folder, "rsa", "DNS:localhost", DAY, &w->ca, true);

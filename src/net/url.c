@@ -99,7 +99,8 @@ static const char *decode(struct view text, char *out, size_t size)
 		int c = decoded_byte(&text);
 
 		if (c < 0)
-			return "a \"%\" in user or password is not followed by two hexadecimal digits that are not 00";
+			return "a \"%\" in user or password is not followed by two hexadecimal "
+			       "digits that are not 00";
 		if (n + 1 == size)
 			return "user or password is longer than 127 bytes";
 		out[n++] = (char)c;

@@ -33,11 +33,11 @@ enum websocket_opcode {
 
 /* RFC 6455, section 7.4.1 */
 enum websocket_code {
-	WEBSOCKET_NO_CODE = 0,          /* a Close without one; never sent as a number */
+	WEBSOCKET_NO_CODE = 0, /* a Close without one; never sent as a number */
 	WEBSOCKET_NORMAL = 1000,
 	WEBSOCKET_GOING_AWAY = 1001,
-	WEBSOCKET_PROTOCOL = 1002,      /* against the rules of frames, or of MQTT */
-	WEBSOCKET_UNSUPPORTED = 1003,   /* text: MQTT is binary */
+	WEBSOCKET_PROTOCOL = 1002,    /* against the rules of frames, or of MQTT */
+	WEBSOCKET_UNSUPPORTED = 1003, /* text: MQTT is binary */
 	WEBSOCKET_NOT_UTF8 = 1007,
 	WEBSOCKET_POLICY = 1008,
 	WEBSOCKET_TOO_LARGE = 1009,
@@ -46,19 +46,19 @@ enum websocket_code {
 
 /* Zeroed: before the first frame. */
 struct websocket_reader {
-	uint64_t left;                  /* payload bytes of this frame still to come */
+	uint64_t left; /* payload bytes of this frame still to come */
 	uint8_t header[WEBSOCKET_HEADER_LARGEST];
-	uint8_t header_bytes;           /* of these are there; 0 with left 0: between frames */
-	uint8_t mask_at;                /* which byte of the mask comes next */
-	bool in_frame;                  /* the header is whole */
-	bool in_message;                /* a fragmented message has begun */
-	bool ping_due;                  /* ping[] is the newest one not answered */
-	bool has_ended;                 /* Close came, or a fault: what follows is ignored */
-	bool by_peer;                   /* ended by Close */
+	uint8_t header_bytes; /* of these are there; 0 with left 0: between frames */
+	uint8_t mask_at;      /* which byte of the mask comes next */
+	bool in_frame;        /* the header is whole */
+	bool in_message;      /* a fragmented message has begun */
+	bool ping_due;        /* ping[] is the newest one not answered */
+	bool has_ended;       /* Close came, or a fault: what follows is ignored */
+	bool by_peer;         /* ended by Close */
 	uint8_t control_bytes;
 	uint8_t ping_bytes;
-	uint16_t code;                  /* after the end: what to close with */
-	const char *why;                /* after the end: static, for the log */
+	uint16_t code;   /* after the end: what to close with */
+	const char *why; /* after the end: static, for the log */
 	uint8_t control[WEBSOCKET_CONTROL_LARGEST];
 	uint8_t ping[WEBSOCKET_CONTROL_LARGEST];
 };
@@ -81,9 +81,9 @@ enum websocket_code websocket_code_of(int err);
 
 /* Who may begin. Texts are borrowed. */
 struct websocket_rules {
-	char *const *paths;             /* none: nobody may, anywhere */
+	char *const *paths; /* none: nobody may, anywhere */
 	unsigned path_count;
-	char *const *origins;           /* of web pages; none: any */
+	char *const *origins; /* of web pages; none: any */
 	unsigned origin_count;
 };
 

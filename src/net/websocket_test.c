@@ -21,9 +21,9 @@ struct row {
 	const char *name;
 	const char *in;
 	size_t in_bytes;
-	const char *want;  /* payload */
+	const char *want; /* payload */
 	size_t want_bytes;
-	int code;          /* -1: goes on */
+	int code; /* -1: goes on */
 	bool by_peer;
 };
 
@@ -250,8 +250,9 @@ static const struct {
 	{"post", "POST /mqtt HTTP/1.1\r\nHost: a\r\n" REST, 405},
 	{"1.0", "GET /mqtt HTTP/1.0\r\n" REST, 400},
 	{"body", LINE("/mqtt") "Content-Length: 1\r\n" REST, 400},
-	{"lists, any case", LINE("/mqtt") "upgrade: h2c, WebSocket\r\nconnection: a ,upgrade\r\n" //
-				  VERSION KEY MQTT,
+	{"lists, any case",
+		LINE("/mqtt") "upgrade: h2c, WebSocket\r\nconnection: a ,upgrade\r\n" //
+		VERSION KEY MQTT,
 		101},
 	{"no Connection", LINE("/mqtt") "Upgrade: websocket\r\n" VERSION KEY MQTT, 400},
 	{"version 8", LINE("/mqtt") UPGRADE "Sec-WebSocket-Version: 8\r\n" KEY MQTT, 426},
@@ -260,14 +261,16 @@ static const struct {
 	{"two keys", LINE("/mqtt") KEY REST, 400},
 	{"short key", LINE("/mqtt") UPGRADE VERSION MQTT "Sec-WebSocket-Key: AAAA\r\n", 400},
 	{"key of 17 bytes",
-		LINE("/mqtt") UPGRADE VERSION MQTT "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQA=\r\n",
+		LINE("/mqtt") UPGRADE VERSION MQTT
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQA=\r\n",
 		400},
 	{"key that is no base64",
-		LINE("/mqtt") UPGRADE VERSION MQTT "Sec-WebSocket-Key: dGhlIHNhbXBsZSB!b25jZQ==\r\n",
+		LINE("/mqtt") UPGRADE VERSION MQTT
+		"Sec-WebSocket-Key: dGhlIHNhbXBsZSB!b25jZQ==\r\n",
 		400},
 	{"no protocol", LINE("/mqtt") UPGRADE VERSION KEY, 400},
-	{"another protocol",
-		LINE("/mqtt") UPGRADE VERSION KEY "Sec-WebSocket-Protocol: amqp\r\n", 400},
+	{"another protocol", LINE("/mqtt") UPGRADE VERSION KEY "Sec-WebSocket-Protocol: amqp\r\n",
+		400},
 	{"protocol in another case",
 		LINE("/mqtt") UPGRADE VERSION KEY "Sec-WebSocket-Protocol: MQTT\r\n", 400},
 	{"protocol in a second header",

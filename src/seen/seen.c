@@ -22,17 +22,17 @@
 #include "base/map.h"
 #include "base/mem.h"
 
-#define SLOTS_FIRST 4096u               /* of the smallest table: 16 KiB */
-#define SLOTS_HUGE (1u << 20)           /* tables from 4 MiB on in huge pages */
+#define SLOTS_FIRST 4096u     /* of the smallest table: 16 KiB */
+#define SLOTS_HUGE (1u << 20) /* tables from 4 MiB on in huge pages */
 #define EMPTY 0u
 #define MOVED UINT32_MAX
 #define MOVE_PER_CLAIM 8u
-#define TOUCH_PER_CLAIM 32u             /* slots of the next table made ahead, see touch_ahead() */
+#define TOUCH_PER_CLAIM 32u /* slots of the next table made ahead, see touch_ahead() */
 #define EXPIRE_PER_CLAIM 4u
 #define EXPIRE_PER_CALL 8192u
 #define MARK_MS 1000u
 #define PREFETCH_MOST 64u
-#define RING_PIECE (2u << 20)           /* given back at once */
+#define RING_PIECE (2u << 20) /* given back at once */
 #define IDS_PER_PIECE (RING_PIECE / sizeof(struct uuid))
 
 /* The first claim of a second. */
@@ -42,25 +42,25 @@ struct mark {
 };
 
 struct table {
-	uint32_t *slots;  /* ring place plus one, EMPTY or MOVED */
-	uint64_t size;    /* power of two; 0: not there */
+	uint32_t *slots; /* ring place plus one, EMPTY or MOVED */
+	uint64_t size;   /* power of two; 0: not there */
 };
 
 struct seen {
 	struct uuid *ring;
 	size_t max_ids;
 	uint64_t ring_bytes;
-	uint64_t first;           /* oldest claim not yet removed */
-	uint64_t next;            /* number of the next claim */
-	uint64_t used;            /* slots taken in both tables */
-	uint32_t *space;          /* for tables, see above */
+	uint64_t first;  /* oldest claim not yet removed */
+	uint64_t next;   /* number of the next claim */
+	uint64_t used;   /* slots taken in both tables */
+	uint32_t *space; /* for tables, see above */
 	uint64_t space_bytes;
 	uint64_t size_largest;
 	struct table now;
-	struct table old;         /* being moved */
+	struct table old; /* being moved */
 	uint64_t move_at;
-	uint64_t touch_at;        /* slots of the next table that are there */
-	struct mark *marks;       /* ring of marks */
+	uint64_t touch_at;  /* slots of the next table that are there */
+	struct mark *marks; /* ring of marks */
 	size_t marks_size;
 	uint64_t mark_first;
 	uint64_t mark_next;
@@ -100,8 +100,8 @@ static bool same(const struct uuid *a, const struct uuid *b)
 }
 
 /* The slot that holds this id, or NULL. */
-static uint32_t *find_in(const struct seen *s, const struct table *t, const struct uuid *id,
-	uint64_t hash)
+static uint32_t *find_in(
+	const struct seen *s, const struct table *t, const struct uuid *id, uint64_t hash)
 {
 	uint64_t mask = t->size - 1;
 
@@ -285,8 +285,9 @@ static void free_piece(struct seen *s)
 	uint64_t place = s->first % s->max_ids;
 
 	if (place % IDS_PER_PIECE == 0 && s->next - s->first <= s->max_ids - IDS_PER_PIECE)
-		madvise(id_at(s, place ? place - IDS_PER_PIECE : (s->max_ids - 1) /
-			IDS_PER_PIECE * IDS_PER_PIECE), RING_PIECE, MADV_DONTNEED);
+		madvise(id_at(s, place ? place - IDS_PER_PIECE
+				       : (s->max_ids - 1) / IDS_PER_PIECE * IDS_PER_PIECE),
+			RING_PIECE, MADV_DONTNEED);
 }
 
 static void remove_oldest(struct seen *s)
@@ -452,8 +453,8 @@ static size_t resident(void *p, uint64_t bytes)
 	size_t count = 0;
 
 	for (uint64_t at = 0; at < bytes; at += sizeof(pages) * 4096) {
-		uint64_t piece = bytes - at < sizeof(pages) * 4096 ? bytes - at
-								  : sizeof(pages) * 4096;
+		uint64_t piece =
+			bytes - at < sizeof(pages) * 4096 ? bytes - at : sizeof(pages) * 4096;
 		size_t n = (size_t)((piece + 4095) / 4096);
 
 		if (mincore((char *)p + at, piece, pages) != 0)

@@ -21,8 +21,8 @@
 struct seen;
 
 enum seen_answer {
-	SEEN_FIRST,   /* not seen inside the window: publish */
-	SEEN_REPEAT,  /* seen: count and drop */
+	SEEN_FIRST,  /* not seen inside the window: publish */
+	SEEN_REPEAT, /* seen: count and drop */
 };
 
 /* NULL when address space for max_ids cannot be had (errno). max_ids >= 1. */

@@ -91,7 +91,7 @@ static void a_full_set_forgets_the_oldest(void **state)
 	for (uint64_t n = 50; n < 150; n++)
 		assert_int_equal(claim(s, n, 149000), SEEN_REPEAT);
 	assert_int_equal(claim(s, 49, 149000), SEEN_FIRST);
-	assert_int_equal(claim(s, 50, 149000), SEEN_FIRST);  /* pushed out by 49 */
+	assert_int_equal(claim(s, 50, 149000), SEEN_FIRST); /* pushed out by 49 */
 	seen_close(s);
 }
 
@@ -160,7 +160,7 @@ static void it_agrees_with_a_plain_model_while_the_table_grows(void **state)
 {
 	enum { MOST = 100000, IDS = 90000, CLAIMS = 600000, WINDOW = 2000 };
 	struct seen *s = seen_open(MOST, WINDOW);
-	uint64_t *firsts = mem_new(IDS * sizeof(*firsts));  /* when, plus one; 0: never */
+	uint64_t *firsts = mem_new(IDS * sizeof(*firsts)); /* when, plus one; 0: never */
 	uint64_t x = 88172645463325252u;
 	uint64_t now = 0;
 
@@ -172,11 +172,11 @@ static void it_agrees_with_a_plain_model_while_the_table_grows(void **state)
 		now += next_random(&x) % (1 + i / 20000) == 0;
 		known = firsts[id] && (firsts[id] - 1) / 1000 * 1000 + 999 + WINDOW >= now;
 		if ((claim(s, id, now) == SEEN_REPEAT) != known)
-			fail_msg("claim %zu of id %llu: known %d", i, (unsigned long long)id,
-				known);
+			fail_msg(
+				"claim %zu of id %llu: known %d", i, (unsigned long long)id, known);
 		if (!known)
 			firsts[id] = now + 1;
-		if (i % 1000 == 999) {  /* what is taken back was never there */
+		if (i % 1000 == 999) { /* what is taken back was never there */
 			seen_forget_newest(s, !known);
 			firsts[id] = known ? firsts[id] : 0;
 		}

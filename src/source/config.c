@@ -11,7 +11,7 @@ static const struct {
 	bool any_centre;
 	struct view topics; /* separated by NUL, %c for the centre-id */
 } kinds[SOURCE_KIND_COUNT] = {
-#define X(name, text, channels, any_centre, topics)                                                \
+#define X(name, text, channels, any_centre, topics) \
 	[SOURCE_##name] = {text, channels, any_centre, VIEW(topics)},
 #include "source/kind.def"
 #undef X
@@ -145,31 +145,30 @@ static bool endpoints_equal(const struct source_config *a, const struct source_c
 static bool checks_equal(const struct gate_settings *a, const struct gate_settings *b)
 {
 	return memcmp(a->checks, b->checks, sizeof(a->checks)) == 0 &&
-		memcmp(a->rules, b->rules, sizeof(a->rules)) == 0 &&
-		a->message_mode == b->message_mode && a->leaf_only == b->leaf_only &&
-		a->metadata_subtopics == b->metadata_subtopics &&
-		a->test_centres == b->test_centres;
+	       memcmp(a->rules, b->rules, sizeof(a->rules)) == 0 &&
+	       a->message_mode == b->message_mode && a->leaf_only == b->leaf_only &&
+	       a->metadata_subtopics == b->metadata_subtopics && a->test_centres == b->test_centres;
 }
 
 static bool connection_equal(const struct source_config *a, const struct source_config *b)
 {
 	return endpoints_equal(a, b) && text_equal(a->username, b->username) &&
-		text_equal(a->password, b->password) && a->tls_verify == b->tls_verify &&
-		text_equal(a->tls_ca, b->tls_ca) && text_equal(a->tls_max, b->tls_max) &&
-		a->tls_legacy == b->tls_legacy && a->protocol == b->protocol && a->qos == b->qos &&
-		a->receive_maximum == b->receive_maximum &&
-		texts_equal(a->bind, a->bind_count, b->bind, b->bind_count);
+	       text_equal(a->password, b->password) && a->tls_verify == b->tls_verify &&
+	       text_equal(a->tls_ca, b->tls_ca) && text_equal(a->tls_max, b->tls_max) &&
+	       a->tls_legacy == b->tls_legacy && a->protocol == b->protocol && a->qos == b->qos &&
+	       a->receive_maximum == b->receive_maximum &&
+	       texts_equal(a->bind, a->bind_count, b->bind, b->bind_count);
 }
 
 bool source_config_equal(const struct source_config *a, const struct source_config *b)
 {
 	return text_equal(a->centre_id, b->centre_id) && a->kind == b->kind &&
-		connection_equal(a, b) &&
-		texts_equal(a->topics, a->topic_count, b->topics, b->topic_count) &&
-		texts_equal(a->centres, a->centre_count, b->centres, b->centre_count) &&
-		a->rate == b->rate && a->strip_content == b->strip_content &&
-		a->until_ms == b->until_ms && a->enabled == b->enabled &&
-		checks_equal(&a->checks, &b->checks);
+	       connection_equal(a, b) &&
+	       texts_equal(a->topics, a->topic_count, b->topics, b->topic_count) &&
+	       texts_equal(a->centres, a->centre_count, b->centres, b->centre_count) &&
+	       a->rate == b->rate && a->strip_content == b->strip_content &&
+	       a->until_ms == b->until_ms && a->enabled == b->enabled &&
+	       checks_equal(&a->checks, &b->checks);
 }
 
 /* --- what follows from it --------------------------------------------- */

@@ -36,20 +36,25 @@ struct fixture {
 	struct source_config config;
 	int listening;
 	struct address at;
-	int fd;                    /* the peer's end; -1: none */
-	uint8_t version;           /* what its CONNECT said */
+	int fd;          /* the peer's end; -1: none */
+	uint8_t version; /* what its CONNECT said */
 	struct buf in;
-	struct buf packet;         /* the last one read; its views live here */
+	struct buf packet; /* the last one read; its views live here */
 };
 
 /* --- setting up -------------------------------------------------------- */
 
-static inline void fixture_open_commit(struct fixture *f, enum journal_sync sync,
-	const struct journal_system *sys)
+static inline void fixture_open_commit(
+	struct fixture *f, enum journal_sync sync, const struct journal_system *sys)
 {
 	struct commit_config config = {
-		.journal = {.dir = f->dir, .keep_ms = 3600000, .size_bytes = 64u << 20,
-			.index_keep_ms = 3600000, .least_ms = 3600000, .sync = sync, .sync_ms = 10,
+		.journal = {.dir = f->dir,
+			.keep_ms = 3600000,
+			.size_bytes = 64u << 20,
+			.index_keep_ms = 3600000,
+			.least_ms = 3600000,
+			.sync = sync,
+			.sync_ms = 10,
 			.system = sys},
 		.window_ms = 3600000,
 		.ids = 100000,
@@ -81,12 +86,16 @@ static inline void fixture_config(struct source_config *c, const char *name, uin
 	c->endpoints[0].url = mem_printf("mqtt://127.0.0.1:%u", port);
 }
 
-static inline void fixture_init_with(struct fixture *f, enum journal_sync sync,
-	const struct journal_system *sys)
+static inline void fixture_init_with(
+	struct fixture *f, enum journal_sync sync, const struct journal_system *sys)
 {
 	*f = (struct fixture){.fd = -1};
 	log_configure(LOG_ERROR + 1, false);
-	snprintf(f->dir, sizeof(f->dir), "/tmp/isobar-source-" "XX" "XX" "XX");
+	snprintf(f->dir, sizeof(f->dir),
+		"/tmp/isobar-source-"
+		"XX"
+		"XX"
+		"XX");
 	assert_non_null(mkdtemp(f->dir));
 	f->hierarchy = hierarchy_built_in();
 	fixture_open_commit(f, sync, sys);
@@ -204,9 +213,10 @@ static inline bool peer_try_read(struct fixture *f, struct mqtt_packet *out)
 
 		buf_clear(&f->packet);
 		buf_append(&f->packet, buf_bytes(&f->in), buf_length(&f->in));
-		used = buf_length(&f->in) == 0 ? 0
-			: mqtt_decode(f->packet.data, buf_length(&f->packet), MQTT_FROM_CLIENT,
-				  f->version, 1u << 20, out, NULL);
+		used = buf_length(&f->in) == 0
+			       ? 0
+			       : mqtt_decode(f->packet.data, buf_length(&f->packet),
+					 MQTT_FROM_CLIENT, f->version, 1u << 20, out, NULL);
 		assert_true(used >= 0);
 		if (used > 0) {
 			buf_consume(&f->in, (size_t)used);
@@ -263,8 +273,8 @@ static inline void peer_send_connack(struct fixture *f, uint8_t reason)
 
 static inline void peer_send_suback(struct fixture *f, const char *codes, size_t n)
 {
-	peer_send(f, &(struct mqtt_packet){.type = MQTT_SUBACK,
-			     .list = {1, {codes, n}, (uint32_t)n}});
+	peer_send(f,
+		&(struct mqtt_packet){.type = MQTT_SUBACK, .list = {1, {codes, n}, (uint32_t)n}});
 }
 
 /* From the connection to the granted subscription. */
@@ -277,8 +287,8 @@ static inline void peer_greet(struct fixture *f)
 	await_state(f, SOURCE_STATE_CONNECTED);
 }
 
-static inline void peer_publish_raw(struct fixture *f, const char *topic, const char *payload,
-	size_t n, uint16_t packet_id)
+static inline void peer_publish_raw(
+	struct fixture *f, const char *topic, const char *payload, size_t n, uint16_t packet_id)
 {
 	struct mqtt_packet packet = {.type = MQTT_PUBLISH};
 
@@ -293,7 +303,8 @@ static inline void peer_publish_raw(struct fixture *f, const char *topic, const 
 static inline size_t notification(char *out, size_t size, unsigned number, const char *extra)
 {
 	return (size_t)snprintf(out, size,
-		"{\"id\":\"" ID_FORMAT "\",\"conformsTo\":[\"http://wis.wmo.int/spec/wnm/1/conf/core\"],"
+		"{\"id\":\"" ID_FORMAT
+		"\",\"conformsTo\":[\"http://wis.wmo.int/spec/wnm/1/conf/core\"],"
 		"\"type\":\"Feature\",\"geometry\":null,\"properties\":{"
 		"\"pubtime\":\"2026-01-01T00:00:00Z\",\"data_id\":\"d/%u\"%s,\"datetime\":null},"
 		"\"links\":[{\"rel\":\"canonical\",\"href\":\"http://example.org/1\"}]}",

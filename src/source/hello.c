@@ -19,7 +19,7 @@
 #define HOLDER_SLOT 0u            /* architecture.md, "Sources": the other slot is the cluster's */
 #define SUBSCRIBE_ID 1u
 #define UNSUBSCRIBE_ID 2u
-#define RETAIN_IF_NEW 1u          /* MQTT 5, 3.8.3.1 */
+#define RETAIN_IF_NEW 1u /* MQTT 5, 3.8.3.1 */
 
 static void push(struct source *s, const struct mqtt_packet *packet)
 {
@@ -165,9 +165,9 @@ static int take_suback(struct source *s, const struct mqtt_list *list, const cha
 /* Return codes of 3.1.1 (table 3.1). */
 static const char *refusal_text(uint8_t version, uint8_t code)
 {
-	static const char *const v3[] = {
-		"accepted", "protocol version not supported", "client identifier rejected",
-		"server unavailable", "bad user name or password", "not authorized"};
+	static const char *const v3[] = {"accepted", "protocol version not supported",
+		"client identifier rejected", "server unavailable", "bad user name or password",
+		"not authorized"};
 
 	if (version == MQTT_5)
 		return mqtt_reason_text(code);
@@ -205,7 +205,8 @@ static void note_clean_start(struct source *s)
 {
 	log_error("source", "session-dropped",
 		"name=%s three protocol errors on the same packet: what the peer had queued for us "
-		"is lost", s->name);
+		"is lost",
+		s->name);
 	count_add(&s->figures.lost_by_clean_start, 1);
 	s->clean_next = false;
 }
@@ -256,7 +257,7 @@ int64_t source_take_connack(struct source *s, const uint8_t *p, size_t n)
 	if (packet.connack.reason == 0)
 		accepted(s, &packet);
 	else if (s->version == MQTT_5 &&
-		packet.connack.reason == MQTT_RC_UNSUPPORTED_PROTOCOL_VERSION)
+		 packet.connack.reason == MQTT_RC_UNSUPPORTED_PROTOCOL_VERSION)
 		fall_back(s);
 	else
 		refused(s, s->version, packet.connack.reason);

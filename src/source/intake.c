@@ -22,7 +22,7 @@
 #define REJECTED_LOG_MS 10000u
 #define HEAD_LARGEST (MQTT_HEADER_LARGEST + 2u + 65535u + 2u)
 #define FINGERPRINT_BYTES 4096u
-#define JOURNAL_QOS 1             /* what a node sends at QoS 0 is passed on at QoS 1 */
+#define JOURNAL_QOS 1 /* what a node sends at QoS 0 is passed on at QoS 1 */
 
 /* --- acknowledgements -------------------------------------------------- */
 
@@ -119,8 +119,8 @@ void source_intake_fini(struct source *s)
 
 /* --- the batch --------------------------------------------------------- */
 
-static void log_broken(struct source *s, const char *event, const struct finding *f,
-	struct view topic)
+static void log_broken(
+	struct source *s, const char *event, const struct finding *f, struct view topic)
 {
 	char quoted[LOG_QUOTE_BYTES], at[LOG_QUOTE_BYTES], level[16];
 	uint64_t skipped;
@@ -129,8 +129,8 @@ static void log_broken(struct source *s, const char *event, const struct finding
 		return;
 	snprintf(level, sizeof(level), "level=%u", f->level);
 	log_warn("source", event, "name=%s rule=%s %s%s topic=%s why=\"%s\" others=%llu", s->name,
-		rule_id(f->rule), f->level ? "" : "path=",
-		f->level ? level : log_quote(f->path, strlen(f->path), at),
+		rule_id(f->rule),
+		f->level ? "" : "path=", f->level ? level : log_quote(f->path, strlen(f->path), at),
 		log_quote(topic.p, topic.n, quoted), f->reason ? f->reason : rule_text(f->rule),
 		(unsigned long long)skipped);
 }
@@ -196,8 +196,8 @@ static bool end_batch(struct source *s)
 	return taken;
 }
 
-static struct source_item *add_item(struct source *s, const uint8_t *at, uint16_t packet_id,
-	uint8_t qos)
+static struct source_item *add_item(
+	struct source *s, const uint8_t *at, uint16_t packet_id, uint8_t qos)
 {
 	struct source_batch *b = s->worker->batch;
 	struct source_item *item = &b->items[b->item_count];
@@ -208,8 +208,8 @@ static struct source_item *add_item(struct source *s, const uint8_t *at, uint16_
 	return item;
 }
 
-static void note_broken(struct source_batch *b, const struct finding *f, struct view topic,
-	bool passes)
+static void note_broken(
+	struct source_batch *b, const struct finding *f, struct view topic, bool passes)
 {
 	if (b->has_broken)
 		return;
@@ -224,7 +224,7 @@ static void note_broken(struct source_batch *b, const struct finding *f, struct 
 static bool is_forwarded(enum mqtt_property which)
 {
 	return which == MQTT_PROPERTY_USER_PROPERTY || which == MQTT_PROPERTY_CONTENT_TYPE ||
-		which == MQTT_PROPERTY_PAYLOAD_FORMAT_INDICATOR;
+	       which == MQTT_PROPERTY_PAYLOAD_FORMAT_INDICATOR;
 }
 
 /* Copies into the batch's bytes, whose room was made at the start of the read. */
@@ -300,15 +300,16 @@ static void add_request(struct source *s, const struct mqtt_packet *packet,
 		expiry = expiry ? expiry : 1; /* 0 means none to the journal */
 	}
 	*r = (struct commit_request){
-		.message = {
-			.topic = packet->publish.topic,
-			.payload = payload,
-			.properties = properties_to_forward(b, &packet->properties),
-			.id = v->identity,
-			.expiry_s = expiry,
-			.publisher = s->number,
-			.qos = JOURNAL_QOS,
-		},
+		.message =
+			{
+				.topic = packet->publish.topic,
+				.payload = payload,
+				.properties = properties_to_forward(b, &packet->properties),
+				.id = v->identity,
+				.expiry_s = expiry,
+				.publisher = s->number,
+				.qos = JOURNAL_QOS,
+			},
 		.claim = v->claim,
 		.token = token,
 	};
@@ -318,8 +319,7 @@ static void judge(struct source *s, const struct mqtt_packet *packet, const uint
 {
 	struct source_batch *b = s->worker->batch;
 	struct gate_verdict *v = &b->verdict;
-	struct source_item *item =
-		add_item(s, at, packet->publish.packet_id, packet->publish.qos);
+	struct source_item *item = add_item(s, at, packet->publish.packet_id, packet->publish.qos);
 	uint64_t wall = loop_wall_ms(s->worker->loop);
 
 	gate_judge(s->worker->hierarchy, &s->setup->policy, packet->publish.topic,
@@ -360,8 +360,8 @@ static void note_excess(struct source *s)
 	if (s->told_excess || s->version != MQTT_5 || most == 0 || s->window.unacknowledged <= most)
 		return;
 	s->told_excess = true;
-	log_info("source", "receive-maximum", "name=%s the peer sends more than %u at once", s->name,
-		most);
+	log_info("source", "receive-maximum", "name=%s the peer sends more than %u at once",
+		s->name, most);
 }
 
 /* --- a PUBLISH that cannot be decoded whole ----------------------------- */
@@ -371,7 +371,7 @@ struct publish_head {
 	struct view topic;
 	uint16_t packet_id;
 	uint8_t qos;
-	uint32_t bytes;            /* up to and with the packet id */
+	uint32_t bytes; /* up to and with the packet id */
 };
 
 static bool read_head(const uint8_t *p, size_t n, struct publish_head *out)
@@ -424,16 +424,16 @@ static uint64_t fingerprint(const uint8_t *p, size_t n)
 
 	/* DUP and the packet id may differ when it is sent again. */
 	if (p[0] >> 4 == MQTT_PUBLISH && read_head(p, most, &head))
-		return XXH3_64bits_withSeed(p + head.bytes, most - head.bytes,
-			XXH3_64bits(head.topic.p, head.topic.n));
+		return XXH3_64bits_withSeed(
+			p + head.bytes, most - head.bytes, XXH3_64bits(head.topic.p, head.topic.n));
 	return XXH3_64bits(p, most);
 }
 
 static void fault(struct source *s, int err, const char *why, const uint8_t *p, size_t n)
 {
 	if (s->state >= SOURCE_STATE_SUBSCRIBING && n)
-		s->clean_next = poison_strike(&s->poison, fingerprint(p, n), s->taken) ||
-			s->clean_next;
+		s->clean_next =
+			poison_strike(&s->poison, fingerprint(p, n), s->taken) || s->clean_next;
 	source_say_disconnect(s, err_reason_code(err));
 	source_drop(s, NEXT_ADDRESS, err, why ? why : err_text(err));
 }
@@ -499,7 +499,7 @@ static int64_t take_publish(struct source *s, const uint8_t *p, size_t length, c
 		judge(s, &packet, p);
 		note_excess(s);
 	} else if ((used == ERR_TOPIC || used == ERR_MALFORMED) && !window_is_full(&s->window) &&
-		reject_topic(s, p, length)) {
+		   reject_topic(s, p, length)) {
 		used = (int64_t)length;
 	}
 	return used;
@@ -507,8 +507,8 @@ static int64_t take_publish(struct source *s, const uint8_t *p, size_t length, c
 
 /* Anything but a PUBLISH that fits; the batch so far is handed over first, so that only PUBLISH
  * packets are ever read twice. */
-static int64_t take_single(struct source *s, const uint8_t *p, size_t n, int64_t length,
-	const char **why)
+static int64_t take_single(
+	struct source *s, const uint8_t *p, size_t n, int64_t length, const char **why)
 {
 	struct mqtt_packet packet;
 	int64_t used;

@@ -58,7 +58,9 @@ static void half_packets_are_put_together(void **state)
 	(void)state;
 	fixture_init(&f);
 	connect_source(&f);
-	packet.publish = (struct mqtt_publish){.topic = VIEW(DWD_TOPIC), .packet_id = 5, .qos = 1,
+	packet.publish = (struct mqtt_publish){.topic = VIEW(DWD_TOPIC),
+		.packet_id = 5,
+		.qos = 1,
 		.payload = {payload, notification(payload, sizeof(payload), 1, "")}};
 	mqtt_encode(&out, MQTT_5, &packet);
 	for (size_t i = 0; i < buf_length(&out); i++) {
@@ -153,8 +155,18 @@ static void verify_moves_the_error_counter_and_published(void **state)
 
 static void a_topic_that_is_none_does_not_end_the_connection(void **state)
 {
-	static const char bad[] = "\x32\x0d" "\x00\x06" "a/\xff/+/" "\x00\x07" "\x00" "{}";
-	static const char wild[] = "\x32\x0a" "\x00\x03" "a/#" "\x00\x08" "\x00" "{}";
+	static const char bad[] = "\x32\x0d"
+				  "\x00\x06"
+				  "a/\xff/+/"
+				  "\x00\x07"
+				  "\x00"
+				  "{}";
+	static const char wild[] = "\x32\x0a"
+				   "\x00\x03"
+				   "a/#"
+				   "\x00\x08"
+				   "\x00"
+				   "{}";
 	struct fixture f;
 
 	(void)state;
@@ -226,7 +238,13 @@ static void more_than_receive_maximum_is_tolerated(void **state)
 }
 
 /* A PUBLISH whose properties are broken. */
-static const char poisoned[] = "\x32\x0a" "\x00\x01" "a" "\x00\x09" "\x02" "\x7f\x00" "{}";
+static const char poisoned[] = "\x32\x0a"
+			       "\x00\x01"
+			       "a"
+			       "\x00\x09"
+			       "\x02"
+			       "\x7f\x00"
+			       "{}";
 
 static void three_faults_on_the_same_packet_end_in_one_clean_start(void **state)
 {
@@ -263,7 +281,11 @@ static void in_3_1_1_the_session_is_dropped_by_a_connection_of_its_own(void **st
 	f.config.protocol = MQTT_3_1_1;
 	fixture_apply(&f);
 	for (int i = 0; i < 3; i++) {
-		static const char qos3[] = "\x36\x07" "\x00\x01" "a" "\x00\x09" "{}";
+		static const char qos3[] = "\x36\x07"
+					   "\x00\x01"
+					   "a"
+					   "\x00\x09"
+					   "{}";
 
 		peer_greet(&f);
 		peer_send_bytes(&f, qos3, sizeof(qos3) - 1);
@@ -386,8 +408,8 @@ static void read_first_record(struct fixture *f, struct journal_reader *r, struc
 	assert_non_null(segment);
 	out->entry = &segment->entries[0];
 	p = segment->packets + out->entry->offset;
-	out->properties = (struct view){(const char *)p + out->entry->packet_bytes,
-		out->entry->property_bytes};
+	out->properties = (struct view){
+		(const char *)p + out->entry->packet_bytes, out->entry->property_bytes};
 	p += out->entry->header_bytes;
 	out->topic = (struct view){(const char *)p + 2, (size_t)p[0] << 8 | p[1]};
 	out->payload.p = out->topic.p + out->topic.n;
@@ -435,9 +457,12 @@ static void content_at_the_end_takes_the_comma_before_it(void **state)
 {
 	static const char payload[] =
 		"{\"id\":\"8893163b-1bef-4e36-a874-0e01cbd2bd7a\",\"conformsTo\":["
-		"\"http://wis.wmo.int/spec/wnm/1/conf/core\"],\"type\":\"Feature\",\"geometry\":null,"
-		"\"links\":[{\"rel\":\"canonical\",\"href\":\"http://example.org/1\"}],\"properties\":{"
-		"\"pubtime\":\"2026-01-01T00:00:00Z\",\"data_id\":\"d/1\",\"datetime\":null , " CONTENT "}}";
+		"\"http://wis.wmo.int/spec/wnm/1/conf/"
+		"core\"],\"type\":\"Feature\",\"geometry\":null,"
+		"\"links\":[{\"rel\":\"canonical\",\"href\":\"http://example.org/"
+		"1\"}],\"properties\":{"
+		"\"pubtime\":\"2026-01-01T00:00:00Z\",\"data_id\":\"d/1\",\"datetime\":null "
+		", " CONTENT "}}";
 	struct journal_reader r;
 	struct record record;
 	struct fixture f;
@@ -475,8 +500,11 @@ static void bytes_and_the_properties_to_forward_are_written(void **state)
 	mqtt_put_user(&want, VIEW("a"), VIEW("b"));
 	mqtt_put_text(&want, MQTT_PROPERTY_CONTENT_TYPE, VIEW("application/geo+json"));
 	packet.properties.raw = buf_view(&all);
-	packet.publish = (struct mqtt_publish){.topic = VIEW(DWD_TOPIC), .packet_id = 5, .qos = 1,
-		.retain = true, .payload = {payload, notification(payload, sizeof(payload), 1, "")}};
+	packet.publish = (struct mqtt_publish){.topic = VIEW(DWD_TOPIC),
+		.packet_id = 5,
+		.qos = 1,
+		.retain = true,
+		.payload = {payload, notification(payload, sizeof(payload), 1, "")}};
 	peer_send(&f, &packet);
 	peer_expect_ack(&f, 5);
 	read_first_record(&f, &r, &record);
@@ -503,12 +531,14 @@ int main(void)
 		cmocka_unit_test(refused_messages_are_acknowledged_and_counted_by_rule),
 		cmocka_unit_test(verify_moves_the_error_counter_and_published),
 		cmocka_unit_test(a_topic_that_is_none_does_not_end_the_connection),
-		cmocka_unit_test(an_oversized_packet_is_read_past_counted_and_acknowledged_in_order),
+		cmocka_unit_test(
+			an_oversized_packet_is_read_past_counted_and_acknowledged_in_order),
 		cmocka_unit_test(more_than_receive_maximum_is_tolerated),
 		cmocka_unit_test(three_faults_on_the_same_packet_end_in_one_clean_start),
 		cmocka_unit_test(in_3_1_1_the_session_is_dropped_by_a_connection_of_its_own),
 		cmocka_unit_test(a_held_journal_withholds_acknowledgements_and_loses_nothing),
-		cmocka_unit_test(a_source_lost_while_held_connects_again_and_nothing_is_counted_twice),
+		cmocka_unit_test(
+			a_source_lost_while_held_connects_again_and_nothing_is_counted_twice),
 		cmocka_unit_test(over_the_rate_acknowledgements_wait_and_nothing_is_dropped),
 		cmocka_unit_test(content_is_cut_out_with_its_comma),
 		cmocka_unit_test(content_at_the_end_takes_the_comma_before_it),

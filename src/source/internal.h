@@ -35,7 +35,7 @@ struct source_setup {
 	struct source_config config;
 	struct gate_policy policy;
 	struct source_filters filters;
-	struct tls_context *tls;   /* NULL: no TLS endpoint, or tls_why */
+	struct tls_context *tls; /* NULL: no TLS endpoint, or tls_why */
 	char *tls_why;
 };
 
@@ -50,9 +50,9 @@ void source_setup_free(struct source_setup *setup);
 /* Times that tests shorten. */
 struct source_times {
 	uint16_t keep_alive_s;
-	uint64_t handshake_ms;     /* for each step until connected */
-	uint64_t ping_limit_ms;    /* for the answer to a PINGREQ */
-	uint64_t stable_ms;        /* a connection that lasted so long begins the pauses again */
+	uint64_t handshake_ms;  /* for each step until connected */
+	uint64_t ping_limit_ms; /* for the answer to a PINGREQ */
+	uint64_t stable_ms;     /* a connection that lasted so long begins the pauses again */
 	uint64_t pause_most_ms;
 };
 
@@ -60,23 +60,23 @@ struct source_times {
 
 /* Why nothing is read for the moment. */
 enum source_pause {
-	PAUSED_HELD = 1,           /* commit cannot take more */
-	PAUSED_RATE = 2,           /* over `rate` */
-	PAUSED_WINDOW = 4,         /* every packet id is open */
+	PAUSED_HELD = 1,   /* commit cannot take more */
+	PAUSED_RATE = 2,   /* over `rate` */
+	PAUSED_WINDOW = 4, /* every packet id is open */
 };
 
 /* What was learnt about an endpoint. */
 struct source_memory {
-	uint8_t version;           /* to be tried next: 5 or 4 */
-	uint8_t closes;            /* closed on CONNECT, in a row */
+	uint8_t version; /* to be tried next: 5 or 4 */
+	uint8_t closes;  /* closed on CONNECT, in a row */
 };
 
 /* Where to go on after a connection has ended. */
 enum source_next {
-	NEXT_ADDRESS,              /* of the same endpoint, else the next endpoint, else a pause */
+	NEXT_ADDRESS, /* of the same endpoint, else the next endpoint, else a pause */
 	NEXT_ENDPOINT,
-	NEXT_SAME,                 /* the same address again, at once */
-	NEXT_ROUND,                /* the first endpoint, at once */
+	NEXT_SAME,  /* the same address again, at once */
+	NEXT_ROUND, /* the first endpoint, at once */
 };
 
 /* Texts shown to people; under the set's text_lock. */
@@ -90,59 +90,59 @@ struct source_shown {
 };
 
 struct source {
-	char *name;                /* fixed */
-	uint16_t number;           /* fixed: publisher in the journal */
+	char *name;      /* fixed */
+	uint16_t number; /* fixed: publisher in the journal */
 	struct sources *set;
 	struct source_worker *worker;
 	struct source_figures figures; /* read by any thread */
 	struct source_shown shown;
-	struct source_config known;    /* the applying thread's copy, to see what has changed */
+	struct source_config known; /* the applying thread's copy, to see what has changed */
 
-	struct list link;          /* in worker->all */
-	struct list dirty;         /* in worker->dirty: acknowledgements may leave */
+	struct list link;  /* in worker->all */
+	struct list dirty; /* in worker->dirty: acknowledgements may leave */
 	struct source_setup *setup;
 	struct source_filters stale; /* subscribed by an earlier configuration, to be ended */
 	enum source_state state;
-	bool ending;               /* to be freed when closed */
-	bool stopping;             /* to stay closed */
+	bool ending;   /* to be freed when closed */
+	bool stopping; /* to stay closed */
 
 	/* the way to a connection */
-	struct timer timer;        /* pause, time limit of a step, or keep alive, by state */
+	struct timer timer; /* pause, time limit of a step, or keep alive, by state */
 	struct resolve_query *query;
-	struct source_memory *memory;  /* per endpoint */
-	uint32_t endpoint_at;      /* the one after the one in use */
-	struct url url;            /* in use */
+	struct source_memory *memory; /* per endpoint */
+	uint32_t endpoint_at;         /* the one after the one in use */
+	struct url url;               /* in use */
 	struct address addresses[RESOLVE_ADDRESSES];
 	int address_count;
-	int address_at;            /* the one after the one in use */
-	unsigned failures;         /* rounds without a stable connection */
+	int address_at;    /* the one after the one in use */
+	unsigned failures; /* rounds without a stable connection */
 	struct log_limit failure_log;
-	uint64_t failure_hash;     /* of the last failure logged */
+	uint64_t failure_hash; /* of the last failure logged */
 
 	/* the connection */
 	struct conn conn;
-	bool has_conn;             /* between conn_open() and on_close */
+	bool has_conn; /* between conn_open() and on_close */
 	enum source_next next;
 	uint8_t version;
-	bool clean_next;           /* the next CONNECT drops the peer's session: poisoned */
-	uint16_t keep_alive_s;     /* agreed */
+	bool clean_next;       /* the next CONNECT drops the peer's session: poisoned */
+	uint16_t keep_alive_s; /* agreed */
 	uint16_t subscribe_id;
 	uint64_t heard_ms;
 	uint64_t sent_ms;
-	uint64_t ping_ms;          /* a PINGREQ is open since; 0: none */
+	uint64_t ping_ms; /* a PINGREQ is open since; 0: none */
 	uint64_t connected_ms;
 
 	/* the intake */
 	struct commit_owner owner;
 	struct commit_waiter waiter;
 	struct window window;
-	unsigned pauses;           /* enum source_pause, or-ed */
+	unsigned pauses; /* enum source_pause, or-ed */
 	struct bucket bucket;
 	struct timer rate_timer;
-	uint32_t skip;             /* bytes of an oversized PUBLISH still to read past */
+	uint32_t skip; /* bytes of an oversized PUBLISH still to read past */
 	uint32_t skip_token;
-	bool told_excess;          /* more than receive maximum came on this connection */
-	uint64_t taken;            /* PUBLISH packets of this connection */
+	bool told_excess; /* more than receive maximum came on this connection */
+	uint64_t taken;   /* PUBLISH packets of this connection */
 	struct poison poison;
 	struct log_limit rejected_log;
 };
@@ -152,7 +152,7 @@ struct source {
 /* What became of one PUBLISH of the batch, noted first and counted once it is certain. */
 struct source_item {
 	uint32_t token;
-	uint16_t rule;             /* enum rule */
+	uint16_t rule; /* enum rule */
 	uint8_t check;
 	bool pass;
 	bool has_delay;
@@ -163,16 +163,16 @@ struct source_item {
 
 /* Reused by all sources of a worker: a batch lives within one on_bytes call. */
 struct source_batch {
-	const uint8_t *start;      /* first packet of the batch */
-	const uint8_t *rewind;     /* the batch was refused: reading goes on here later */
+	const uint8_t *start;  /* first packet of the batch */
+	const uint8_t *rewind; /* the batch was refused: reading goes on here later */
 	uint32_t item_count;
 	uint32_t request_count;
-	bool has_broken;           /* `broken` names one of the batch for the log */
-	bool broken_passes;        /* it is let through (verify) */
+	bool has_broken;    /* `broken` names one of the batch for the log */
+	bool broken_passes; /* it is let through (verify) */
 	struct gate_verdict verdict;
 	struct finding broken;
 	struct view broken_topic;
-	struct buf bytes;          /* payloads without content, properties to forward */
+	struct buf bytes; /* payloads without content, properties to forward */
 	struct source_item items[BATCH_MOST];
 	struct commit_request requests[BATCH_MOST];
 };
@@ -186,9 +186,9 @@ struct source_worker {
 	struct list all;
 	struct list dirty;
 	struct source_batch *batch;
-	bool stopping;             /* tells set->stopped when the last source is closed */
-	struct task task;          /* runs the inbox */
-	pthread_mutex_t lock;      /* of the inbox */
+	bool stopping;        /* tells set->stopped when the last source is closed */
+	struct task task;     /* runs the inbox */
+	pthread_mutex_t lock; /* of the inbox */
 	struct list inbox;
 	bool posted;
 };
@@ -203,24 +203,24 @@ struct sources {
 	struct source_times times;
 	unsigned worker_count;
 	struct source_worker *workers;
-	pthread_mutex_t lock;      /* of the list: applying thread writes, walks read */
-	struct source **list;      /* in order of name */
+	pthread_mutex_t lock; /* of the list: applying thread writes, walks read */
+	struct source **list; /* in order of name */
 	uint32_t count;
 	uint16_t next_number;
 	pthread_mutex_t text_lock; /* of every source's `shown` */
 	pthread_mutex_t stop_lock;
 	pthread_cond_t stopped;
-	unsigned running;          /* workers that are not stopped; under stop_lock */
+	unsigned running; /* workers that are not stopped; under stop_lock */
 };
 
 /* --- life.c ------------------------------------------------------------ */
 
-struct source *source_new(struct sources *set, struct source_worker *w, uint16_t number,
-	struct source_setup *setup);
+struct source *source_new(
+	struct sources *set, struct source_worker *w, uint16_t number, struct source_setup *setup);
 /* Not before it has left the worker. */
 void source_free(struct source *s);
 void source_begin(struct source *s);
-void source_change(struct source *s, struct source_setup *setup);  /* takes setup */
+void source_change(struct source *s, struct source_setup *setup); /* takes setup */
 /* Disconnects; keeps the peer's session. `ending`: the source is freed then. */
 void source_quit(struct source *s, bool ending);
 void source_enter(struct source *s, enum source_state state);

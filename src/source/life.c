@@ -19,7 +19,7 @@
 #include "base/mem.h"
 #include "source/internal.h"
 
-#define FAILURE_LOG_MS 600000u    /* the same failure is told again after so long */
+#define FAILURE_LOG_MS 600000u /* the same failure is told again after so long */
 #define CLOSES_BEFORE_V3 2u
 #define TICK_MOST_MS 5000u
 
@@ -30,12 +30,12 @@
 static const unsigned successors[SOURCE_STATE_COUNT] = {
 	[SOURCE_STATE_DISABLED] = TO(RESOLVING) | TO(WAITING) | TO(STOPPED),
 	[SOURCE_STATE_RESOLVING] = TO(CONNECTING) | TO(WAITING) | TO(DISABLED) | TO(STOPPED),
-	[SOURCE_STATE_CONNECTING] = TO(CONNACK) | TO(RESOLVING) | TO(WAITING) | TO(DISABLED) |
-		TO(STOPPED),
+	[SOURCE_STATE_CONNECTING] =
+		TO(CONNACK) | TO(RESOLVING) | TO(WAITING) | TO(DISABLED) | TO(STOPPED),
 	[SOURCE_STATE_CONNACK] = TO(SUBSCRIBING) | TO(CONNECTING) | TO(RESOLVING) | TO(WAITING) |
-		TO(DISABLED) | TO(STOPPED),
+				 TO(DISABLED) | TO(STOPPED),
 	[SOURCE_STATE_SUBSCRIBING] = TO(CONNECTED) | TO(CONNECTING) | TO(RESOLVING) | TO(WAITING) |
-		TO(DISABLED) | TO(STOPPED),
+				     TO(DISABLED) | TO(STOPPED),
 	[SOURCE_STATE_CONNECTED] = TO(RESOLVING) | TO(WAITING) | TO(DISABLED) | TO(STOPPED),
 	[SOURCE_STATE_WAITING] = TO(RESOLVING) | TO(DISABLED) | TO(STOPPED),
 	[SOURCE_STATE_STOPPED] = 0,
@@ -132,8 +132,8 @@ static void wait_before_round(struct source *s)
 }
 
 /* The first of our addresses in the peer's family; {0} family: any. */
-static const struct address *local_for(const struct source *s, const struct address *peer,
-	struct address *room)
+static const struct address *local_for(
+	const struct source *s, const struct address *peer, struct address *room)
 {
 	const struct source_config *c = &s->setup->config;
 
@@ -241,8 +241,8 @@ static int ask_endpoint(struct source *s)
 		return ERR_CONFIG;
 	}
 	source_enter(s, SOURCE_STATE_RESOLVING);
-	s->query = resolve_start(s->set->resolver, s->worker->loop, s->url.host, s->url.port,
-		on_answer, s);
+	s->query = resolve_start(
+		s->set->resolver, s->worker->loop, s->url.host, s->url.port, on_answer, s);
 	return 0;
 }
 
@@ -426,8 +426,8 @@ static void learn_nothing_yet(struct source *s)
 		s->memory[i].version = c->protocol;
 }
 
-struct source *source_new(struct sources *set, struct source_worker *w, uint16_t number,
-	struct source_setup *setup)
+struct source *source_new(
+	struct sources *set, struct source_worker *w, uint16_t number, struct source_setup *setup)
 {
 	struct source *s = mem_new(sizeof(*s));
 

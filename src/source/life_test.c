@@ -58,8 +58,8 @@ static void connect_and_subscribe_say_what_the_contract_says(void **state)
 	assert_int_equal(packet.connect.keep_alive_s, 60);
 	assert_true(view_equal(packet.connect.user_name, VIEW("user")));
 	assert_true(view_equal(packet.connect.password, VIEW("secret")));
-	assert_int_equal(mqtt_number(&packet.properties, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL, 0),
-		86400);
+	assert_int_equal(
+		mqtt_number(&packet.properties, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL, 0), 86400);
 	assert_int_equal(mqtt_number(&packet.properties, MQTT_PROPERTY_RECEIVE_MAXIMUM, 0), 100);
 	assert_false(mqtt_has(&packet.properties, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM));
 	peer_send_connack(&f, 0);
@@ -92,8 +92,10 @@ static void topics_follow_from_the_kind(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct source_config c = {.kind = rows[i].kind, .centre_id = "de-dwd",
-			.centres = centres, .centre_count = 1};
+		struct source_config c = {.kind = rows[i].kind,
+			.centre_id = "de-dwd",
+			.centres = centres,
+			.centre_count = 1};
 		struct source_filters filters;
 		char got[256] = "";
 
@@ -151,7 +153,8 @@ static void a_refused_subscription_is_told_and_tried_again(void **state)
 	peer_read(&f, MQTT_SUBSCRIBE);
 	peer_send_suback(&f, "\x87", 1);
 	peer_expect_close(&f);
-	assert_contains(look(&f).error, "subscription refused (Not authorized): origin/a/wis2/de-dwd/#");
+	assert_contains(
+		look(&f).error, "subscription refused (Not authorized): origin/a/wis2/de-dwd/#");
 	assert_int_equal(count_read(&fixture_source(&f)->figures.connects), 0);
 	peer_greet(&f);
 	fixture_fini(&f);

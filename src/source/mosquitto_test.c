@@ -52,9 +52,11 @@ static void node_init(struct node *n, bool tls, long valid_s)
 	n->f.sources->times.pause_most_ms = 20;
 	n->port = free_port();
 	free(n->f.config.endpoints[0].url);
-	n->f.config.endpoints[0].url = mem_printf("%s://localhost:%u", tls ? "mqtts" : "mqtt", n->port);
+	n->f.config.endpoints[0].url =
+		mem_printf("%s://localhost:%u", tls ? "mqtts" : "mqtt", n->port);
 	if (tls) {
-		identity_make(&n->identity, n->f.dir, "localhost", "DNS:localhost", valid_s, NULL, false);
+		identity_make(
+			&n->identity, n->f.dir, "localhost", "DNS:localhost", valid_s, NULL, false);
 		n->f.config.tls_ca = mem_text(n->identity.certificate_file);
 	}
 	start_mosquitto(n);
@@ -96,7 +98,8 @@ static void publish(const struct node *n, unsigned from, unsigned count_of)
 	exchange(fd, &packet, MQTT_CONNACK);
 	for (unsigned i = from; i < from + count_of; i++) {
 		packet = (struct mqtt_packet){.type = MQTT_PUBLISH};
-		packet.publish = (struct mqtt_publish){.topic = VIEW(DWD_TOPIC), .qos = 1,
+		packet.publish = (struct mqtt_publish){.topic = VIEW(DWD_TOPIC),
+			.qos = 1,
 			.packet_id = (uint16_t)(i + 1),
 			.payload = {payload, notification(payload, sizeof(payload), i, "")}};
 		exchange(fd, &packet, MQTT_PUBACK);

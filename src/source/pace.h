@@ -11,8 +11,8 @@
 /* --- a token bucket: `rate` a second, at most a second's worth at once --- */
 
 struct bucket {
-	uint32_t rate;             /* 0: no limit */
-	uint64_t level_micro;      /* what is in it, in millionths of a message */
+	uint32_t rate;        /* 0: no limit */
+	uint64_t level_micro; /* what is in it, in millionths of a message */
 	uint64_t at_ms;
 };
 
@@ -35,8 +35,8 @@ uint64_t pause_ms(unsigned failures, uint32_t chance);
 /* --- the packet that breaks every connection --- */
 
 struct poison {
-	uint64_t fingerprint;      /* of the packet's bytes */
-	uint64_t position;         /* how many PUBLISH packets came before it on its connection */
+	uint64_t fingerprint; /* of the packet's bytes */
+	uint64_t position;    /* how many PUBLISH packets came before it on its connection */
 	unsigned strikes;
 };
 

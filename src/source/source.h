@@ -29,40 +29,40 @@ enum source_kind {
 };
 
 struct source_endpoint {
-	char *url;                 /* as written; credentials inside or below */
-	char *username;            /* NULL: the source's */
+	char *url;      /* as written; credentials inside or below */
+	char *username; /* NULL: the source's */
 	char *password;
 };
 
 /* As in sources.d/NAME.yaml; strings are owned by the struct. */
 struct source_config {
-	char *name;                /* file name without .yaml; unique */
+	char *name; /* file name without .yaml; unique */
 	char *centre_id;
 	enum source_kind kind;
 	struct source_endpoint *endpoints;
-	uint32_t endpoint_count;   /* at least 1 */
-	char *username;            /* default "everyone" */
+	uint32_t endpoint_count; /* at least 1 */
+	char *username;          /* default "everyone" */
 	char *password;
-	char **topics;             /* count 0: default by kind */
+	char **topics; /* count 0: default by kind */
 	uint32_t topic_count;
-	char **centres;            /* further centre-ids it may speak for */
+	char **centres; /* further centre-ids it may speak for */
 	uint32_t centre_count;
 	bool tls_verify;
-	char *tls_ca;              /* NULL: the system's */
-	char *tls_max;             /* "1.2" or NULL */
+	char *tls_ca;  /* NULL: the system's */
+	char *tls_max; /* "1.2" or NULL */
 	bool tls_legacy;
-	uint8_t protocol;          /* 5 or 4; 5 falls back to 3.1.1 */
+	uint8_t protocol; /* 5 or 4; 5 falls back to 3.1.1 */
 	uint8_t qos;
 	uint16_t receive_maximum;
-	uint32_t rate;             /* notifications a second, 0: no limit */
+	uint32_t rate; /* notifications a second, 0: no limit */
 	bool strip_content;
-	char **bind;               /* local addresses; count 0: the global ones */
+	char **bind; /* local addresses; count 0: the global ones */
 	uint32_t bind_count;
-	uint64_t until_ms;         /* wall clock; 0: no end */
+	uint64_t until_ms;           /* wall clock; 0: no end */
 	struct gate_settings checks; /* global ones with this source's overrides */
 	bool enabled;
 };
-void source_config_default(struct source_config *c);  /* defaults of interface.md; no strings set */
+void source_config_default(struct source_config *c); /* defaults of interface.md; no strings set */
 void source_config_fini(struct source_config *c);
 
 enum source_state {
@@ -74,30 +74,30 @@ enum source_state {
 
 /* Figures of one source; written by its worker. Counters keep over reloads. */
 struct source_figures {
-	count received;            /* every PUBLISH, before any check (MON-03) */
-	count published;           /* ... published for the first time */
+	count received;  /* every PUBLISH, before any check (MON-03) */
+	count published; /* ... published for the first time */
 	count duplicates;
-	count rejected[RULE_COUNT];/* messages whose verdict named it, discarded or not */
-	count checks[CHECK_COUNT]; /* the same by check (monitoring.md, section 1) */
-	count oversized;           /* packets read past, counted, acknowledged */
-	count lost_by_clean_start; /* times a poisoned session was dropped */
+	count rejected[RULE_COUNT]; /* messages whose verdict named it, discarded or not */
+	count checks[CHECK_COUNT];  /* the same by check (monitoring.md, section 1) */
+	count oversized;            /* packets read past, counted, acknowledged */
+	count lost_by_clean_start;  /* times a poisoned session was dropped */
 	count connects;
 	count bytes;
-	count last_message_ms;     /* wall clock; 0: none yet */
-	count connected;           /* 1 while connected and subscribed */
+	count last_message_ms; /* wall clock; 0: none yet */
+	count connected;       /* 1 while connected and subscribed */
 	count connected_since_ms;
-	count state;               /* enum source_state */
-	struct histogram delay;    /* pubtime to receive */
+	count state;            /* enum source_state */
+	struct histogram delay; /* pubtime to receive */
 };
 
 struct sources;
 
 struct sources_settings {
-	const char *centre_id;         /* this broker's: part of the client id */
-	struct hierarchy *hierarchy;   /* reffed */
-	char **bind;                   /* local addresses for outgoing connections */
+	const char *centre_id;       /* this broker's: part of the client id */
+	struct hierarchy *hierarchy; /* reffed */
+	char **bind;                 /* local addresses for outgoing connections */
 	uint32_t bind_count;
-	uint32_t packet_size;          /* largest PUBLISH taken from a source, bytes */
+	uint32_t packet_size; /* largest PUBLISH taken from a source, bytes */
 };
 
 /* Borrows ports and resolver for its life. Before the loops run. */
@@ -117,11 +117,11 @@ struct source_view {
 	const char *name;
 	const char *centre_id;
 	const char *kind;
-	const char *url;               /* of the endpoint in use, without credentials */
+	const char *url; /* of the endpoint in use, without credentials */
 	const char *state;
-	const char *last_error;        /* "" when none since the last connect */
+	const char *last_error; /* "" when none since the last connect */
 	bool enabled;
-	uint8_t protocol;              /* in use: 5 or 4 */
+	uint8_t protocol; /* in use: 5 or 4 */
 	const struct source_figures *figures;
 };
 /* Any thread; in order of name. */

@@ -26,8 +26,8 @@ struct command {
 	struct list link;
 	enum order order;
 	struct source *source;
-	struct source_setup *setup;    /* CHANGE */
-	struct hierarchy *hierarchy;   /* HIERARCHY: a reference */
+	struct source_setup *setup;  /* CHANGE */
+	struct hierarchy *hierarchy; /* HIERARCHY: a reference */
 };
 
 /* --- commands ---------------------------------------------------------- */
@@ -279,13 +279,15 @@ static bool same_text(const char *a, const char *b)
 static bool same_tls(const struct source_config *a, const struct source_config *b)
 {
 	return a->tls_verify == b->tls_verify && a->tls_legacy == b->tls_legacy &&
-		same_text(a->tls_ca, b->tls_ca) && same_text(a->tls_max, b->tls_max);
+	       same_text(a->tls_ca, b->tls_ca) && same_text(a->tls_max, b->tls_max);
 }
 
 static const struct tls_made *make_tls(struct applying *a, const struct source_config *c)
 {
-	struct tls_client_settings settings = {.verify = c->tls_verify, .ca = c->tls_ca,
-		.max = c->tls_max, .legacy = c->tls_legacy};
+	struct tls_client_settings settings = {.verify = c->tls_verify,
+		.ca = c->tls_ca,
+		.max = c->tls_max,
+		.legacy = c->tls_legacy};
 	struct tls_made *made;
 
 	for (uint32_t i = 0; i < a->made_count; i++) {
@@ -346,8 +348,8 @@ static void send_hierarchy(struct sources *set, const struct source_config *conf
 	}
 	known = hierarchy_with_centres(set->hierarchy, names, at);
 	for (unsigned i = 0; i < set->worker_count; i++)
-		command(&set->workers[i], (struct command){
-			.order = HIERARCHY, .hierarchy = hierarchy_ref(known)});
+		command(&set->workers[i],
+			(struct command){.order = HIERARCHY, .hierarchy = hierarchy_ref(known)});
 	hierarchy_unref(known);
 	free(names);
 }
@@ -410,8 +412,8 @@ static void apply_changed(struct applying *a, struct source *s, const struct sou
 		return;
 	source_config_fini(&s->known);
 	source_config_copy(&s->known, c);
-	command(s->worker, (struct command){
-		.order = CHANGE, .source = s, .setup = make_setup(a, &s->known)});
+	command(s->worker,
+		(struct command){.order = CHANGE, .source = s, .setup = make_setup(a, &s->known)});
 }
 
 static int by_name(const void *a, const void *b)
@@ -481,17 +483,18 @@ void sources_each(struct sources *set,
 		pthread_mutex_lock(&set->text_lock);
 		shown = s->shown;
 		pthread_mutex_unlock(&set->text_lock);
-		on_source(context, &(struct source_view){
-			.name = s->name,
-			.centre_id = shown.centre_id,
-			.kind = source_kind_text(shown.kind),
-			.url = shown.url,
-			.state = source_state_text((unsigned)count_read(&s->figures.state)),
-			.last_error = shown.error,
-			.enabled = shown.enabled,
-			.protocol = shown.protocol,
-			.figures = &s->figures,
-		});
+		on_source(context,
+			&(struct source_view){
+				.name = s->name,
+				.centre_id = shown.centre_id,
+				.kind = source_kind_text(shown.kind),
+				.url = shown.url,
+				.state = source_state_text((unsigned)count_read(&s->figures.state)),
+				.last_error = shown.error,
+				.enabled = shown.enabled,
+				.protocol = shown.protocol,
+				.figures = &s->figures,
+			});
 	}
 	pthread_mutex_unlock(&set->lock);
 }

@@ -14,10 +14,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define WINDOW_MOST 65536u         /* more packet ids than this do not exist */
+#define WINDOW_MOST 65536u /* more packet ids than this do not exist */
 
 struct window_place {
-	uint16_t packet_id;        /* 0: nothing to acknowledge */
+	uint16_t packet_id; /* 0: nothing to acknowledge */
 	uint8_t qos;
 	bool done;
 };
@@ -28,7 +28,7 @@ struct window {
 	uint32_t size;
 	uint32_t head;
 	uint32_t tail;
-	uint32_t unacknowledged;   /* places with a packet id */
+	uint32_t unacknowledged; /* places with a packet id */
 };
 
 void window_fini(struct window *w);

@@ -15,7 +15,7 @@ static uint8_t sextet(char c)
 static size_t padding(struct view text)
 {
 	return (size_t)(text.n >= 1 && text.p[text.n - 1] == '=') +
-		(size_t)(text.n >= 2 && text.p[text.n - 1] == '=' && text.p[text.n - 2] == '=');
+	       (size_t)(text.n >= 2 && text.p[text.n - 1] == '=' && text.p[text.n - 2] == '=');
 }
 
 int32_t base64_decode(struct view text, uint8_t *out)

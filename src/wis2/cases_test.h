@@ -34,8 +34,8 @@ static inline size_t case_unescape(char *text)
 
 /* Reads the next case: `count` fields, the last one unescaped into *last. The fields live in *line,
  * which the caller frees at the end. False behind the last case. */
-static inline bool case_next(FILE *file, char **line, size_t *size, char **fields, size_t count,
-	struct view *last)
+static inline bool case_next(
+	FILE *file, char **line, size_t *size, char **fields, size_t count, struct view *last)
 {
 	ssize_t n;
 

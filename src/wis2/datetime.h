@@ -12,10 +12,10 @@
 #include "base/view.h"
 
 struct datetime {
-	int64_t seconds;       /* Unix time; second 60 counts as the next minute's 0 */
-	uint64_t fraction;     /* of a second, in 10^-18 s; further digits are read and left out */
-	bool is_utc;           /* Z, z, +00:00 or -00:00 */
-	bool is_plain;         /* capital T and Z (WNM-32, WNM-39 in strict mode) */
+	int64_t seconds;   /* Unix time; second 60 counts as the next minute's 0 */
+	uint64_t fraction; /* of a second, in 10^-18 s; further digits are read and left out */
+	bool is_utc;       /* Z, z, +00:00 or -00:00 */
+	bool is_plain;     /* capital T and Z (WNM-32, WNM-39 in strict mode) */
 };
 
 /* False (and *out undefined) when text is no date-time. */

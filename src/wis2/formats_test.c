@@ -46,17 +46,43 @@ static void date_times_of_rfc_3339_are_read(void **state)
 static void other_texts_are_no_date_times(void **state)
 {
 	static const char *const texts[] = {
-		"", "Z", "2026-03-21", "2026-03-21T12:07:44", "2026-03-21T12:07Z", "2026-03-21 12:07:44Z",
-		"20260321T120744Z", "2026/03/21T12:07:44Z", "2026-13-21T12:07:44Z", "2026-00-21T12:07:44Z",
-		"2026-02-29T12:07:44Z", "2100-02-29T00:00:00Z", "2026-04-31T00:00:00Z",
-		"2026-01-32T00:00:00Z", "2026-01-00T00:00:00Z", "2026-03-21T24:00:00Z",
-		"2026-03-21T12:60:00Z", "2026-03-21T12:07:61Z", "2026-03-21T12:07:60Z",
-		"2016-12-31T23:59:60+01:00", "2026-03-21T12:07:44,5Z", "2026-03-21T12:07:44.Z",
-		"2026-03-21T12:07:44+24:00", "2026-03-21T12:07:44+01:60", "2026-03-21T12:07:44+0100",
-		"2026-03-21T12:07:44+01", "2026-03-21T12:07:44ZZ", "2026-03-21T12:07:44Z\n",
-		" 2026-03-21T12:07:44Z", "+026-03-21T12:07:44Z", "2026-3-21T12:07:44.0Z",
-		"202a-03-21T12:07:44Z", "2a26-03-21T12:07:44Z", "2026-03-21T12:07:4xZ",
-		"2026-03-21T12:07:44.5", "2026-03-21T12-07-44Z", "2026-03-21T12:07:44X",
+		"",
+		"Z",
+		"2026-03-21",
+		"2026-03-21T12:07:44",
+		"2026-03-21T12:07Z",
+		"2026-03-21 12:07:44Z",
+		"20260321T120744Z",
+		"2026/03/21T12:07:44Z",
+		"2026-13-21T12:07:44Z",
+		"2026-00-21T12:07:44Z",
+		"2026-02-29T12:07:44Z",
+		"2100-02-29T00:00:00Z",
+		"2026-04-31T00:00:00Z",
+		"2026-01-32T00:00:00Z",
+		"2026-01-00T00:00:00Z",
+		"2026-03-21T24:00:00Z",
+		"2026-03-21T12:60:00Z",
+		"2026-03-21T12:07:61Z",
+		"2026-03-21T12:07:60Z",
+		"2016-12-31T23:59:60+01:00",
+		"2026-03-21T12:07:44,5Z",
+		"2026-03-21T12:07:44.Z",
+		"2026-03-21T12:07:44+24:00",
+		"2026-03-21T12:07:44+01:60",
+		"2026-03-21T12:07:44+0100",
+		"2026-03-21T12:07:44+01",
+		"2026-03-21T12:07:44ZZ",
+		"2026-03-21T12:07:44Z\n",
+		" 2026-03-21T12:07:44Z",
+		"+026-03-21T12:07:44Z",
+		"2026-3-21T12:07:44.0Z",
+		"202a-03-21T12:07:44Z",
+		"2a26-03-21T12:07:44Z",
+		"2026-03-21T12:07:4xZ",
+		"2026-03-21T12:07:44.5",
+		"2026-03-21T12-07-44Z",
+		"2026-03-21T12:07:44X",
 	};
 	struct datetime t;
 
@@ -118,11 +144,22 @@ static void integers_have_no_fraction(void **state)
 		bool is_integer;
 		int64_t value;
 	} rows[] = {
-		{"0,", true, 0}, {"-0,", true, 0}, {"4096,", true, 4096}, {"-1,", true, -1},
-		{"5.0,", true, 5}, {"5e0,", true, 5}, {"1e3,", true, 1000}, {"1.5e1,", true, 15},
-		{"5.5,", false, 0}, {"1e-1,", false, 0}, {"1e400,", false, 0}, {"-1e400,", false, 0},
-		{"1e18,", true, 1000000000000000000}, {"1e300,", true, INT64_MAX},
-		{"9223372036854775807,", true, INT64_MAX}, {"99999999999999999999999,", true, INT64_MAX},
+		{"0,", true, 0},
+		{"-0,", true, 0},
+		{"4096,", true, 4096},
+		{"-1,", true, -1},
+		{"5.0,", true, 5},
+		{"5e0,", true, 5},
+		{"1e3,", true, 1000},
+		{"1.5e1,", true, 15},
+		{"5.5,", false, 0},
+		{"1e-1,", false, 0},
+		{"1e400,", false, 0},
+		{"-1e400,", false, 0},
+		{"1e18,", true, 1000000000000000000},
+		{"1e300,", true, INT64_MAX},
+		{"9223372036854775807,", true, INT64_MAX},
+		{"99999999999999999999999,", true, INT64_MAX},
 		{"-99999999999999999999999,", true, -INT64_MAX},
 	};
 	int64_t value;
@@ -143,11 +180,25 @@ static void limits_of_degrees_are_included(void **state)
 		unsigned limit;
 		bool within;
 	} rows[] = {
-		{"180]", 180, true}, {"-180]", 180, true}, {"180.0]", 180, true}, {"1.8e2]", 180, true},
-		{"180.0001]", 180, false}, {"-180.5]", 180, false}, {"181]", 180, false},
-		{"179.999999]", 180, true}, {"1000]", 180, false}, {"1e3]", 180, false}, {"1e999]", 180, false},
-		{"90]", 90, true}, {"-90.01]", 90, false}, {"91]", 90, false}, {"0.0]", 90, true},
-		{"100e-1]", 90, true}, {"0.9e2]", 90, true}, {"0.91e2]", 90, false}, {"1800e-1]", 180, true},
+		{"180]", 180, true},
+		{"-180]", 180, true},
+		{"180.0]", 180, true},
+		{"1.8e2]", 180, true},
+		{"180.0001]", 180, false},
+		{"-180.5]", 180, false},
+		{"181]", 180, false},
+		{"179.999999]", 180, true},
+		{"1000]", 180, false},
+		{"1e3]", 180, false},
+		{"1e999]", 180, false},
+		{"90]", 90, true},
+		{"-90.01]", 90, false},
+		{"91]", 90, false},
+		{"0.0]", 90, true},
+		{"100e-1]", 90, true},
+		{"0.9e2]", 90, true},
+		{"0.91e2]", 90, false},
+		{"1800e-1]", 180, true},
 	};
 
 	(void)state;
@@ -168,9 +219,25 @@ static void base64_is_padded_and_plain(void **state)
 		const char *text;
 		int32_t want;
 	} rows[] = {
-		{"", 0}, {"YQ==", 1}, {"YWI=", 2}, {"YWJj", 3}, {"YWJjZA==", 4}, {"++//", 3}, {"YQ", -1},
-		{"YQ=", -1}, {"YWJ", -1}, {"Y===", -1}, {"====", -1}, {"YQ==YQ==", -1}, {"YW-_", -1},
-		{"YWJ\n", -1}, {" YWJ", -1}, {"?""?!", -1}, {"A2KNxvks...S8qfSCw==", -1},
+		{"", 0},
+		{"YQ==", 1},
+		{"YWI=", 2},
+		{"YWJj", 3},
+		{"YWJjZA==", 4},
+		{"++//", 3},
+		{"YQ", -1},
+		{"YQ=", -1},
+		{"YWJ", -1},
+		{"Y===", -1},
+		{"====", -1},
+		{"YQ==YQ==", -1},
+		{"YW-_", -1},
+		{"YWJ\n", -1},
+		{" YWJ", -1},
+		{"?"
+		 "?!",
+			-1},
+		{"A2KNxvks...S8qfSCw==", -1},
 	};
 	uint8_t out[8];
 
@@ -187,43 +254,42 @@ static void gzip_unpacks_up_to_the_limit(void **state)
 		const char *name, *base64;
 		int32_t want;
 	} rows[] = {
-		{"fixed codes",
-			"H4sIAAAAAAACA0tMSgYAwkEkNQMAAAA=", 3},
+		{"fixed codes", "H4sIAAAAAAACA0tMSgYAwkEkNQMAAAA=", 3},
 		{"stored",
-			"H4sIAAAAAAAEAwEyAM3/aGVsbG9oZWxsb2hlbGxvaGVsbG9oZWxsb2hlbGxvaGVsbG9oZWxsb2hl"
-			"bGxvaGVsbG8aHLSNMgAAAA==", 50},
+			"H4sIAAAAAAAEAwEyAM3/"
+			"aGVsbG9oZWxsb2hlbGxvaGVsbG9oZWxsb2hlbGxvaGVsbG9oZWxsb2hl"
+			"bGxvaGVsbG8aHLSNMgAAAA==",
+			50},
 		{"dynamic codes",
-			"H4sIAAAAAAACA53XuZEdMQwEUF9RMATchyHjZ7H5R7L4hnx1+4Mih/XYAD+fn59nqiavfHZeaI68"
-			"NpN6Kqb2TDTrucjUC1HRv38+/6r01bYsWGWvZrXAKn9l6mhVvCopBavy/ms2wKp61V3oDvvWSvg0"
-			"5pVKO1i1t9be+WNVZ+O+SdxG1zRuIywWt7Figdvw8cVtuIYyNiRwGzPluI0VSdxGD7zDs1Ephduw"
-			"KMKG9xI2LIawMdlEbhypwW0c3sFtqMA35WxYqRK5UUPYkBbFbcR64jYkZXAbEUrY6I4kekoH0VPK"
-			"U3AbF/SB26hoxkYk0VPaYFHf3NAlciN3CBuaS8wbknDXOxtm1riNUSFywzMTtxFmRfQUjcJtXAIY"
-			"buPb9ohZ1FVwG+XwHBXfmwJ32LORDef810YzubE5hI26RCRyI5vIDR9p3EamErkhUcS8ETmMjTWi"
-			"p1jBZ3g20qOZWbSJd8p6C2HDjZg3tIV4p3gk8YZdX+ING96J24iq/8z5XxM8aRrSDwAA", 4050},
-		{"a run",
-			"H4sIAAAAAAACA+3BAQ0AAADCoFjv38weDigAAADg3QBdKU7lABAAAA==", 4096},
+			"H4sIAAAAAAACA53XuZEdMQwEUF9RMATchyHjZ7H5R7L4hnx1+4Mih/"
+			"XYAD+fn59nqiavfHZeaI68"
+			"NpN6Kqb2TDTrucjUC1HRv38+/6r01bYsWGWvZrXAKn9l6mhVvCopBavy/"
+			"ms2wKp61V3oDvvWSvg0"
+			"5pVKO1i1t9be+WNVZ+O+"
+			"SdxG1zRuIywWt7Figdvw8cVtuIYyNiRwGzPluI0VSdxGD7zDs1Ephduw"
+			"KMKG9xI2LIawMdlEbhypwW0c3sFtqMA35WxYqRK5UUPYkBbFbcR64jYkZXAbEUrY6I4kekoH0V"
+			"PK"
+			"U3AbF/"
+			"SB26hoxkYk0VPaYFHf3NAlciN3CBuaS8wbknDXOxtm1riNUSFywzMTtxFmRfQUjcJtXAIY"
+			"buPb9ohZ1FVwG+"
+			"XwHBXfmwJ32LORDef810YzubE5hI26RCRyI5vIDR9p3EamErkhUcS8ETmMjTWi"
+			"p1jBZ3g20qOZWbSJd8p6C2HDjZg3tIV4p3gk8YZdX+ING96J24iq/8z5XxM8aRrSDwAA",
+			4050},
+		{"a run", "H4sIAAAAAAACA+3BAQ0AAADCoFjv38weDigAAADg3QBdKU7lABAAAA==", 4096},
 		{"one byte too many",
 			"H4sIAAAAAAACA+3BAQ0AAADCoFjv38weDigAAADg3gDiKYB/ARAAAA==", -1},
-		{"empty",
-			"H4sIAAAAAAACAwMAAAAAAAAAAAA=", 0},
+		{"empty", "H4sIAAAAAAACAwMAAAAAAAAAAAA=", 0},
 		{"header with all its parts",
 			"H4sIHAAAAAACAwIAeHluYW1lAGNvbW1lbnQAS0xKBgDCQSQ1AwAAAA==", 3},
-		{"checksum wrong",
-			"H4sIAAAAAAACA0tMSgYAwkElNQMAAAA=", -1},
-		{"bytes behind",
-			"H4sIAAAAAAACA0tMSgYAwkEkNQMAAAB4", -1},
+		{"checksum wrong", "H4sIAAAAAAACA0tMSgYAwkElNQMAAAA=", -1},
+		{"bytes behind", "H4sIAAAAAAACA0tMSgYAwkEkNQMAAAB4", -1},
 		{"two members",
 			"H4sIAAAAAAACA0tMSgYAwkEkNQMAAAAfiwgAAAAAAAIDS0xKBgDCQSQ1AwAAAA==", -1},
-		{"cut",
-			"H4sIAAAAAAACA0tMSgYAwkEkNQMAAA==", -1},
-		{"no body",
-			"H4sIAAAAAAACAw==", -1},
-		{"reserved flag",
-			"H4sIIAAAAAACA0tMSgYAwkEkNQMAAAA=", -1},
-		{"no gzip",
-			"YWJj", -1},
-		{"block type 3",
-			"H4sIAAAAAAACAwfCQSQ1AwAAAA==", -1},
+		{"cut", "H4sIAAAAAAACA0tMSgYAwkEkNQMAAA==", -1},
+		{"no body", "H4sIAAAAAAACAw==", -1},
+		{"reserved flag", "H4sIIAAAAAACA0tMSgYAwkEkNQMAAAA=", -1},
+		{"no gzip", "YWJj", -1},
+		{"block type 3", "H4sIAAAAAAACAwfCQSQ1AwAAAA==", -1},
 	};
 	uint8_t data[4096];
 

@@ -10,11 +10,11 @@
 #include "wis2/nearest.h"
 
 struct hierarchy {
-	atomic_uint references;     /* of the built-in one: not used */
+	atomic_uint references; /* of the built-in one: not used */
 	bool is_built_in;
 	size_t centre_count;
-	struct view *centres;       /* owned: further known ones, in byte order */
-	char *text;                 /* owned: their bytes */
+	struct view *centres; /* owned: further known ones, in byte order */
+	char *text;           /* owned: their bytes */
 };
 
 /* Constant, and therefore never counted: the functions that hand it out take the const away. */
@@ -118,8 +118,8 @@ static int32_t find(const struct hierarchy_name *names, size_t count, struct vie
 		size_t middle = (low + high) / 2;
 		const struct hierarchy_name *candidate = &names[middle];
 		uint32_t other = prefix_of(hierarchy_text + candidate->at, candidate->length);
-		int order = prefix != other ? (prefix < other ? -1 : 1) :
-			compare(name, name_view(candidate));
+		int order = prefix != other ? (prefix < other ? -1 : 1)
+					    : compare(name, name_view(candidate));
 
 		if (order == 0)
 			return (int32_t)middle;

@@ -15,8 +15,8 @@
 #include "base/view.h"
 #include "wis2/topic.h"
 
-#define HIERARCHY_ROOT 0u     /* above the disciplines */
-#define HIERARCHY_NONE 0u     /* as an answer: no such node */
+#define HIERARCHY_ROOT 0u /* above the disciplines */
+#define HIERARCHY_NONE 0u /* as an answer: no such node */
 
 /* A name's place in the text of all names. */
 struct hierarchy_name {
@@ -27,7 +27,7 @@ struct hierarchy_name {
 /* A node's children. */
 struct hierarchy_branch {
 	uint16_t first;
-	uint16_t count;       /* 0: a leaf */
+	uint16_t count; /* 0: a leaf */
 };
 
 /* The child of that name, or HIERARCHY_NONE. */

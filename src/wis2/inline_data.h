@@ -10,7 +10,7 @@
 
 #include "base/view.h"
 
-#define INLINE_LARGEST 4096u   /* most bytes that gzip may stand for here */
+#define INLINE_LARGEST 4096u /* most bytes that gzip may stand for here */
 
 /* Decodes into out (at least text.n / 4 * 3 bytes; may be NULL to count only). Gives the number of
  * bytes, or -1 when text is no padded base64. */

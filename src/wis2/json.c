@@ -22,10 +22,22 @@
 
 /* What begins with this byte. */
 static const uint8_t kinds[256] = {
-	['n'] = KIND_NULL, ['f'] = KIND_FALSE, ['t'] = KIND_TRUE, ['"'] = KIND_STRING,
-	['['] = KIND_ARRAY, ['{'] = KIND_OBJECT, ['-'] = KIND_NUMBER, ['0'] = KIND_NUMBER,
-	['1'] = KIND_NUMBER, ['2'] = KIND_NUMBER, ['3'] = KIND_NUMBER, ['4'] = KIND_NUMBER,
-	['5'] = KIND_NUMBER, ['6'] = KIND_NUMBER, ['7'] = KIND_NUMBER, ['8'] = KIND_NUMBER,
+	['n'] = KIND_NULL,
+	['f'] = KIND_FALSE,
+	['t'] = KIND_TRUE,
+	['"'] = KIND_STRING,
+	['['] = KIND_ARRAY,
+	['{'] = KIND_OBJECT,
+	['-'] = KIND_NUMBER,
+	['0'] = KIND_NUMBER,
+	['1'] = KIND_NUMBER,
+	['2'] = KIND_NUMBER,
+	['3'] = KIND_NUMBER,
+	['4'] = KIND_NUMBER,
+	['5'] = KIND_NUMBER,
+	['6'] = KIND_NUMBER,
+	['7'] = KIND_NUMBER,
+	['8'] = KIND_NUMBER,
 	['9'] = KIND_NUMBER,
 };
 
@@ -62,11 +74,11 @@ static void skip_run_of_space(struct json *j)
 	while (j->end - p >= 16) {
 		__m128i bytes = _mm_loadu_si128((const void *)p);
 		/* No control character but the three is let through as white space. */
-		__m128i spaces = _mm_or_si128(
-			_mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(' ')),
-				_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n'))),
-			_mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\r')),
-				_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t'))));
+		__m128i spaces =
+			_mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(' ')),
+					     _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\n'))),
+				_mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\r')),
+					_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\t'))));
 		unsigned other = ~(unsigned)_mm_movemask_epi8(spaces) & 0xffffu;
 
 		if (other) {
@@ -100,9 +112,8 @@ static inline const char *plain_end(const char *p, const char *end)
 #ifdef __SSE2__
 	while (end - p >= 16) {
 		__m128i bytes = _mm_loadu_si128((const void *)p);
-		__m128i stops = _mm_or_si128(
-			_mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
-				_mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))),
+		__m128i stops = _mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8('"')),
+						     _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'))),
 			_mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20))); /* signed: 0x80 and up too */
 		unsigned mask = (unsigned)_mm_movemask_epi8(stops);
 
@@ -125,9 +136,10 @@ static int32_t hex4(const char *p, const char *end)
 		return -1;
 	for (int i = 0; i < 4; i++) {
 		char c = p[i];
-		int digit = is_digit(c) ? c - '0' :
-			c >= 'a' && c <= 'f' ? c - 'a' + 10 :
-			c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+		int digit = is_digit(c)            ? c - '0'
+			    : c >= 'a' && c <= 'f' ? c - 'a' + 10
+			    : c >= 'A' && c <= 'F' ? c - 'A' + 10
+						   : -1;
 
 		if (digit < 0)
 			return -1;
@@ -398,7 +410,8 @@ static uint32_t hash_name(struct view name, uint32_t object)
 		hash = mix(hash, load(p, 4) << 32 | load(p + n - 4, 4));
 	else if (n > 0)
 		hash = mix(hash, (uint64_t)(unsigned char)p[0] << 16 |
-			(uint64_t)(unsigned char)p[n / 2] << 8 | (unsigned char)p[n - 1]);
+					 (uint64_t)(unsigned char)p[n / 2] << 8 |
+					 (unsigned char)p[n - 1]);
 	return (uint32_t)hash;
 }
 

@@ -19,14 +19,14 @@
 
 #include "base/view.h"
 
-#define JSON_LARGEST 8192u                  /* longest text, bytes */
-#define JSON_DEPTH 64u                      /* WNM-06; the outermost value is depth 1 */
-#define JSON_KEYS_MOST (JSON_LARGEST / 4u)  /* "":0, needs five bytes */
-#define JSON_KEYS_SCANNED 48u               /* beyond so many names a table finds repeats */
+#define JSON_LARGEST 8192u                 /* longest text, bytes */
+#define JSON_DEPTH 64u                     /* WNM-06; the outermost value is depth 1 */
+#define JSON_KEYS_MOST (JSON_LARGEST / 4u) /* "":0, needs five bytes */
+#define JSON_KEYS_SCANNED 48u              /* beyond so many names a table finds repeats */
 #define JSON_TABLE_SLOTS 4096u
 
 enum json_kind {
-	KIND_NONE,   /* absent; or a fault */
+	KIND_NONE, /* absent; or a fault */
 	KIND_NULL,
 	KIND_FALSE,
 	KIND_TRUE,
@@ -37,17 +37,17 @@ enum json_kind {
 };
 
 struct json_value {
-	struct view raw;   /* as written; a string's without its quotes; of a container the bracket */
-	uint32_t offset;   /* of its first byte in the text */
-	uint8_t kind;      /* enum json_kind */
-	bool escaped;      /* raw has escapes: json_decode() it before use */
+	struct view raw; /* as written; a string's without its quotes; of a container the bracket */
+	uint32_t offset; /* of its first byte in the text */
+	uint8_t kind;    /* enum json_kind */
+	bool escaped;    /* raw has escapes: json_decode() it before use */
 };
 
 /* A member's name that was met. */
 struct json_key {
-	uint32_t hash;     /* of name and object */
-	uint16_t object;   /* offset of the object's bracket */
-	uint16_t offset;   /* of the name, behind its quote */
+	uint32_t hash;   /* of name and object */
+	uint16_t object; /* offset of the object's bracket */
+	uint16_t offset; /* of the name, behind its quote */
 	uint16_t length;
 	bool escaped;
 };
@@ -56,20 +56,20 @@ struct json {
 	const char *start;
 	const char *at;
 	const char *end;
-	const char *fault;            /* NULL; else static text, and `at` is where */
-	uint32_t depth;               /* containers open now */
-	bool first;                   /* the container just opened has given no element yet */
-	const char *too_deep;         /* first bracket beyond JSON_DEPTH, or NULL */
-	const char *lone_surrogate;   /* first unpaired escape, or NULL */
-	const char *repeated;         /* first name met a second time in its object, or NULL */
-	bool keys_checked;            /* look for repeated names */
-	uint32_t key_count;           /* the last name's number is key_count - 1 */
-	uint64_t filter[4];           /* hashes met, one bit each */
+	const char *fault;          /* NULL; else static text, and `at` is where */
+	uint32_t depth;             /* containers open now */
+	bool first;                 /* the container just opened has given no element yet */
+	const char *too_deep;       /* first bracket beyond JSON_DEPTH, or NULL */
+	const char *lone_surrogate; /* first unpaired escape, or NULL */
+	const char *repeated;       /* first name met a second time in its object, or NULL */
+	bool keys_checked;          /* look for repeated names */
+	uint32_t key_count;         /* the last name's number is key_count - 1 */
+	uint64_t filter[4];         /* hashes met, one bit each */
 	uint64_t superseded[JSON_KEYS_MOST / 64]; /* by number: the same name follows; valid with
 	                                           * `repeated` */
 	struct json_key keys[JSON_KEYS_MOST];
-	uint16_t table[JSON_TABLE_SLOTS];         /* number + 1 by hash, beyond JSON_KEYS_SCANNED */
-	uint16_t frames[JSON_LARGEST];            /* offsets of the open brackets */
+	uint16_t table[JSON_TABLE_SLOTS]; /* number + 1 by hash, beyond JSON_KEYS_SCANNED */
+	uint16_t frames[JSON_LARGEST];    /* offsets of the open brackets */
 };
 
 /* Starts at the first byte. Borrows text (at most JSON_LARGEST bytes) as long as j is used. */

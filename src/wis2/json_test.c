@@ -33,17 +33,35 @@ static bool is_sound(struct view text)
 	return sound;
 }
 
-#define TEXT(literal) {literal, sizeof(literal) - 1}
+#define TEXT(literal)                        \
+	{                                    \
+		literal, sizeof(literal) - 1 \
+	}
 
 static void what_rfc_8259_allows_is_read(void **state)
 {
 	static const struct view texts[] = {
-		TEXT("0"), TEXT("-0"), TEXT("1e5"), TEXT("1E+5"), TEXT("-1.50e-07"), TEXT("1e999"),
-		TEXT("12345678901234567890123456789012345678901234567890"), TEXT("null"), TEXT("true"),
-		TEXT("false"), TEXT("\"\""), TEXT("[]"), TEXT("{}"), TEXT(" \t\r\n[ 1 , 2 ] \n"),
-		TEXT("{\"\":{\"\":[{}]}}"), TEXT("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\uABCD\""),
-		TEXT("\"\\u0000\""), TEXT("{\"a\\u0000b\":1}"), TEXT("\"\\ud83d\\ude00\""),
-		TEXT("\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\x7f\""), TEXT("[[],[[]],{\"a\":[]}]"),
+		TEXT("0"),
+		TEXT("-0"),
+		TEXT("1e5"),
+		TEXT("1E+5"),
+		TEXT("-1.50e-07"),
+		TEXT("1e999"),
+		TEXT("12345678901234567890123456789012345678901234567890"),
+		TEXT("null"),
+		TEXT("true"),
+		TEXT("false"),
+		TEXT("\"\""),
+		TEXT("[]"),
+		TEXT("{}"),
+		TEXT(" \t\r\n[ 1 , 2 ] \n"),
+		TEXT("{\"\":{\"\":[{}]}}"),
+		TEXT("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e9\\uABCD\""),
+		TEXT("\"\\u0000\""),
+		TEXT("{\"a\\u0000b\":1}"),
+		TEXT("\"\\ud83d\\ude00\""),
+		TEXT("\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\x7f\""),
+		TEXT("[[],[[]],{\"a\":[]}]"),
 		TEXT("\"a text longer than sixteen bytes, so that it is scanned in blocks\""),
 	};
 
@@ -57,17 +75,67 @@ static void what_rfc_8259_allows_is_read(void **state)
 static void what_rfc_8259_forbids_is_refused(void **state)
 {
 	static const struct view texts[] = {
-		TEXT(""), TEXT(" "), TEXT("01"), TEXT("-01"), TEXT("+1"), TEXT(".5"), TEXT("5."), TEXT("1.e5"),
-		TEXT("1e"), TEXT("1e+"), TEXT("-"), TEXT("0x10"), TEXT("NaN"), TEXT("Infinity"),
-		TEXT("-Infinity"), TEXT("nul"), TEXT("nulll"), TEXT("True"), TEXT("\""), TEXT("\"\\\""),
-		TEXT("\"\\x41\""), TEXT("\"\\u12g4\""), TEXT("\"\\u123"), TEXT("\"\\u123\""), TEXT("\"a\nb\""),
-		TEXT("\"\x1f\""), TEXT("\"\0\""), TEXT("'a'"), TEXT("[1,]"), TEXT("[,1]"), TEXT("[1 2]"),
-		TEXT("[1"), TEXT("["), TEXT("]"), TEXT("[}"), TEXT("{]"), TEXT("{\"a\":1,}"), TEXT("{,}"),
-		TEXT("{\"a\"}"), TEXT("{\"a\":}"), TEXT("{\"a\" 1}"), TEXT("{a:1}"), TEXT("{1:1}"),
-		TEXT("{\"a\":1 \"b\":2}"), TEXT("{\"a\":1"), TEXT("1 1"), TEXT("{}{}"), TEXT("{}\0"),
-		TEXT("// c\n1"), TEXT("/**/1"), TEXT("1\f"), TEXT("\xa0" "1"), TEXT("\xef\xbb\xbf" "1"),
-		TEXT("\"\xc0\xaf\""), TEXT("\"\xed\xa0\x80\""), TEXT("\"\xf4\x90\x80\x80\""),
-		TEXT("\"\xe2\x82\""), TEXT("\"\xff\""), TEXT("\"\x80\""),
+		TEXT(""),
+		TEXT(" "),
+		TEXT("01"),
+		TEXT("-01"),
+		TEXT("+1"),
+		TEXT(".5"),
+		TEXT("5."),
+		TEXT("1.e5"),
+		TEXT("1e"),
+		TEXT("1e+"),
+		TEXT("-"),
+		TEXT("0x10"),
+		TEXT("NaN"),
+		TEXT("Infinity"),
+		TEXT("-Infinity"),
+		TEXT("nul"),
+		TEXT("nulll"),
+		TEXT("True"),
+		TEXT("\""),
+		TEXT("\"\\\""),
+		TEXT("\"\\x41\""),
+		TEXT("\"\\u12g4\""),
+		TEXT("\"\\u123"),
+		TEXT("\"\\u123\""),
+		TEXT("\"a\nb\""),
+		TEXT("\"\x1f\""),
+		TEXT("\"\0\""),
+		TEXT("'a'"),
+		TEXT("[1,]"),
+		TEXT("[,1]"),
+		TEXT("[1 2]"),
+		TEXT("[1"),
+		TEXT("["),
+		TEXT("]"),
+		TEXT("[}"),
+		TEXT("{]"),
+		TEXT("{\"a\":1,}"),
+		TEXT("{,}"),
+		TEXT("{\"a\"}"),
+		TEXT("{\"a\":}"),
+		TEXT("{\"a\" 1}"),
+		TEXT("{a:1}"),
+		TEXT("{1:1}"),
+		TEXT("{\"a\":1 \"b\":2}"),
+		TEXT("{\"a\":1"),
+		TEXT("1 1"),
+		TEXT("{}{}"),
+		TEXT("{}\0"),
+		TEXT("// c\n1"),
+		TEXT("/**/1"),
+		TEXT("1\f"),
+		TEXT("\xa0"
+		     "1"),
+		TEXT("\xef\xbb\xbf"
+		     "1"),
+		TEXT("\"\xc0\xaf\""),
+		TEXT("\"\xed\xa0\x80\""),
+		TEXT("\"\xf4\x90\x80\x80\""),
+		TEXT("\"\xe2\x82\""),
+		TEXT("\"\xff\""),
+		TEXT("\"\x80\""),
 	};
 
 	(void)state;
@@ -79,7 +147,8 @@ static void what_rfc_8259_forbids_is_refused(void **state)
 
 static void every_prefix_of_an_object_is_refused(void **state)
 {
-	static const char text[] = "{\"a\":[1.5e3,true,null,\"\\u0041\xc3\xa9\"],\"b\":{\"c\":false}}";
+	static const char text[] =
+		"{\"a\":[1.5e3,true,null,\"\\u0041\xc3\xa9\"],\"b\":{\"c\":false}}";
 
 	(void)state;
 	for (size_t n = 0; n < sizeof(text) - 1; n++)
@@ -118,9 +187,16 @@ static void surrogates_without_their_half_are_noted(void **state)
 		const char *text;
 		long at; /* of the first, -1: none */
 	} rows[] = {
-		{"\"\\ud83d\\ude00\"", -1}, {"\"\\uD83D\\uDE00\"", -1}, {"\"\\ud83d\"", 1},
-		{"\"\\ude00\"", 1}, {"\"\\ude00\\ud83d\"", 1}, {"\"\\ud83d\\ud83d\\ude00\"", 1},
-		{"\"\\ud83dx\"", 1}, {"\"a\\ud83d\\n\"", 2}, {"{\"\\udfff\":1}", 2}, {"\"\\ud7ff\\ue000\"", -1},
+		{"\"\\ud83d\\ude00\"", -1},
+		{"\"\\uD83D\\uDE00\"", -1},
+		{"\"\\ud83d\"", 1},
+		{"\"\\ude00\"", 1},
+		{"\"\\ude00\\ud83d\"", 1},
+		{"\"\\ud83d\\ud83d\\ude00\"", 1},
+		{"\"\\ud83dx\"", 1},
+		{"\"a\\ud83d\\n\"", 2},
+		{"{\"\\udfff\":1}", 2},
+		{"\"\\ud7ff\\ue000\"", -1},
 		{"\"\\udbff\\udfff\"", -1},
 	};
 	struct json j;
@@ -128,7 +204,8 @@ static void surrogates_without_their_half_are_noted(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		assert_true(read_all(&j, view_of(rows[i].text)));
-		assert_int_equal(j.lone_surrogate ? j.lone_surrogate - rows[i].text : -1, rows[i].at);
+		assert_int_equal(
+			j.lone_surrogate ? j.lone_surrogate - rows[i].text : -1, rows[i].at);
 	}
 }
 
@@ -138,11 +215,18 @@ static void repeated_names_are_found_in_their_own_object_only(void **state)
 		const char *text;
 		long at; /* of the repeated name, -1: none */
 	} rows[] = {
-		{"{\"a\":1,\"b\":2}", -1}, {"{\"a\":1,\"a\":2}", 7}, {"{\"a\":{\"a\":1}}", -1},
-		{"[{\"a\":1},{\"a\":1}]", -1}, {"{\"a\":1,\"b\":{\"a\":1},\"a\":1}", 19},
-		{"{\"a\":1,\"\\u0061\":2}", 7}, {"{\"\\u0061\":1,\"a\":2}", 12}, {"{\"\":1,\"\":2}", 6},
-		{"{\"a\":1,\"A\":2}", -1}, {"{\"a\\u0000\":1,\"a\":2}", -1},
-		{"[[{\"x\":[{\"k\":1,\"k\":1}]}]]", 15}, {"{\"ab\":1,\"ba\":1}", -1},
+		{"{\"a\":1,\"b\":2}", -1},
+		{"{\"a\":1,\"a\":2}", 7},
+		{"{\"a\":{\"a\":1}}", -1},
+		{"[{\"a\":1},{\"a\":1}]", -1},
+		{"{\"a\":1,\"b\":{\"a\":1},\"a\":1}", 19},
+		{"{\"a\":1,\"\\u0061\":2}", 7},
+		{"{\"\\u0061\":1,\"a\":2}", 12},
+		{"{\"\":1,\"\":2}", 6},
+		{"{\"a\":1,\"A\":2}", -1},
+		{"{\"a\\u0000\":1,\"a\":2}", -1},
+		{"[[{\"x\":[{\"k\":1,\"k\":1}]}]]", 15},
+		{"{\"ab\":1,\"ba\":1}", -1},
 		{"{\"a name of more than sixteen\":1,\"a name of more than sixteen\":1}", 33},
 		{"{\"a name of more than sixteen\":1,\"b name of more than sixteen\":1}", -1},
 	};
@@ -199,9 +283,15 @@ static void escapes_are_decoded(void **state)
 	static const struct {
 		const char *raw, *want;
 	} rows[] = {
-		{"plain", "plain"}, {"\\\"\\\\\\/", "\"\\/"}, {"\\b\\f\\n\\r\\t", "\b\f\n\r\t"},
-		{"a\\u0041b", "aAb"}, {"\\u00e9", "\xc3\xa9"}, {"\\u20AC", "\xe2\x82\xac"},
-		{"\\ud83d\\ude00!", "\xf0\x9f\x98\x80!"}, {"\\ud83d", "\xed\xa0\xbd"}, {"", ""},
+		{"plain", "plain"},
+		{"\\\"\\\\\\/", "\"\\/"},
+		{"\\b\\f\\n\\r\\t", "\b\f\n\r\t"},
+		{"a\\u0041b", "aAb"},
+		{"\\u00e9", "\xc3\xa9"},
+		{"\\u20AC", "\xe2\x82\xac"},
+		{"\\ud83d\\ude00!", "\xf0\x9f\x98\x80!"},
+		{"\\ud83d", "\xed\xa0\xbd"},
+		{"", ""},
 	};
 	char out[64];
 
@@ -216,13 +306,22 @@ static void escapes_are_decoded(void **state)
 
 static void a_pointer_leads_to_the_offset(void **state)
 {
-	static const char text[] = "{\"a\":[1,{\"b/c\":2,\"d~\":[ 3]}],\"\\u0065\":{},\"f\":\"\\ud800\"}";
+	static const char text[] =
+		"{\"a\":[1,{\"b/c\":2,\"d~\":[ 3]}],\"\\u0065\":{},\"f\":\"\\ud800\"}";
 	static const struct {
 		const char *at, *want; /* the first place of `at` in the text */
 	} rows[] = {
-		{"{\"a", ""}, {"[1", "/a"}, {"1,", "/a/0"}, {"{\"b", "/a/1"}, {"2,", "/a/1/b~1c"},
-		{"[ 3", "/a/1/d~0"}, {"3]", "/a/1/d~0/0"}, {"{},", "/e"}, {"\"\\u0065", "/e"},
-		{"\"f", "/f"}, {"\\ud800", "/f"},
+		{"{\"a", ""},
+		{"[1", "/a"},
+		{"1,", "/a/0"},
+		{"{\"b", "/a/1"},
+		{"2,", "/a/1/b~1c"},
+		{"[ 3", "/a/1/d~0"},
+		{"3]", "/a/1/d~0/0"},
+		{"{},", "/e"},
+		{"\"\\u0065", "/e"},
+		{"\"f", "/f"},
+		{"\\ud800", "/f"},
 	};
 	char path[64];
 

@@ -94,7 +94,7 @@ size_t json_decode(struct view raw, char *out)
 
 /* One step on the way to the offset: a member's name or an element's number. */
 struct step {
-	struct view name;      /* {NULL, 0}: an element */
+	struct view name; /* {NULL, 0}: an element */
 	uint32_t number;
 };
 

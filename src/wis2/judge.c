@@ -17,7 +17,7 @@ struct member_row {
 };
 
 static const struct member_row rows[MEMBER_COUNT] = {
-#define X(name, object, text, kinds, absent, other, walk)                                          \
+#define X(name, object, text, kinds, absent, other, walk) \
 	[MEMBER_##name] = {absent, other, kinds, "the member " text " is missing", walk},
 #include "wis2/member.def"
 #undef X

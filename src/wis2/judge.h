@@ -29,12 +29,12 @@ enum member_object { TOP, GEOMETRY, PROPERTIES, INTEGRITY, CONTENT, LINK, SCHEME
 struct judge {
 	struct json json;
 	const struct notification_options *options;
-	const uint8_t *modes;          /* per rule: mode at or above which it counts */
+	const uint8_t *modes; /* per rule: mode at or above which it counts */
 	struct notification *out;
 	struct findings *found;
-	uint32_t unknown;              /* members of the object just read that the table lacks and
+	uint32_t unknown;      /* members of the object just read that the table lacks and
 	                                * that do not begin with "x-" */
-	bool coordinates_read;         /* the geometry's type came first, so they are judged */
+	bool coordinates_read; /* the geometry's type came first, so they are judged */
 	struct json_value members[MEMBER_COUNT]; /* kind KIND_NONE: absent */
 	char scratch[JSON_LARGEST];
 };

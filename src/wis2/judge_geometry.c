@@ -7,7 +7,7 @@
 
 #include "wis2/number.h"
 
-#define POSITION_COMPARED 8u    /* numbers of a position that are kept to compare ring ends */
+#define POSITION_COMPARED 8u /* numbers of a position that are kept to compare ring ends */
 #define RING_POSITIONS_LEAST 4u
 
 /* The numbers of one position, as written. */
@@ -21,7 +21,7 @@ struct position {
 struct coordinates {
 	struct judge *g;
 	struct json *json;
-	enum rule form;         /* WNM-17 or WNM-18: of the shape */
+	enum rule form; /* WNM-17 or WNM-18: of the shape */
 };
 
 static void form_broken(struct coordinates *c, const struct json_value *v, const char *reason)

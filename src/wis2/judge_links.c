@@ -22,7 +22,10 @@ static bool equals_ignoring_case(struct view text, struct view lower)
 static bool is_address(struct view href)
 {
 	static const struct view schemes[] = {
-		{"https://", 8}, {"http://", 7}, {"ftp://", 6}, {"sftp://", 7},
+		{"https://", 8},
+		{"http://", 7},
+		{"ftp://", 6},
+		{"sftp://", 7},
 	};
 
 	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {

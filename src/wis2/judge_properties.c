@@ -6,12 +6,12 @@
 #include "wis2/inline_data.h"
 #include "wis2/number.h"
 
-#define CONTENT_LARGEST 4096   /* WNM-56, WNM-57 */
+#define CONTENT_LARGEST 4096 /* WNM-56, WNM-57 */
 
 /* A time and the rules it is under. */
 struct time_rules {
 	enum member member;
-	enum rule form;        /* an RFC 3339 date-time */
+	enum rule form; /* an RFC 3339 date-time */
 	enum rule utc;
 };
 
@@ -58,8 +58,8 @@ static void check_which_times(struct judge *g, uint32_t properties)
 
 	if (!datetime && !(start && end))
 		judge_broken(g, RULE_WNM_35, properties,
-			start || end ? "one bound of the period is missing, and datetime" :
-				       "neither datetime nor a period is present");
+			start || end ? "one bound of the period is missing, and datetime"
+				     : "neither datetime nor a period is present");
 	if (datetime && start && end)
 		judge_broken(g, RULE_WNM_36, g->members[MEMBER_DATETIME].offset,
 			"datetime stands next to a period");
@@ -148,8 +148,12 @@ static int32_t digest_bytes(struct view method)
 		struct view name;
 		int32_t bytes;
 	} methods[] = {
-		{{"sha256", 6}, 32}, {{"sha384", 6}, 48}, {{"sha512", 6}, 64},
-		{{"sha3-256", 8}, 32}, {{"sha3-384", 8}, 48}, {{"sha3-512", 8}, 64},
+		{{"sha256", 6}, 32},
+		{{"sha384", 6}, 48},
+		{{"sha512", 6}, 64},
+		{{"sha3-256", 8}, 32},
+		{{"sha3-384", 8}, 48},
+		{{"sha3-512", 8}, 64},
 	};
 
 	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {

@@ -10,13 +10,13 @@
 
 #include "base/view.h"
 
-#define NEAREST_LONGEST 64u   /* nothing is near to a longer name */
+#define NEAREST_LONGEST 64u /* nothing is near to a longer name */
 
 struct nearest {
-	uint64_t places[256];  /* per byte: where it stands in the misspelt name */
-	size_t length;         /* of the misspelt name; 0: nothing is near */
-	size_t distance;       /* of `best`, or one more than is still near */
-	struct view best;      /* {NULL, 0} so far */
+	uint64_t places[256]; /* per byte: where it stands in the misspelt name */
+	size_t length;        /* of the misspelt name; 0: nothing is near */
+	size_t distance;      /* of `best`, or one more than is still near */
+	struct view best;     /* {NULL, 0} so far */
 };
 
 void nearest_init(struct nearest *n, struct view misspelt);

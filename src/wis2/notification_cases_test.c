@@ -26,7 +26,7 @@ static int judge_case(char **fields, struct view payload, enum rule_mode mode, b
 	struct findings found;
 	enum rule rule = notification_judge(payload, &options, &note, &found);
 	bool wrong = (rule == RULE_NONE) != want_valid ||
-		(mildest && rule && strcmp(rule_id(rule), fields[RULE]) != 0);
+		     (mildest && rule && strcmp(rule_id(rule), fields[RULE]) != 0);
 
 	if (wrong)
 		print_error("%s mode %u: got %s, want %s %s\n", fields[NAME], (unsigned)mode,
@@ -50,7 +50,8 @@ static void every_case_gets_its_verdict_and_rule_in_every_mode(void **state)
 		for (unsigned mode = MODE_LENIENT; mode <= MODE_STRICT; mode++) {
 			bool refuses = strcmp(fields[LENIENT + mode], "valid") != 0;
 
-			wrong += judge_case(fields, payload, (enum rule_mode)mode, refuses && !refused);
+			wrong += judge_case(
+				fields, payload, (enum rule_mode)mode, refuses && !refused);
 			refused |= refuses;
 		}
 		count++;

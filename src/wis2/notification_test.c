@@ -8,14 +8,18 @@
 
 #include "wis2/notification.h"
 
-#define LINK "{\"rel\":\"canonical\",\"type\":\"text/plain\",\"length\":53,\"href\":\"https://example.org/1\"}"
+#define LINK                                                                               \
+	"{\"rel\":\"canonical\",\"type\":\"text/plain\",\"length\":53,\"href\":\"https://" \
+	"example.org/1\"}"
 #define CONF "\"http://wis.wmo.int/spec/wnm/1/conf/core\""
 #define DIGEST "\"4knFVQQKbvCvCyqKCW5x3mbw7Gl3bd4yT7sGxEqAwVk=\""
 
 static const char base[] =
-	"{\"id\":\"0f8fad5b-d9cb-469f-a165-70867728950e\",\"conformsTo\":[" CONF "],\"type\":\"Feature\","
+	"{\"id\":\"0f8fad5b-d9cb-469f-a165-70867728950e\",\"conformsTo\":[" CONF
+	"],\"type\":\"Feature\","
 	"\"geometry\":{\"type\":\"Point\",\"coordinates\":[6,46,371.5]},"
-	"\"properties\":{\"pubtime\":\"2026-03-21T12:07:44Z\",\"datetime\":\"2026-03-21T12:00:00Z\","
+	"\"properties\":{\"pubtime\":\"2026-03-21T12:07:44Z\",\"datetime\":\"2026-03-21T12:00:"
+	"00Z\","
 	"\"data_id\":\"d/1\",\"metadata_id\":\"urn:wmo:md:de-dwd:synop\","
 	"\"integrity\":{\"method\":\"sha256\",\"value\":" DIGEST "},"
 	"\"content\":{\"encoding\":\"utf-8\",\"size\":3,\"value\":\"abc\"}},\"links\":[" LINK "]}";
@@ -43,7 +47,7 @@ static enum rule judge(struct view payload, enum rule_mode mode, struct findings
 
 struct row {
 	const char *from, *to;
-	enum rule rule;        /* broken from `mode` on; RULE_NONE: valid in every mode */
+	enum rule rule; /* broken from `mode` on; RULE_NONE: valid in every mode */
 	enum rule_mode mode;
 };
 
@@ -64,19 +68,20 @@ struct row {
 #define STRICT(n) RULE_WNM_##n, MODE_STRICT
 
 static const struct row rows[] = {
-	{"{\"id\"", " \n{\"id\"", VALID},
-	{"{\"id\"", "\xef\xbb\xbf{\"id\"", LENIENT(02)},
+	{"{\"id\"", " \n{\"id\"", VALID}, {"{\"id\"", "\xef\xbb\xbf{\"id\"", LENIENT(02)},
 	{"text/plain", "\xc3\xa9", VALID}, {"text/plain", "\xc3", LENIENT(02)},
-	{"text/plain", "\xed\xa0\x80", LENIENT(02)},
-	{"]}", "]},", LENIENT(03)}, {"371.5", "0371.5", LENIENT(03)},
+	{"text/plain", "\xed\xa0\x80", LENIENT(02)}, {"]}", "]},", LENIENT(03)},
+	{"371.5", "0371.5", LENIENT(03)},
 	{"\"Feature\",", "\"Feature\",\"type\":\"Feature\",", STANDARD(05)},
 	{"53", "53,\"x\":{\"a\":[{\"b\":1,\"\\u0062\":2}]}", STANDARD(05)},
 	{"text/plain", "\\ud83d\\ude00", VALID}, {"text/plain", "\\ud83d", LENIENT(07)},
 	{"\"Feature\"", "\"F\\u0065ature\"", VALID}, {"\"Feature\"", "\"feature\"", LENIENT(10)},
 	{"\"type\":\"Feature\",", "", LENIENT(10)}, {"\"Feature\"", "null", LENIENT(10)},
-	{"\"id\"", "\"ID\"", LENIENT(11)}, {"\"0f8fad5b-d9cb-469f-a165-70867728950e\"", "1", LENIENT(11)},
-	{"0f8f", "0F8F", VALID}, {"0f8f", "0g8f", LENIENT(12)}, {"950e\"", "950e\\u0000\"", LENIENT(12)},
-	{"0f8fad5b-d9cb-469f-a165-70867728950e", "00000000-0000-0000-0000-000000000000", STRICT(12)},
+	{"\"id\"", "\"ID\"", LENIENT(11)},
+	{"\"0f8fad5b-d9cb-469f-a165-70867728950e\"", "1", LENIENT(11)}, {"0f8f", "0F8F", VALID},
+	{"0f8f", "0g8f", LENIENT(12)}, {"950e\"", "950e\\u0000\"", LENIENT(12)},
+	{"0f8fad5b-d9cb-469f-a165-70867728950e", "00000000-0000-0000-0000-000000000000",
+		STRICT(12)},
 	{"0f8fad5b-d9cb-469f-a165-70867728950e", "00000000-0000-0000-0000-000000000001", VALID},
 	{"\"conformsTo\":[" CONF "],", "", LENIENT(13)},
 	{"\"conformsTo\":[" CONF "],", "\"version\":\"v04\",", VALID},
@@ -85,12 +90,14 @@ static const struct row rows[] = {
 	{"http://wis", "http:\\/\\/wis", VALID}, {"http://wis", "https://wis", LENIENT(14)},
 	{"conf/core", "conf/core/", LENIENT(14)}, {"[" CONF "]", "[]", LENIENT(14)},
 	{"\"conformsTo\":[" CONF "]", "\"version\":\"v03\"", LENIENT(15)},
-	{"\"conformsTo\":[" CONF "]", "\"version\":4", LENIENT(15)},
-	{GEOMETRY, "null", VALID}, {GEOMETRY, "{}", LENIENT(16)}, {GEOMETRY, "false", LENIENT(16)},
+	{"\"conformsTo\":[" CONF "]", "\"version\":4", LENIENT(15)}, {GEOMETRY, "null", VALID},
+	{GEOMETRY, "{}", LENIENT(16)}, {GEOMETRY, "false", LENIENT(16)},
 	{"\"Point\"", "\"point\"", LENIENT(16)}, {"\"geometry\":" GEOMETRY ",", "", LENIENT(16)},
 	{"\"type\":\"Point\"," COORDINATES, COORDINATES ",\"type\":\"Point\"", VALID},
-	{"\"type\":\"Point\"," COORDINATES, "\"coordinates\":[6,200],\"type\":\"Point\"", STANDARD(20)},
-	{"\"type\":\"Point\"," COORDINATES, "\"coordinates\":[\"6\",2],\"type\":\"Point\"", LENIENT(17)},
+	{"\"type\":\"Point\"," COORDINATES, "\"coordinates\":[6,200],\"type\":\"Point\"",
+		STANDARD(20)},
+	{"\"type\":\"Point\"," COORDINATES, "\"coordinates\":[\"6\",2],\"type\":\"Point\"",
+		LENIENT(17)},
 	{"[6,46,371.5]", "[6,46]", VALID}, {"[6,46,371.5]", "[6]", LENIENT(17)},
 	{"[6,46,371.5]", "[6,46,true]", LENIENT(17)}, {"[6,46,371.5]", "{}", LENIENT(17)},
 	{"," COORDINATES, "", LENIENT(17)}, {"[6,46,371.5]", "null", LENIENT(17)},
@@ -102,9 +109,9 @@ static const struct row rows[] = {
 	{GEOMETRY, "{\"type\":\"Polygon\"}", LENIENT(18)},
 	{GEOMETRY, POLYGON("[[[0,0],[1,0],[1,1],[0,1]]]"), STANDARD(19)},
 	{GEOMETRY, POLYGON("[[[0,0],[1,0],[1,1],[0,0,0]]]"), STANDARD(19)},
-	{GEOMETRY, POLYGON("[[[0,0],[1,0],[1,91],[0,0]]]"), STANDARD(20)},
-	{"[6,", "[180,", VALID}, {"[6,", "[-180,", VALID}, {"[6,", "[180.1,", STANDARD(20)},
-	{"6,46", "6,-90", VALID}, {"6,46", "6,-90.1", STANDARD(20)}, {"371.5", "1e999", STANDARD(20)},
+	{GEOMETRY, POLYGON("[[[0,0],[1,0],[1,91],[0,0]]]"), STANDARD(20)}, {"[6,", "[180,", VALID},
+	{"[6,", "[-180,", VALID}, {"[6,", "[180.1,", STANDARD(20)}, {"6,46", "6,-90", VALID},
+	{"6,46", "6,-90.1", STANDARD(20)}, {"371.5", "1e999", STANDARD(20)},
 	{"371.5", "1,2", STRICT(21)}, {GEOMETRY, POLYGON("[]"), STRICT(21)},
 	{"\"properties\":{", "\"properties\":null,\"p\":{", LENIENT(22)},
 	{PUBTIME, "", LENIENT(30)}, {PUBTIME, "\"pubtime\":1,", LENIENT(30)},
@@ -137,32 +144,39 @@ static const struct row rows[] = {
 	{DATETIME, DATETIME ",\"producer\":{}", LENIENT(45)},
 	{DATETIME, DATETIME ",\"global-cache\":\"x\"", VALID},
 	{DATETIME, DATETIME ",\"global-cache\":true", LENIENT(46)},
-	{DATETIME, DATETIME ",\"cache\":false", VALID}, {DATETIME, DATETIME ",\"cache\":0", LENIENT(48)},
+	{DATETIME, DATETIME ",\"cache\":false", VALID},
+	{DATETIME, DATETIME ",\"cache\":0", LENIENT(48)},
 	{INTEGRITY, "{\"method\":\"sha256\"}", LENIENT(49)}, {INTEGRITY, "[]", LENIENT(49)},
 	{"sha256", "sha3-256", VALID}, {"sha256", "SHA256", LENIENT(50)},
 	{DIGEST, "1", LENIENT(51)}, {"sha256", "sha384", STRICT(52)}, {"wVk=", "wVk", STRICT(52)},
-	{CONTENT, "{\"encoding\":\"utf-8\",\"size\":3}", LENIENT(53)}, {CONTENT, "null", LENIENT(53)},
-	{"\"utf-8\"", "\"UTF-8\"", LENIENT(54)}, {"\"abc\"", "[]", LENIENT(55)},
-	{"\"size\":3", "\"size\":3.0", VALID}, {"\"size\":3", "\"size\":3.5", LENIENT(57)},
-	{"\"size\":3", "\"size\":\"3\"", LENIENT(57)}, {"\"size\":3", "\"size\":4096", STRICT(59)},
-	{"\"size\":3", "\"size\":4097", LENIENT(57)}, {"\"size\":3", "\"size\":-1", STANDARD(58)},
-	{"\"size\":3", "\"size\":1e999", LENIENT(57)}, {"\"abc\"", "\"\\u00e9c\"", VALID},
-	{"\"utf-8\",\"size\":3,\"value\":\"abc\"", "\"base64\",\"size\":3,\"value\":\"YWJj\"", VALID},
-	{"\"utf-8\",\"size\":3,\"value\":\"abc\"", "\"base64\",\"size\":4,\"value\":\"YWJj\"", STRICT(59)},
-	{"\"utf-8\",\"size\":3,\"value\":\"abc\"", "\"gzip\",\"size\":3,\"value\":\"YWJj\"", STRICT(59)},
+	{CONTENT, "{\"encoding\":\"utf-8\",\"size\":3}", LENIENT(53)},
+	{CONTENT, "null", LENIENT(53)}, {"\"utf-8\"", "\"UTF-8\"", LENIENT(54)},
+	{"\"abc\"", "[]", LENIENT(55)}, {"\"size\":3", "\"size\":3.0", VALID},
+	{"\"size\":3", "\"size\":3.5", LENIENT(57)}, {"\"size\":3", "\"size\":\"3\"", LENIENT(57)},
+	{"\"size\":3", "\"size\":4096", STRICT(59)}, {"\"size\":3", "\"size\":4097", LENIENT(57)},
+	{"\"size\":3", "\"size\":-1", STANDARD(58)}, {"\"size\":3", "\"size\":1e999", LENIENT(57)},
+	{"\"abc\"", "\"\\u00e9c\"", VALID},
+	{"\"utf-8\",\"size\":3,\"value\":\"abc\"", "\"base64\",\"size\":3,\"value\":\"YWJj\"",
+		VALID},
+	{"\"utf-8\",\"size\":3,\"value\":\"abc\"", "\"base64\",\"size\":4,\"value\":\"YWJj\"",
+		STRICT(59)},
+	{"\"utf-8\",\"size\":3,\"value\":\"abc\"", "\"gzip\",\"size\":3,\"value\":\"YWJj\"",
+		STRICT(59)},
 	{"[" LINK "]", "[]", LENIENT(60)}, {"[" LINK "]", LINK, LENIENT(60)},
 	{",\"links\":[" LINK "]", "", LENIENT(60)}, {"[" LINK "]", "[" LINK ",1]", LENIENT(61)},
 	{"\"rel\":\"canonical\",", "", LENIENT(61)}, {"\"canonical\"", "null", LENIENT(62)},
-	{"\"https://example.org/1\"", "null", LENIENT(63)},
-	{"https://", "HTTPS://", VALID}, {"https://", "ftp://", VALID}, {"https://", "sftp://", VALID},
+	{"\"https://example.org/1\"", "null", LENIENT(63)}, {"https://", "HTTPS://", VALID},
+	{"https://", "ftp://", VALID}, {"https://", "sftp://", VALID},
 	{"https://", "file://", STANDARD(64)}, {"https://", "https:///", STANDARD(64)},
-	{"https://example.org/1", "https://", STANDARD(64)}, {"https://", "https://?", STANDARD(64)},
-	{"https://example.org/1", "https://h", VALID},
+	{"https://example.org/1", "https://", STANDARD(64)},
+	{"https://", "https://?", STANDARD(64)}, {"https://example.org/1", "https://h", VALID},
 	{"\"canonical\"", "\"update\"", VALID}, {"\"canonical\"", "\"deletion\"", VALID},
-	{"\"canonical\"", "\"Canonical\"", STANDARD(65)}, {"\"canonical\"", "\"item\"", STANDARD(65)},
-	{"[" LINK "]", "[" LINK "," LINK "]", STRICT(66)},
-	{"\"text/plain\"", "1", LENIENT(67)}, {"\"length\":53", "\"length\":5e1", VALID},
-	{"\"length\":53", "\"length\":5.5", LENIENT(67)}, {"\"length\":53", "\"length\":null", LENIENT(67)},
+	{"\"canonical\"", "\"Canonical\"", STANDARD(65)},
+	{"\"canonical\"", "\"item\"", STANDARD(65)},
+	{"[" LINK "]", "[" LINK "," LINK "]", STRICT(66)}, {"\"text/plain\"", "1", LENIENT(67)},
+	{"\"length\":53", "\"length\":5e1", VALID},
+	{"\"length\":53", "\"length\":5.5", LENIENT(67)},
+	{"\"length\":53", "\"length\":null", LENIENT(67)},
 	{"\"length\":53", "\"length\":-1", STANDARD(68)}, {"\"length\":53", "\"length\":-0", VALID},
 	{"\"type\":\"text/plain\"", SECURITY(""), VALID},
 	{"\"type\":\"text/plain\"", SECURITY("\"a\":1"), LENIENT(69)},
@@ -170,28 +184,41 @@ static const struct row rows[] = {
 	{"\"type\":\"text/plain\"", SECURITY("\"a\":{}"), LENIENT(69)},
 	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"$ref\":\"x\"}"), VALID},
 	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"$ref\":1}"), LENIENT(69)},
-	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"apiKey\",\"name\":\"k\",\"in\":\"query\"}"),
+	{"\"type\":\"text/plain\"",
+		SECURITY("\"a\":{\"type\":\"apiKey\",\"name\":\"k\",\"in\":\"query\"}"), VALID},
+	{"\"type\":\"text/plain\"",
+		SECURITY("\"a\":{\"type\":\"apiKey\",\"name\":\"k\",\"in\":\"path\"}"),
+		LENIENT(69)},
+	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"apiKey\",\"name\":\"k\"}"),
+		LENIENT(69)},
+	{"\"type\":\"text/plain\"",
+		SECURITY("\"a\":{\"type\":\"http\",\"scheme\":\"basic\",\"x-y\":1,"
+			 "\"description\":\"d\"}"),
 		VALID},
-	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"apiKey\",\"name\":\"k\",\"in\":\"path\"}"),
+	{"\"type\":\"text/plain\"",
+		SECURITY("\"a\":{\"type\":\"http\",\"scheme\":\"basic\",\"y\":1}"), LENIENT(69)},
+	{"\"type\":\"text/plain\"",
+		SECURITY("\"a\":{\"type\":\"http\",\"scheme\":\"bearer\","
+			 "\"bearerFormat\":\"JWT\"}"),
+		VALID},
+	{"\"type\":\"text/plain\"",
+		SECURITY("\"a\":{\"type\":\"http\",\"scheme\":\"basic\","
+			 "\"bearerFormat\":\"JWT\"}"),
 		LENIENT(69)},
-	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"apiKey\",\"name\":\"k\"}"), LENIENT(69)},
-	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"http\",\"scheme\":\"basic\",\"x-y\":1,"
-		"\"description\":\"d\"}"), VALID},
-	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"http\",\"scheme\":\"basic\",\"y\":1}"),
+	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"oauth2\",\"flows\":{\"x\":1}}"),
+		VALID},
+	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"oauth2\",\"flows\":\"x\"}"),
 		LENIENT(69)},
-	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"http\",\"scheme\":\"bearer\","
-		"\"bearerFormat\":\"JWT\"}"), VALID},
-	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"http\",\"scheme\":\"basic\","
-		"\"bearerFormat\":\"JWT\"}"), LENIENT(69)},
-	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"oauth2\",\"flows\":{\"x\":1}}"), VALID},
-	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"oauth2\",\"flows\":\"x\"}"), LENIENT(69)},
-	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"openIdConnect\","
-		"\"openIdConnectUrl\":\"u\"}"), VALID},
+	{"\"type\":\"text/plain\"",
+		SECURITY("\"a\":{\"type\":\"openIdConnect\","
+			 "\"openIdConnectUrl\":\"u\"}"),
+		VALID},
 	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"mutualTLS\"}"), LENIENT(69)},
-	{"\"type\":\"text/plain\"", SECURITY("\"a\":{\"type\":\"http\",\"scheme\":\"basic\",\"name\":\"n\"}"),
+	{"\"type\":\"text/plain\"",
+		SECURITY("\"a\":{\"type\":\"http\",\"scheme\":\"basic\",\"name\":\"n\"}"),
 		LENIENT(69)},
-	{"org/1", "org/a b", STRICT(70)}, {"org/1", "org/{a}", STRICT(70)}, {"org/1", "org/%20~", VALID},
-	{"org/1", "org/\xc3\xa9", STRICT(70)},
+	{"org/1", "org/a b", STRICT(70)}, {"org/1", "org/{a}", STRICT(70)},
+	{"org/1", "org/%20~", VALID}, {"org/1", "org/\xc3\xa9", STRICT(70)},
 	{"53", "53,\"\":null,\"__proto__\":1e999,\"ID\":{}", VALID}, /* WNM-71 */
 };
 
@@ -211,8 +238,8 @@ static void each_rule_has_both_its_sides(void **state)
 
 			/* In a stricter mode a lower rule may be broken too. */
 			if (rule != want && !(mode > r->mode && rule != RULE_NONE && r->rule))
-				fail_msg("row %zu, %s, mode %u: got %s, want %s", i, r->to, mode, rule_id(rule),
-					rule_id(want));
+				fail_msg("row %zu, %s, mode %u: got %s, want %s", i, r->to, mode,
+					rule_id(rule), rule_id(want));
 		}
 	}
 }
@@ -225,8 +252,8 @@ static void sizes_are_counted_as_received(void **state)
 	(void)state;
 	memset(text, ' ', sizeof(text));
 	memcpy(text, base, sizeof(base) - 1);
-	assert_int_equal(judge((struct view){text, NOTIFICATION_LARGEST}, MODE_STRICT, &found),
-		RULE_NONE);
+	assert_int_equal(
+		judge((struct view){text, NOTIFICATION_LARGEST}, MODE_STRICT, &found), RULE_NONE);
 	assert_int_equal(judge((struct view){text, NOTIFICATION_LARGEST + 1}, MODE_LENIENT, &found),
 		RULE_WNM_01);
 	assert_int_equal(judge((struct view){text, 0}, MODE_LENIENT, &found), RULE_WNM_01);
@@ -257,8 +284,10 @@ static void inline_content_is_counted_in_bytes_or_characters(void **state)
 		size_t n;
 		enum rule lenient, standard;
 	} cases[] = {
-		{"a", 4096, RULE_NONE, RULE_NONE}, {"a", 4097, RULE_WNM_56, RULE_WNM_56},
-		{"\xc3\xa9", 2048, RULE_NONE, RULE_NONE}, {"\xc3\xa9", 2049, RULE_NONE, RULE_WNM_56},
+		{"a", 4096, RULE_NONE, RULE_NONE},
+		{"a", 4097, RULE_WNM_56, RULE_WNM_56},
+		{"\xc3\xa9", 2048, RULE_NONE, RULE_NONE},
+		{"\xc3\xa9", 2049, RULE_NONE, RULE_WNM_56},
 		{"\\n", 3000, RULE_NONE, RULE_NONE},
 	};
 	static char text[12000];
@@ -306,9 +335,10 @@ static void rules_on_the_topic_depend_on_it(void **state)
 		{DATETIME, DATETIME ",\"global-cache\":\"x\"", false, true, MODE_STRICT, RULE_NONE},
 	};
 	static const char deletion[] = "{\"id\":\"0f8fad5b-d9cb-469f-a165-70867728950e\","
-		"\"version\":\"v04\",\"type\":\"Feature\",\"geometry\":null,\"properties\":{\"data_id\":\"d\","
-		"\"pubtime\":\"2026-03-21T12:07:44Z\",\"datetime\":null%s},"
-		"\"links\":[{\"rel\":\"deletion\",\"href\":\"http://h\"}]}";
+				       "\"version\":\"v04\",\"type\":\"Feature\",\"geometry\":null,"
+				       "\"properties\":{\"data_id\":\"d\","
+				       "\"pubtime\":\"2026-03-21T12:07:44Z\",\"datetime\":null%s},"
+				       "\"links\":[{\"rel\":\"deletion\",\"href\":\"http://h\"}]}";
 	struct notification_options options;
 	struct notification note;
 	struct findings found;
@@ -317,9 +347,12 @@ static void rules_on_the_topic_depend_on_it(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		options = (struct notification_options){.mode = cases[i].mode,
-			.metadata_topic = cases[i].metadata, .cache_topic = cases[i].cache};
-		assert_int_equal(notification_judge(change(text, sizeof(text), cases[i].from, cases[i].to),
-			&options, &note, &found), cases[i].want);
+			.metadata_topic = cases[i].metadata,
+			.cache_topic = cases[i].cache};
+		assert_int_equal(
+			notification_judge(change(text, sizeof(text), cases[i].from, cases[i].to),
+				&options, &note, &found),
+			cases[i].want);
 	}
 	options = (struct notification_options){.mode = MODE_STANDARD, .metadata_topic = true};
 	snprintf(text, sizeof(text), deletion, "");
@@ -343,7 +376,8 @@ static void the_last_of_repeated_members_counts_in_lenient_mode(void **state)
 		{"\"links\":[", "\"links\":[{\"rel\":1}],\"links\":[", RULE_NONE},
 		{"\"links\":[", "\"links\":[" LINK "],\"l\\u0069nks\":[1],\"links\":[", RULE_NONE},
 		{"\"properties\":{", "\"properties\":{\"pubtime\":1},\"properties\":{", RULE_NONE},
-		{"\"conformsTo\":", "\"version\":\"v04\",\"conformsTo\":1,\"conformsTo\":", RULE_WNM_13},
+		{"\"conformsTo\":", "\"version\":\"v04\",\"conformsTo\":1,\"conformsTo\":",
+			RULE_WNM_13},
 		{"\"Point\",", "\"Polygon\",\"type\":\"Point\",", RULE_NONE},
 		{"\"Point\",", "\"Point\",\"coordinates\":[1],", RULE_NONE},
 		{PUBTIME, PUBTIME "\"pubtime\":\"x\",", RULE_WNM_31},
@@ -356,7 +390,8 @@ static void the_last_of_repeated_members_counts_in_lenient_mode(void **state)
 		struct view payload = change(text, sizeof(text), cases[i].from, cases[i].to);
 
 		if (judge(payload, MODE_LENIENT, &found) != cases[i].want)
-			fail_msg("%s: %s", cases[i].to, rule_id(judge(payload, MODE_LENIENT, &found)));
+			fail_msg("%s: %s", cases[i].to,
+				rule_id(judge(payload, MODE_LENIENT, &found)));
 		if (strstr(cases[i].to, "version") == NULL)
 			assert_int_equal(judge(payload, MODE_STANDARD, &found), RULE_WNM_05);
 	}
@@ -380,7 +415,8 @@ static void what_was_read_on_the_way_is_given(void **state)
 	assert_true(view_equal(note.metadata_id, VIEW("urn:wmo:md:de-dwd:synop")));
 	assert_true(view_equal(note.id_text, VIEW("0f8fad5b-d9cb-469f-a165-70867728950e")));
 	assert_true(view_equal(note.content, VIEW("\"content\":" CONTENT)));
-	assert_int_equal(notification_judge(VIEW("{\"id\":5}"), &options, &note, &found), RULE_WNM_10);
+	assert_int_equal(
+		notification_judge(VIEW("{\"id\":5}"), &options, &note, &found), RULE_WNM_10);
 	assert_false(note.has_id || note.has_pubtime);
 	assert_null(note.id_text.p);
 	assert_null(note.content.p);
@@ -393,10 +429,16 @@ static void all_broken_rules_are_listed_with_their_places(void **state)
 		const char *path;
 		size_t offset;
 	} want[] = {
-		{RULE_WNM_10, "", 0}, {RULE_WNM_11, "/id", 6}, {RULE_WNM_13, "", 0}, {RULE_WNM_16, "", 0},
-		{RULE_WNM_30, "/properties", 21}, {RULE_WNM_33, "/properties", 21},
-		{RULE_WNM_37, "/properties/datetime", 33}, {RULE_WNM_61, "/links/0", 47},
-		{RULE_WNM_62, "/links/0/rel", 54}, {RULE_WNM_65, "/links", 46},
+		{RULE_WNM_10, "", 0},
+		{RULE_WNM_11, "/id", 6},
+		{RULE_WNM_13, "", 0},
+		{RULE_WNM_16, "", 0},
+		{RULE_WNM_30, "/properties", 21},
+		{RULE_WNM_33, "/properties", 21},
+		{RULE_WNM_37, "/properties/datetime", 33},
+		{RULE_WNM_61, "/links/0", 47},
+		{RULE_WNM_62, "/links/0/rel", 54},
+		{RULE_WNM_65, "/links", 46},
 	};
 	static const char text[] =
 		"{\"id\":5,\"properties\":{\"datetime\":\"x\"},\"links\":[{\"rel\":1},{}]}";

@@ -22,19 +22,19 @@ enum rule {
 /* What kind of check a rule belongs to: its configuration key and its WIS2 counter
  * (monitoring.md, section 1). */
 enum rule_check {
-	CHECK_TOPIC,     /* checks.topic    invalid_topic */
-	CHECK_CENTRE,    /* checks.centre   no WIS2 counter (WTH-22) */
-	CHECK_MESSAGE,   /* checks.message  invalid_format */
-	CHECK_METADATA,  /* checks.metadata no_metadata */
+	CHECK_TOPIC,    /* checks.topic    invalid_topic */
+	CHECK_CENTRE,   /* checks.centre   no WIS2 counter (WTH-22) */
+	CHECK_MESSAGE,  /* checks.message  invalid_format */
+	CHECK_METADATA, /* checks.metadata no_metadata */
 	CHECK_COUNT
 };
 
 /* The mildest mode in which breaking the rule makes the message invalid (wnm.md, section 1). */
 enum rule_mode { MODE_LENIENT, MODE_STANDARD, MODE_STRICT, MODE_OFF /* only by checks.rules */ };
 
-const char *rule_id(enum rule r);              /* "WNM-35"; "" for RULE_NONE */
-const char *rule_text(enum rule r);            /* what is required, one sentence */
-const char *rule_source(enum rule r);          /* document and section */
+const char *rule_id(enum rule r);     /* "WNM-35"; "" for RULE_NONE */
+const char *rule_text(enum rule r);   /* what is required, one sentence */
+const char *rule_source(enum rule r); /* document and section */
 enum rule_check rule_check(enum rule r);
 enum rule_mode rule_mode(enum rule r);
 /* RULE_NONE when no rule has this id. */
@@ -46,10 +46,10 @@ enum rule rule_by_id(struct view id);
 struct finding {
 	enum rule rule;
 	uint32_t offset;
-	uint8_t level;                     /* of the topic, 1-based; 0 for messages */
+	uint8_t level; /* of the topic, 1-based; 0 for messages */
 	char path[FINDING_PATH_BYTES];
-	const char *reason;                /* static text: what is wrong here */
-	struct view nearest;               /* nearest valid name, {NULL,0} when there is none */
+	const char *reason;  /* static text: what is wrong here */
+	struct view nearest; /* nearest valid name, {NULL,0} when there is none */
 };
 
 /* All findings of one message, each rule at most once, in ascending order of rule when done. */

@@ -13,8 +13,8 @@
 #include "wis2/hierarchy.h"
 #include "wis2/nearest.h"
 
-#define MQTT_TOPIC_LARGEST 65535u  /* [MQTT-1.5.4] */
-#define LEVELS_BEFORE_PATH 6u      /* level 7 is the first in the tables */
+#define MQTT_TOPIC_LARGEST 65535u /* [MQTT-1.5.4] */
+#define LEVELS_BEFORE_PATH 6u     /* level 7 is the first in the tables */
 
 static const uint8_t table_modes[RULE_COUNT] = {
 	[RULE_NONE] = MODE_OFF,
@@ -25,28 +25,107 @@ static const uint8_t table_modes[RULE_COUNT] = {
 
 /* What a byte of a topic can be. */
 enum byte_class {
-	BYTE_SLASH = 1,     /* between levels */
-	BYTE_ILLEGAL = 2,   /* WTH-01: NUL, + and # */
-	BYTE_ODD = 4,       /* WTH-03: not printable ASCII, upper case, dot */
-	BYTE_HIGH = 8,      /* begins or continues a character beyond ASCII; odd as well */
+	BYTE_SLASH = 1,   /* between levels */
+	BYTE_ILLEGAL = 2, /* WTH-01: NUL, + and # */
+	BYTE_ODD = 4,     /* WTH-03: not printable ASCII, upper case, dot */
+	BYTE_HIGH = 8,    /* begins or continues a character beyond ASCII; odd as well */
 };
 
 #define SIXTEEN(x) x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x
 #define HIGH (BYTE_ODD | BYTE_HIGH)
 
 static const uint8_t classes[256] = {
-	/* 00 */ BYTE_ILLEGAL, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD,
-	/* 08 */ BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD,
+	/* 00 */ BYTE_ILLEGAL,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	/* 08 */ BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
 	/* 10 */ SIXTEEN(BYTE_ODD),
-	/* 20 */ BYTE_ODD, 0, 0, BYTE_ILLEGAL, 0, 0, 0, 0, 0, 0, 0, BYTE_ILLEGAL, 0, 0, BYTE_ODD,
-	/* 2f */ BYTE_SLASH, SIXTEEN(0),
-	/* 40 */ 0, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD,
-	/* 48 */ BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD,
-	/* 50 */ BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD, BYTE_ODD,
-	/* 58 */ BYTE_ODD, BYTE_ODD, BYTE_ODD, 0, 0, 0, 0, 0, SIXTEEN(0),
-	/* 70 */ 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, BYTE_ODD,
-	/* 80 */ SIXTEEN(HIGH), SIXTEEN(HIGH), SIXTEEN(HIGH), SIXTEEN(HIGH),
-	/* c0 */ SIXTEEN(HIGH), SIXTEEN(HIGH), SIXTEEN(HIGH), SIXTEEN(HIGH),
+	/* 20 */ BYTE_ODD,
+	0,
+	0,
+	BYTE_ILLEGAL,
+	0,
+	0,
+	0,
+	0,
+	0,
+	0,
+	0,
+	BYTE_ILLEGAL,
+	0,
+	0,
+	BYTE_ODD,
+	/* 2f */ BYTE_SLASH,
+	SIXTEEN(0),
+	/* 40 */ 0,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	/* 48 */ BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	/* 50 */ BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	/* 58 */ BYTE_ODD,
+	BYTE_ODD,
+	BYTE_ODD,
+	0,
+	0,
+	0,
+	0,
+	0,
+	SIXTEEN(0),
+	/* 70 */ 0,
+	0,
+	0,
+	0,
+	0,
+	0,
+	0,
+	0,
+	0,
+	0,
+	0,
+	0,
+	0,
+	0,
+	0,
+	BYTE_ODD,
+	/* 80 */ SIXTEEN(HIGH),
+	SIXTEEN(HIGH),
+	SIXTEEN(HIGH),
+	SIXTEEN(HIGH),
+	/* c0 */ SIXTEEN(HIGH),
+	SIXTEEN(HIGH),
+	SIXTEEN(HIGH),
+	SIXTEEN(HIGH),
 };
 
 static inline uint8_t class_of(char byte)
@@ -61,8 +140,8 @@ struct judgement {
 	struct topic_parts *parts;
 	struct findings *found;
 	struct view topic;
-	uint32_t count;                        /* levels, also beyond what `levels` holds */
-	uint8_t classes;                       /* enum byte_class of all bytes, or-ed */
+	uint32_t count;  /* levels, also beyond what `levels` holds */
+	uint8_t classes; /* enum byte_class of all bytes, or-ed */
 	bool has_empty_level;
 	struct view levels[TOPIC_LEVELS_MOST];
 };
@@ -70,8 +149,8 @@ struct judgement {
 /* Level `number` (from 1), or {NULL, 0}. */
 static struct view level_of(const struct judgement *t, unsigned number)
 {
-	return number <= t->count && number <= TOPIC_LEVELS_MOST ? t->levels[number - 1] :
-		(struct view){NULL, 0};
+	return number <= t->count && number <= TOPIC_LEVELS_MOST ? t->levels[number - 1]
+								 : (struct view){NULL, 0};
 }
 
 static bool level_is(const struct judgement *t, unsigned number, struct view name)
@@ -176,8 +255,8 @@ static void check_no_empty_level(struct judgement *t)
 
 	if (!t->has_empty_level)
 		return;
-	while (t->topic.p[offset] != '/' || !(offset == 0 || offset + 1 == t->topic.n ||
-		t->topic.p[offset + 1] == '/'))
+	while (t->topic.p[offset] != '/' ||
+		!(offset == 0 || offset + 1 == t->topic.n || t->topic.p[offset + 1] == '/'))
 		offset++;
 	offset += offset > 0;
 	level = level_at(t, offset);
@@ -405,8 +484,8 @@ static void check_plain(struct judgement *t)
 	finding->offset = (uint32_t)offset;
 	for (size_t i = 0; i < sizeof(level_rows) / sizeof(level_rows[0]); i++) {
 		if (level_rows[i].level == level)
-			finding->nearest = nearest_of(level_of(t, level), level_rows[i].names,
-				level_rows[i].count);
+			finding->nearest = nearest_of(
+				level_of(t, level), level_rows[i].names, level_rows[i].count);
 	}
 	if (level == 4)
 		finding->nearest = hierarchy_nearest_centre(t->h, level_of(t, level));

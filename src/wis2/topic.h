@@ -14,10 +14,10 @@
 #include "base/view.h"
 #include "wis2/rule.h"
 
-#define TOPIC_LARGEST 8192u   /* WTH-18 */
+#define TOPIC_LARGEST 8192u /* WTH-18 */
 #define TOPIC_LEVELS_MOST 128u
 
-struct hierarchy;             /* tables and centre identifiers, immutable, reference-counted */
+struct hierarchy; /* tables and centre identifiers, immutable, reference-counted */
 
 /* The built-in one. */
 struct hierarchy *hierarchy_built_in(void);
@@ -26,7 +26,7 @@ void hierarchy_unref(struct hierarchy *h);
 /* The same tables with further known centres (WTH section 3: a configured source counts as known).
  * Borrows names during the call; gives a new hierarchy. */
 struct hierarchy *hierarchy_with_centres(struct hierarchy *h, const struct view *names, size_t n);
-const char *hierarchy_version(const struct hierarchy *h);   /* "1.3.0" */
+const char *hierarchy_version(const struct hierarchy *h); /* "1.3.0" */
 bool hierarchy_knows_centre(const struct hierarchy *h, struct view centre);
 
 enum topic_kind { TOPIC_UNKNOWN, TOPIC_DATA, TOPIC_METADATA, TOPIC_MONITOR };
@@ -42,11 +42,11 @@ struct topic_options {
 /* What the levels are, as far as the topic has them. */
 struct topic_parts {
 	enum topic_kind kind;
-	bool is_cache;             /* level 1 is "cache" */
-	bool is_leaf;              /* names a leaf of the tables (or experimental) */
-	struct view channel;       /* level 1 */
-	struct view centre;        /* level 4 */
-	struct view tail;          /* from level 5: "data/core/weather/..." */
+	bool is_cache;       /* level 1 is "cache" */
+	bool is_leaf;        /* names a leaf of the tables (or experimental) */
+	struct view channel; /* level 1 */
+	struct view centre;  /* level 4 */
+	struct view tail;    /* from level 5: "data/core/weather/..." */
 };
 
 /* RULE_NONE: valid. Else the lowest-numbered rule broken. *parts and *found are overwritten. */

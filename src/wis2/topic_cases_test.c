@@ -19,12 +19,13 @@ static int judge_case(char **fields, struct view topic, bool leaf_only)
 	struct findings found;
 	enum rule rule = topic_judge(hierarchy_built_in(), topic, &options, &parts, &found);
 	bool wrong = (rule == RULE_NONE) != (strcmp(want, "valid") == 0) ||
-		(rule && strcmp(rule_id(rule), fields[RULE]) != 0) ||
-		(fields[KIND][0] != '-' && strcmp(kinds[parts.kind], fields[KIND]) != 0);
+		     (rule && strcmp(rule_id(rule), fields[RULE]) != 0) ||
+		     (fields[KIND][0] != '-' && strcmp(kinds[parts.kind], fields[KIND]) != 0);
 
 	if (wrong)
 		print_error("%.*s: got %s, kind %s, want %s %s, kind %s\n", VIEW_ARG(topic),
-			rule ? rule_id(rule) : "valid", kinds[parts.kind], want, fields[RULE], fields[KIND]);
+			rule ? rule_id(rule) : "valid", kinds[parts.kind], want, fields[RULE],
+			fields[KIND]);
 	return wrong;
 }
 

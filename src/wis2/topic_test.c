@@ -11,9 +11,9 @@
 
 struct row {
 	const char *topic;
-	const char *rule;      /* "" for valid */
+	const char *rule; /* "" for valid */
 	unsigned level;
-	const char *nearest;   /* NULL for none */
+	const char *nearest; /* NULL for none */
 };
 
 static void check_rows(const struct row *rows, size_t n, const struct topic_options *options)
@@ -22,19 +22,19 @@ static void check_rows(const struct row *rows, size_t n, const struct topic_opti
 	struct findings found;
 
 	for (size_t i = 0; i < n; i++) {
-		enum rule rule = topic_judge(hierarchy_built_in(), view_of(rows[i].topic), options, &parts,
-			&found);
+		enum rule rule = topic_judge(
+			hierarchy_built_in(), view_of(rows[i].topic), options, &parts, &found);
 		struct view nearest = found.count ? found.at[0].nearest : (struct view){NULL, 0};
 		unsigned level = found.count ? found.at[0].level : 0;
 
 		if (strcmp(rule_id(rule), rows[i].rule) != 0 || level != rows[i].level ||
 			!view_equal(nearest, view_of(rows[i].nearest)))
-			fail_msg("%s: got %s level %u nearest %.*s", rows[i].topic, rule_id(rule), level,
-				VIEW_ARG(nearest));
+			fail_msg("%s: got %s level %u nearest %.*s", rows[i].topic, rule_id(rule),
+				level, VIEW_ARG(nearest));
 	}
 }
 
-#define CHECK(rows, ...)                                                                           \
+#define CHECK(rows, ...) \
 	check_rows(rows, sizeof(rows) / sizeof(rows[0]), &(struct topic_options){__VA_ARGS__})
 
 static void a_finding_names_level_and_nearest(void **state)
@@ -84,8 +84,10 @@ static void metadata_subtopics_are_data_paths_when_allowed(void **state)
 {
 	static const struct row rows[] = {
 		{"origin/a/wis2/de-dwd/metadata", "", 0, NULL},
-		{"origin/a/wis2/de-dwd/metadata/core/weather/surface-based-observations/synop", "", 0, NULL},
-		{"origin/a/wis2/de-dwd/metadata/x/weather/surface-based-observations/synop", "WTH-10", 6, NULL},
+		{"origin/a/wis2/de-dwd/metadata/core/weather/surface-based-observations/synop", "",
+			0, NULL},
+		{"origin/a/wis2/de-dwd/metadata/x/weather/surface-based-observations/synop",
+			"WTH-10", 6, NULL},
 		{"origin/a/wis2/de-dwd/metadata/core/weather", "WTH-12", 8, NULL},
 	};
 
@@ -120,7 +122,8 @@ static void parts_are_named_even_of_an_invalid_topic(void **state)
 	struct findings found;
 
 	(void)state;
-	topic_judge(hierarchy_built_in(), VIEW("cache/a/wis2/nobody/" SYNOP), &options, &parts, &found);
+	topic_judge(
+		hierarchy_built_in(), VIEW("cache/a/wis2/nobody/" SYNOP), &options, &parts, &found);
 	assert_int_equal(parts.kind, TOPIC_DATA);
 	assert_true(parts.is_cache);
 	assert_true(parts.is_leaf);
@@ -136,8 +139,9 @@ static void all_broken_rules_are_listed_in_order(void **state)
 	struct findings found;
 
 	(void)state;
-	assert_int_equal(topic_judge(hierarchy_built_in(), VIEW("Origin//wis2/nobody/data"), &options,
-		&parts, &found), RULE_WTH_02);
+	assert_int_equal(topic_judge(hierarchy_built_in(), VIEW("Origin//wis2/nobody/data"),
+				 &options, &parts, &found),
+		RULE_WTH_02);
 	assert_int_equal(found.count, 6);
 	assert_int_equal(found.at[1].rule, RULE_WTH_03);
 	assert_int_equal(found.at[5].rule, RULE_WTH_12);
@@ -154,13 +158,14 @@ static void a_rule_can_be_switched_on_and_off(void **state)
 	(void)state;
 	for (unsigned r = 0; r < RULE_COUNT; r++)
 		modes[r] = (uint8_t)rule_mode((enum rule)r);
-	assert_int_equal(topic_judge(hierarchy_built_in(), topic, &options, &parts, &found),
-		RULE_WTH_07);
+	assert_int_equal(
+		topic_judge(hierarchy_built_in(), topic, &options, &parts, &found), RULE_WTH_07);
 	modes[RULE_WTH_07] = MODE_OFF;
-	assert_int_equal(topic_judge(hierarchy_built_in(), topic, &options, &parts, &found), RULE_NONE);
+	assert_int_equal(
+		topic_judge(hierarchy_built_in(), topic, &options, &parts, &found), RULE_NONE);
 	modes[RULE_ISO_01] = MODE_STANDARD;
-	assert_int_equal(topic_judge(hierarchy_built_in(), topic, &options, &parts, &found),
-		RULE_ISO_01);
+	assert_int_equal(
+		topic_judge(hierarchy_built_in(), topic, &options, &parts, &found), RULE_ISO_01);
 }
 
 static void limits_are_on_bytes_and_levels(void **state)
@@ -176,7 +181,7 @@ static void limits_are_on_bytes_and_levels(void **state)
 	memset(topic, 'x', sizeof(topic));
 	memcpy(topic, head, n);
 	topic[n] = '/';
-#define JUDGE(length)                                                                              \
+#define JUDGE(length) \
 	topic_judge(hierarchy_built_in(), (struct view){topic, length}, &options, &parts, &found)
 	assert_int_equal(JUDGE(TOPIC_LARGEST), RULE_NONE);
 	assert_int_equal(JUDGE(TOPIC_LARGEST + 1), RULE_WTH_18);
@@ -214,8 +219,8 @@ static void further_centres_are_known_beside_the_registered(void **state)
 static void every_registered_centre_and_path_is_found(void **state)
 {
 	static const char *const files[] = {"data/centres.txt", "data/topics.txt"};
-	static const char *const forms[] = {"origin/a/wis2/%.*s/metadata",
-		"origin/a/wis2/de-dwd/data/core/%.*s"};
+	static const char *const forms[] = {
+		"origin/a/wis2/%.*s/metadata", "origin/a/wis2/de-dwd/data/core/%.*s"};
 	struct topic_options options = {0};
 	struct topic_parts parts;
 	struct findings found;
@@ -231,7 +236,8 @@ static void every_registered_centre_and_path_is_found(void **state)
 			if (line[0] == '#' || (i == 1 && strchr(line, '/') == NULL))
 				continue;
 			snprintf(topic, sizeof(topic), forms[i], (int)strcspn(line, "\n"), line);
-			if (topic_judge(hierarchy_built_in(), view_of(topic), &options, &parts, &found))
+			if (topic_judge(
+				    hierarchy_built_in(), view_of(topic), &options, &parts, &found))
 				fail_msg("%s", topic);
 			count[i]++;
 		}

@@ -33,7 +33,8 @@ static void read_row(struct view bytes)
 	if (subscriptions_restore(&s, r.subscriptions, r.position) == 0)
 		while (subscriptions_next(&s, &at, &one))
 			;
-	inflight_restore(&w, r.first_id, r.slots.p, (uint16_t)(r.slots.n / 8), r.next_id, r.position);
+	inflight_restore(
+		&w, r.first_id, r.slots.p, (uint16_t)(r.slots.n / 8), r.next_id, r.position);
 	read_will(r.will);
 	inflight_fini(&w);
 	subscriptions_fini(&s);

@@ -80,7 +80,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check(v.pass == again.pass && v.rule == again.rule);
 	check(memcmp(&v.identity, &again.identity, sizeof(v.identity)) == 0);
 	check(v.pass || v.rule != RULE_NONE);
-	check(v.rule == RULE_NONE || gate_rule_mode(&p, v.rule) == (v.pass ? GATE_VERIFY : GATE_DISCARD));
+	check(v.rule == RULE_NONE ||
+		gate_rule_mode(&p, v.rule) == (v.pass ? GATE_VERIFY : GATE_DISCARD));
 	check(!v.pass || v.claim);
 	if (v.pass)
 		check_rules_hold(h, &p, topic, rest, &v);

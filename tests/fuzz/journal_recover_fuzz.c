@@ -23,7 +23,8 @@ struct injury {
 };
 
 /* Made once: a folder as a crash leaves it. */
-struct template {
+struct template
+{
 	char *dir;
 	char *work;
 	struct journal_config config;
@@ -142,7 +143,7 @@ static void judge(const struct template *left)
 	uint64_t head;
 	uint64_t tail;
 
-	if (j == NULL)  /* only a format number may be refused */
+	if (j == NULL) /* only a format number may be refused */
 		return;
 	head = journal_head(j);
 	tail = journal_tail(j);

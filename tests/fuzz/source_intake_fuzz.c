@@ -69,14 +69,21 @@ static void remove_folder(void)
 static void set_up_commit(struct fuzz *f)
 {
 	struct commit_config config = {
-		.journal = {.dir = dir, .keep_ms = 60000, .size_bytes = 32u << 20,
-			.index_keep_ms = 60000, .sync = JOURNAL_SYNC_NEVER},
+		.journal = {.dir = dir,
+			.keep_ms = 60000,
+			.size_bytes = 32u << 20,
+			.index_keep_ms = 60000,
+			.sync = JOURNAL_SYNC_NEVER},
 		.window_ms = 60000,
 		.ids = 1000,
 	};
 	char *why;
 
-	snprintf(dir, sizeof(dir), "/tmp/isobar-fuzz-" "XX" "XX" "XX");
+	snprintf(dir, sizeof(dir),
+		"/tmp/isobar-fuzz-"
+		"XX"
+		"XX"
+		"XX");
 	check(mkdtemp(dir) && atexit(remove_folder) == 0);
 	check(commit_open(&f->commit, &config, &why) == 0);
 	f->loop = loop_new();
@@ -85,7 +92,8 @@ static void set_up_commit(struct fuzz *f)
 
 static struct fuzz *set_up(void)
 {
-	struct sources_settings settings = {.centre_id = "io-wis2dev-global-broker", .packet_size = 4096};
+	struct sources_settings settings = {
+		.centre_id = "io-wis2dev-global-broker", .packet_size = 4096};
 	struct fuzz *f = mem_new(sizeof(*f));
 	struct address at;
 

@@ -21,7 +21,7 @@ static bool is_known_difference(const json_error_t *error)
 	enum json_error_code code = json_error_code(error);
 
 	return code == json_error_numeric_overflow || code == json_error_null_byte_in_key ||
-		code == json_error_stack_overflow;
+	       code == json_error_stack_overflow;
 }
 
 static void check_pointers(const struct json *j, struct view text)
@@ -63,8 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	json_decref(tree);
 	if (!sound)
 		return 0;
-	tree = json_loadb(text.p, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES,
-		&error);
+	tree = json_loadb(
+		text.p, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_REJECT_DUPLICATES, &error);
 	check((tree == NULL) == (j.repeated != NULL));
 	json_decref(tree);
 	return 0;

@@ -59,7 +59,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	for (unsigned mode = MODE_LENIENT; mode <= MODE_STRICT; mode++) {
 		struct notification_options options = {.mode = (enum rule_mode)mode,
-			.metadata_topic = size & 1, .cache_topic = size & 2, .all = true};
+			.metadata_topic = size & 1,
+			.cache_topic = size & 2,
+			.all = true};
 		struct findings *now = &found[mode & 1], first;
 		enum rule rule = notification_judge(payload, &options, &note, now);
 

@@ -41,7 +41,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(topic_judge(h, topic, &options, &parts, &first) == rule);
 		check(first.count <= 1);
 		options.leaf_only = true;
-		check(rule == RULE_NONE || topic_judge(h, topic, &options, &parts, &first) != RULE_NONE);
+		check(rule == RULE_NONE ||
+			topic_judge(h, topic, &options, &parts, &first) != RULE_NONE);
 	}
 	return 0;
 }
