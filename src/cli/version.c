@@ -1,9 +1,11 @@
 /* cli/version.c - `isobar version`: versions of program, formats, hierarchy and libraries */
 #include <jansson.h>
 #include <libfyaml.h>
+#include <lmdb.h>
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <xxhash.h>
+#include <zlib.h>
 
 #include "cli/arguments.h"
 #include "cli/cli.h"
@@ -50,10 +52,10 @@ int cli_version(int argc, char **argv)
 	printf("on-disk format %d\n", JOURNAL_FORMAT);
 	printf("topic hierarchy %s\n", hierarchy_version(hierarchy));
 	printf("build %s, %s%s\n", COMPILER, OPTIMIZED, SANITIZED);
-	printf("libraries %s, libfyaml %s, jansson %s, xxHash %u.%u.%u\n",
+	printf("libraries %s, libfyaml %s, jansson %s, zlib %s, %s, xxHash %u.%u.%u\n",
 		OpenSSL_version(OPENSSL_VERSION), fy_library_version(), jansson_version_str(),
-		XXH_versionNumber() / 10000, XXH_versionNumber() / 100 % 100,
-		XXH_versionNumber() % 100);
+		zlibVersion(), mdb_version(NULL, NULL, NULL), XXH_versionNumber() / 10000,
+		XXH_versionNumber() / 100 % 100, XXH_versionNumber() % 100);
 	hierarchy_unref(hierarchy);
 	return CLI_DONE;
 }
