@@ -34,11 +34,17 @@ struct histogram {
 	count sum_us;
 };
 
+/* The bucket of a value: below 2^i, the last one holds everything else. */
+static inline unsigned histogram_bucket(uint64_t value)
+{
+	unsigned i = value == 0 ? 0 : 64u - (unsigned)__builtin_clzll(value);
+
+	return i < HISTOGRAM_BUCKETS ? i : HISTOGRAM_BUCKETS - 1;
+}
+
 static inline void histogram_add(struct histogram *h, uint64_t us, uint64_t times)
 {
-	unsigned i = us == 0 ? 0 : 64u - (unsigned)__builtin_clzll(us);
-
-	count_add(&h->buckets[i < HISTOGRAM_BUCKETS ? i : HISTOGRAM_BUCKETS - 1], times);
+	count_add(&h->buckets[histogram_bucket(us)], times);
 	count_add(&h->sum_us, us * times);
 }
 

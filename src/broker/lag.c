@@ -5,13 +5,6 @@
 
 #define LAG_EVERY_MS 5000u
 
-static unsigned bucket_of(uint64_t value)
-{
-	unsigned i = value == 0 ? 0 : 64u - (unsigned)__builtin_clzll(value);
-
-	return i < HISTOGRAM_BUCKETS ? i : HISTOGRAM_BUCKETS - 1;
-}
-
 /* Age of the record a session is at. Cold index pages are not touched on a worker: there the age is
  * taken in proportion between the journal's ends. */
 static uint64_t age_us(
@@ -45,14 +38,17 @@ static void look(struct timer *t)
 	journal_reader_enter(&w->reader);
 	for (struct list *link = w->clients.next; link != &w->clients; link = link->next) {
 		const struct session *s = container_of(link, struct client, link)->session;
-		uint64_t position = s ? session_position(s) : tail;
-		uint64_t behind = position < tail ? tail - position : 0;
-		uint64_t age = s ? age_us(w, position, tail, figures.oldest_ms) : 0;
+		uint64_t position;
+		uint64_t behind;
+		uint64_t age;
 
-		if (s == NULL)
+		if (s == NULL) /* not past CONNECT yet */
 			continue;
-		messages[bucket_of(behind)]++;
-		us[bucket_of(age)]++;
+		position = session_position(s);
+		behind = position < tail ? tail - position : 0;
+		age = age_us(w, position, tail, figures.oldest_ms);
+		messages[histogram_bucket(behind)]++;
+		us[histogram_bucket(age)]++;
 		message_sum += behind;
 		us_sum += age;
 	}

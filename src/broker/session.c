@@ -38,16 +38,6 @@ void registry_fini(struct registry *r)
 	pthread_mutex_destroy(&r->lock);
 }
 
-uint32_t registry_count(struct registry *r)
-{
-	uint32_t n;
-
-	pthread_mutex_lock(&r->lock);
-	n = (uint32_t)r->sessions.count;
-	pthread_mutex_unlock(&r->lock);
-	return n;
-}
-
 void session_key(struct buf *out, const char *user, struct view client_id)
 {
 	if (user)

@@ -74,7 +74,6 @@ struct registry {
 
 void registry_init(struct registry *r);
 void registry_fini(struct registry *r);
-uint32_t registry_count(struct registry *r);
 
 /* The key of (account, client id) appended to out. user NULL: anonymous. */
 void session_key(struct buf *out, const char *user, struct view client_id);
