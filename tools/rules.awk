@@ -1,6 +1,7 @@
 # docs/rules.md from the table of rules: awk -f tools/rules.awk src/wis2/rule.def
 #
-# A row is X(NAME, "id", CHECK_..., MODE_..., "what is required", "source"), over one or more lines.
+# A row is X(NAME, "id", CHECK_..., MODE_..., "what is required", "source") or
+# CONDUCT("id", "what Isobar does", "source"), over one or more lines.
 # Text is joined until a row's closing bracket; a bracket, comma or escaped quote inside a string is
 # part of the string.
 
@@ -13,6 +14,9 @@ BEGIN {
 	modes["MODE_STANDARD"] = "standard"
 	modes["MODE_STRICT"] = "strict"
 	modes["MODE_OFF"] = "off"
+	checks["CONDUCT"] = "-"
+	modes["CONDUCT"] = "-"
+	families["GB"] = "Global Broker"
 	families["WTH"] = "Topics"
 	families["WNM"] = "Notifications"
 	families["MD"] = "Discovery metadata"
@@ -30,6 +34,7 @@ BEGIN {
 	print "- **from**: the mildest `checks.message_mode` in which the rule counts: `lenient` rules always do,"
 	print "  `standard` rules do in `standard` (the default) and `strict`. `off`: only when `checks.rules`"
 	print "  asks for it."
+	print "- `-` in both: a rule about the broker. No message breaks it, and no setting changes it."
 	print ""
 	print "A message that breaks several rules is counted once, under the lowest-numbered one that decides."
 	print "`isobar verify` names them all:"
@@ -44,7 +49,7 @@ BEGIN {
 }
 
 # Comments and what is no row.
-!inside && !/^X\(/ { next }
+!inside && !/^(X|CONDUCT)\(/ { next }
 
 {
 	row = inside ? row " " trimmed($0) : $0
@@ -84,7 +89,7 @@ function is_whole(s,    i, c, quoted)
 # Splits at commas outside of strings into field[1..]; quotes are taken off.
 function split_row(s, field,    i, c, quoted, n)
 {
-	s = substr(s, 3)
+	s = substr(s, index(s, "(") + 1)
 	n = 1
 	field[1] = ""
 	for (i = 1; i <= length(s); i++) {
@@ -112,7 +117,16 @@ function cell(s)
 
 function show(s,    f, family)
 {
-	if (split_row(s, f) != 6 || !(f[3] in checks) || !(f[4] in modes)) {
+	if (s ~ /^CONDUCT/) {
+		if (split_row(s, f) != 3) {
+			print "rules.awk: not a row of three fields: " s > "/dev/stderr"
+			exit 1
+		}
+		f[6] = f[3]
+		f[5] = f[2]
+		f[2] = f[1]
+		f[3] = f[4] = "CONDUCT"
+	} else if (split_row(s, f) != 6 || !(f[3] in checks) || !(f[4] in modes)) {
 		print "rules.awk: not a row of six fields: " s > "/dev/stderr"
 		exit 1
 	}

@@ -2,8 +2,7 @@
  *
  *     centre  level 1 and level 4 against the policy: no table is asked       WTH-22, WTH-23
  *     topic   topic_judge()                                                   WTH-
- *     message notification_judge(); under monitor/ the same reader asks only  WNM-, MON-
- *             for the hygiene of the JSON text and for the id
+ *     message notification_judge(), or under monitor/ event_judge()           WNM-, MON-
  *
  * Each stage first looks for the lowest-numbered broken rule only. What counts at all is known to
  * the judges through the policy's compiled modes, so that one is either discarded or verified. Only
@@ -14,6 +13,8 @@
 
 #include <stdlib.h>
 #include <xxhash.h>
+
+#include "wis2/event.h"
 
 struct judging {
 	const struct hierarchy *hierarchy;
@@ -33,23 +34,6 @@ static const struct {
 	{VIEW("cache"), GATE_CACHE},
 	{VIEW("monitor"), GATE_MONITOR},
 };
-
-/* Under monitor/ these rules of the JSON reader stand for MON-21 and MON-22. */
-static const struct {
-	enum rule read_as;
-	enum rule rule;
-} event_rules[] = {
-	{RULE_WNM_01, RULE_MON_21},
-	{RULE_WNM_02, RULE_MON_21},
-	{RULE_WNM_03, RULE_MON_21},
-	{RULE_WNM_04, RULE_MON_21},
-	{RULE_WNM_05, RULE_MON_21},
-	{RULE_WNM_06, RULE_MON_21},
-	{RULE_WNM_07, RULE_MON_21},
-	{RULE_WNM_11, RULE_MON_22},
-	{RULE_WNM_12, RULE_MON_22},
-};
-#define EVENT_RULES (sizeof(event_rules) / sizeof(event_rules[0]))
 
 /* --- policies --------------------------------------------------------- */
 
@@ -80,12 +64,9 @@ void gate_policy_compile(struct gate_policy *p)
 	p->has_rule_overrides = false;
 	for (unsigned r = 0; r < RULE_COUNT; r++) {
 		p->rule_modes[r] = compiled_mode(p, (enum rule)r);
-		p->event_modes[r] = MODE_OFF;
 		if (p->settings.rules[r] >= 0)
 			p->has_rule_overrides = true;
 	}
-	for (size_t i = 0; i < EVENT_RULES; i++)
-		p->event_modes[event_rules[i].read_as] = compiled_mode(p, event_rules[i].rule);
 }
 
 void gate_policy_fini(struct gate_policy *p)
@@ -214,40 +195,39 @@ static bool judge_topic(struct judging *j)
 
 /* --- stage: message --------------------------------------------------- */
 
-/* Gives the events' rules their own names; several of the reader's become one. */
-static void rename_event_rules(struct findings *found)
+static enum rule judge_event(struct judging *j, bool all, struct findings *found)
 {
-	for (uint32_t i = 0; i < found->count; i++) {
-		for (size_t k = 0; k < EVENT_RULES; k++) {
-			if (found->at[i].rule == event_rules[k].read_as) {
-				found->at[i].rule = event_rules[k].rule;
-				break;
-			}
-		}
-	}
+	struct event_options options = {
+		.subject = j->out->parts.centre,
+		.all = all,
+		.rule_modes = j->policy->rule_modes,
+	};
+
+	return event_judge(j->payload, &options, &j->out->note, found);
+}
+
+static enum rule judge_notification(struct judging *j, bool all, struct findings *found)
+{
+	struct notification_options options = {
+		.mode = j->policy->settings.message_mode,
+		.metadata_topic = j->is_metadata,
+		.cache_topic = j->channel == GATE_CACHE,
+		.all = all,
+		.rule_modes = j->policy->rule_modes,
+	};
+
+	return notification_judge(j->payload, &options, &j->out->note, found);
 }
 
 static bool judge_message(struct judging *j)
 {
 	bool is_event = j->channel == GATE_MONITOR;
-	struct notification_options options = {
-		.mode = j->policy->settings.message_mode,
-		.metadata_topic = j->is_metadata,
-		.cache_topic = j->channel == GATE_CACHE,
-		.rule_modes = is_event ? j->policy->event_modes : j->policy->rule_modes,
-	};
+	enum rule (*judge)(struct judging *, bool, struct findings *) =
+		is_event ? judge_event : judge_notification;
 	struct findings found;
-	enum rule lowest;
 
-	lowest = notification_judge(j->payload, &options, &j->out->note, &found);
-	if (lowest != RULE_NONE && is_event)
-		rename_event_rules(&found);
-	if (needs_all(j, lowest != RULE_NONE && found.count ? found.at[0].rule : lowest)) {
-		options.all = true;
-		notification_judge(j->payload, &options, &j->out->note, &found);
-		if (is_event)
-			rename_event_rules(&found);
-	}
+	if (needs_all(j, judge(j, false, &found)))
+		judge(j, true, &found);
 	return weigh(j, &found);
 }
 

@@ -49,7 +49,6 @@ struct gate_policy {
 	uint32_t centre_count;
 	/* Compiled by gate_policy_compile(): the mildest message mode in which a rule counts. */
 	uint8_t rule_modes[RULE_COUNT];
-	uint8_t event_modes[RULE_COUNT]; /* the same for payloads under monitor/ */
 	bool has_rule_overrides;
 };
 

@@ -26,7 +26,14 @@
 #define TWICE_BAD                                                                                \
 	"{\"id\":\"" ID "\"," CONFORMS "\"type\":\"feature\",\"geometry\":null,\"properties\":{" \
 	"\"pubtime\":\"2026-01-01T00:00:00Z\",\"data_id\":\"\",\"datetime\":null}," LINKS
-#define EVENT "{\"id\":\"" ID "\",\"specversion\":\"1.0\",\"data\":{}}"
+#define EVENT                                                                                    \
+	"{\"id\":\"" ID "\",\"specversion\":\"1.0\",\"type\":\"int.wmo.wis.wme.event\","         \
+	"\"source\":\"de-dwd-global-cache\",\"subject\":\"de-dwd\",\"time\":\"2026-05-04T10:11:" \
+	"12Z\","                                                                                 \
+	"\"datacontenttype\":\"application/json\",\"dataschema\":\"https://schemas.wmo.int/wme/" \
+	"1.0.0/schemas/wis2-event-message-bundled.json\",\"data\":{\"conformsTo\":[\"http://"    \
+	"wis.wmo.int/spec/wme/1/conf/monitoring-event-message-core\"],\"severity\":\"INFO\","    \
+	"\"content\":{\"title\":\"A title\"}}}"
 
 #define SYNOP "/data/core/weather/surface-based-observations/synop"
 #define DWD "origin/a/wis2/de-dwd" SYNOP

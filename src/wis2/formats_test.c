@@ -284,7 +284,7 @@ static void gzip_unpacks_up_to_the_limit(void **state)
 		{"checksum wrong", "H4sIAAAAAAACA0tMSgYAwkElNQMAAAA=", -1},
 		{"bytes behind", "H4sIAAAAAAACA0tMSgYAwkEkNQMAAAB4", -1},
 		{"two members",
-			"H4sIAAAAAAACA0tMSgYAwkEkNQMAAAAfiwgAAAAAAAIDS0xKBgDCQSQ1AwAAAA==", -1},
+			"H4sIAAAAAAACA0tMSgYAwkEkNQMAAAAfiwgAAAAAAAIDS0xKBgDCQSQ1AwAAAA==", 6},
 		{"cut", "H4sIAAAAAAACA0tMSgYAwkEkNQMAAA==", -1},
 		{"no body", "H4sIAAAAAAACAw==", -1},
 		{"reserved flag", "H4sIIAAAAAACA0tMSgYAwkEkNQMAAAA=", -1},

@@ -1,4 +1,4 @@
-/* Unpacks one gzip member into a buffer of INLINE_LARGEST bytes and forgets it (RFC 1951, 1952).
+/* Unpacks gzip into a buffer of INLINE_LARGEST bytes and forgets it (RFC 1951, 1952).
  *
  * zlib does it; its memory comes from the stack, so that judging stays free of allocation. Only
  * strict mode asks.
@@ -47,9 +47,12 @@ int32_t gzip_length(const uint8_t *data, size_t n)
 	z.avail_out = sizeof(out);
 	if (n == 0 || inflateInit2(&z, GZIP_ONLY) != Z_OK)
 		return -1;
-	result = inflate(&z, Z_FINISH);
+	/* RFC 1952, 2.2: a file is one member or several. Each is at least a header long. */
+	do
+		result = inflate(&z, Z_FINISH);
+	while (result == Z_STREAM_END && z.avail_in && inflateReset(&z) == Z_OK);
 	inflateEnd(&z);
-	if (result != Z_STREAM_END || z.avail_in || z.total_out > INLINE_LARGEST)
+	if (result != Z_STREAM_END || z.avail_in || z.avail_out == 0)
 		return -1;
-	return (int32_t)z.total_out;
+	return (int32_t)(INLINE_LARGEST + 1 - z.avail_out);
 }

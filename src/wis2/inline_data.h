@@ -16,8 +16,8 @@
  * bytes, or -1 when text is no padded base64. */
 int32_t base64_decode(struct view text, uint8_t *out);
 
-/* Bytes that one gzip member unpacks to, its checksum and length verified; -1 when it is broken,
- * has bytes behind it, or is longer than INLINE_LARGEST. */
+/* Bytes that gzip unpacks to, the checksum and length of each member verified; -1 when it is broken,
+ * has other bytes behind it, or is longer than INLINE_LARGEST. */
 int32_t gzip_length(const uint8_t *data, size_t n);
 
 #endif

@@ -18,8 +18,7 @@ static bool equals_ignoring_case(struct view text, struct view lower)
 	return true;
 }
 
-/* One of the four schemes, and at least one character of a host behind it. */
-static bool is_address(struct view href)
+bool judge_is_address(struct view href)
 {
 	static const struct view schemes[] = {
 		{"https://", 8},
@@ -57,7 +56,7 @@ static void check_href(struct judge *g)
 	if (v == NULL)
 		return;
 	href = judge_text(g, v);
-	if (!is_address(href))
+	if (!judge_is_address(href))
 		judge_broken(g, RULE_WNM_64, v->offset, "not an http, https, ftp or sftp address");
 	if (judge_asks(g, RULE_WNM_70) && !is_address_text(href))
 		judge_broken(g, RULE_WNM_70, v->offset, "characters that no address may have");

@@ -15,6 +15,13 @@ static const struct row rows[RULE_COUNT] = {
 #undef X
 };
 
+static const uint8_t modes[RULE_COUNT] = {
+	[RULE_NONE] = MODE_OFF,
+#define X(name, id, check, mode, text, source) [RULE_##name] = mode,
+#include "wis2/rule.def"
+#undef X
+};
+
 /* Anything that is no rule is described as RULE_NONE. */
 static const struct row *row(enum rule r)
 {
@@ -44,6 +51,11 @@ enum rule_check rule_check(enum rule r)
 enum rule_mode rule_mode(enum rule r)
 {
 	return row(r)->mode;
+}
+
+const uint8_t *rule_table_modes(void)
+{
+	return modes;
 }
 
 enum rule rule_by_id(struct view id)

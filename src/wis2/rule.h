@@ -37,6 +37,8 @@ const char *rule_text(enum rule r);   /* what is required, one sentence */
 const char *rule_source(enum rule r); /* document and section */
 enum rule_check rule_check(enum rule r);
 enum rule_mode rule_mode(enum rule r);
+/* The mode of every rule, by number: what the judges go by when they are given no others. */
+const uint8_t *rule_table_modes(void);
 /* RULE_NONE when no rule has this id. */
 enum rule rule_by_id(struct view id);
 

@@ -16,13 +16,6 @@
 #define MQTT_TOPIC_LARGEST 65535u /* [MQTT-1.5.4] */
 #define LEVELS_BEFORE_PATH 6u     /* level 7 is the first in the tables */
 
-static const uint8_t table_modes[RULE_COUNT] = {
-	[RULE_NONE] = MODE_OFF,
-#define X(name, id, check, mode, text, source) [RULE_##name] = mode,
-#include "wis2/rule.def"
-#undef X
-};
-
 /* What a byte of a topic can be. */
 enum byte_class {
 	BYTE_SLASH = 1,   /* between levels */
@@ -520,7 +513,7 @@ enum rule topic_judge(const struct hierarchy *h, struct view topic,
 
 	t.h = h;
 	t.options = options;
-	t.modes = options->rule_modes ? options->rule_modes : table_modes;
+	t.modes = options->rule_modes ? options->rule_modes : rule_table_modes();
 	t.parts = parts;
 	t.found = found;
 	t.topic = topic;
