@@ -63,6 +63,25 @@ END {
 		print "rules.awk: no whole row in " FILENAME > "/dev/stderr"
 		exit 1
 	}
+	differences()
+}
+
+function differences()
+{
+	print "\n## Where other readers differ\n"
+	print "Held by `tests/e2e/test_differential.py` on mutants of every valid message (`make differential`: all"
+	print "of them)."
+	print ""
+	print "| reader | what it says | Isobar | why |"
+	print "|---|---|---|---|"
+	print "| jansson | refuses a number no double can hold (`1e400`) | valid where no rule asks for the value | RFC 8259, 9 leaves the range open; members without a rule are free (WNM-71) |"
+	print "| jansson | refuses a NUL in a member\047s name | valid | the name is a legal JSON string |"
+	print "| jansson | takes nesting to 2048 | WNM-06 from depth 65 | limit of Isobar |"
+	print "| jansson | refuses unpaired `\\u` surrogates as no JSON | WNM-07, a rule of its own | RFC 8259, 8.2 calls them unpredictable |"
+	print "| python3-jsonschema | sees no bytes: takes byte-order mark, UTF-16, `NaN`, unpaired surrogates, any size and depth | WNM-01, 02, 03, 06, 07 | the schema begins where Python\047s reader ends |"
+	print "| JSON Schema of WNM | takes what only the text of the standard demands | rules from `standard` on | not expressible, or not expressed |"
+	print "| date-time formats of many validators | refuse second 60 | valid where UTC is at 23:59 | RFC 3339, 5.6 and 5.7 |"
+	print "| a plain reading of the rules | names WNM-19 to WNM-21 beside WNM-17 and WNM-18 or not | may name them | of coordinates that are none the numbers may still be looked at; the verdict is the same |"
 }
 
 function trimmed(s)
