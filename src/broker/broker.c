@@ -73,6 +73,7 @@ static void worker_init(struct broker_worker *w, struct broker *b, struct commit
 	w->hook.on_turn = on_turn;
 	w->hook.has_work = has_work;
 	list_init(&w->ready);
+	list_init(&w->patient);
 	list_init(&w->clients);
 	groups_init(&w->groups);
 	journal_reader_open(b->journal, &w->reader);
@@ -85,6 +86,7 @@ static void worker_init(struct broker_worker *w, struct broker *b, struct commit
 static void worker_fini(struct broker_worker *w)
 {
 	lag_stop(w);
+	timer_stop(w->loop, &w->patience);
 	persist_worker_fini(w);
 	wills_fini(w);
 	loop_remove_hook(w->loop, &w->hook);

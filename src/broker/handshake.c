@@ -29,9 +29,12 @@ static void go_on(struct client *c)
 	if (s->state != SESSION_BEHIND)
 		return;
 	limit = client_window(c);
-	/* Wait for a quarter of the window, so that the next write is worth its call. */
+	/* A quarter of the window makes the next write worth its call; a client that keeps most of
+	 * what it got open must not wait for that for ever. */
 	if (s->window.sent < s->window.count || inflight_room(&s->window, limit) * 4 >= limit)
 		session_ready(s);
+	else
+		session_ready_soon(s);
 }
 
 /* An id that is not open is a repeat, or from before this session: harmless. */

@@ -8,6 +8,8 @@
 
 #define INFLIGHT_FIRST_SIZE 16u
 #define PACKET_IDS 65535u /* 1..65535 [MQTT-2.2.1-3] */
+#define RUN_LIMITS 4u     /* longest run, in limits and slots more */
+#define RUN_MORE 64u
 
 void inflight_fini(struct inflight *w)
 {
@@ -21,7 +23,8 @@ void inflight_shrink(struct inflight *w)
 		return;
 	free(w->seqs);
 	w->seqs = NULL;
-	w->size = w->start = 0;
+	w->size = 0;
+	w->start = 0;
 }
 
 static uint64_t *slot(const struct inflight *w, uint32_t i)
@@ -40,6 +43,18 @@ static void grow(struct inflight *w)
 	w->seqs = seqs;
 	w->size = size;
 	w->start = 0;
+}
+
+uint32_t inflight_room(const struct inflight *w, uint32_t limit)
+{
+	uint32_t longest = limit * RUN_LIMITS + RUN_MORE;
+	uint32_t open = w->count - w->acked;
+
+	if (longest > PACKET_IDS)
+		longest = PACKET_IDS;
+	if (open >= limit || w->count >= longest || (w->resume_id && w->count))
+		return 0;
+	return limit - open < longest - w->count ? limit - open : longest - w->count;
 }
 
 uint16_t inflight_id(const struct inflight *w, uint16_t i)
@@ -129,6 +144,7 @@ uint16_t inflight_add(struct inflight *w, uint64_t seq)
 		grow(w);
 	*slot(w, w->count) = seq;
 	w->count++;
+	w->acked = (uint16_t)(w->acked + (seq == INFLIGHT_ACKED));
 	w->sent++;
 	return inflight_id(w, (uint16_t)(w->count - 1));
 }
@@ -143,10 +159,17 @@ void inflight_take_back(struct inflight *w, uint16_t n)
 static void drop_front(struct inflight *w)
 {
 	w->first_id = inflight_id(w, 1);
-	w->start = (w->start + 1) & (w->size - 1);
+	w->start = (uint16_t)((w->start + 1u) & (w->size - 1));
 	w->count--;
+	w->acked--;
 	w->sent--;
 	resume(w);
+}
+
+static void mark_done(struct inflight *w, uint64_t *at)
+{
+	w->acked = (uint16_t)(w->acked + (*at != INFLIGHT_ACKED));
+	*at = INFLIGHT_ACKED;
 }
 
 static void trim(struct inflight *w)
@@ -158,7 +181,7 @@ static void trim(struct inflight *w)
 void inflight_forget(struct inflight *w, uint16_t i)
 {
 	check(i < w->count);
-	*slot(w, i) = INFLIGHT_ACKED;
+	mark_done(w, slot(w, i));
 }
 
 void inflight_set_sent(struct inflight *w, uint16_t n)
@@ -187,7 +210,7 @@ static uint64_t *open_slot(const struct inflight *w, uint16_t packet_id, uint16_
 
 static enum inflight_answer finish(struct inflight *w, uint64_t *at)
 {
-	*at = INFLIGHT_ACKED;
+	mark_done(w, at);
 	trim(w);
 	return INFLIGHT_TAKEN;
 }

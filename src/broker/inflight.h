@@ -30,7 +30,8 @@ struct inflight {
 	uint64_t *seqs;    /* ring of `size` slots, owned; NULL until something is in flight;
 	                     * raw: with their flags */
 	uint32_t size;     /* power of two */
-	uint32_t start;    /* slot of the first */
+	uint16_t start;    /* slot of the first */
+	uint16_t acked;    /* slots in the run that are done */
 	uint16_t first_id; /* packet id of the first; 0 stands for 1 in a fresh window */
 	uint16_t count;    /* slots in the run */
 	uint16_t
@@ -43,11 +44,9 @@ void inflight_fini(struct inflight *w);
 /* Gives the memory of an empty window back; ids go on. */
 void inflight_shrink(struct inflight *w);
 
-/* Room left under `limit` (<= 65535). */
-static inline uint32_t inflight_room(const struct inflight *w, uint32_t limit)
-{
-	return w->count >= limit || (w->resume_id && w->count) ? 0 : limit - w->count;
-}
+/* Room left under `limit` (<= 65535) open ones. A client that leaves one open and acknowledges all
+ * behind it gets more, up to a run of some times the limit. */
+uint32_t inflight_room(const struct inflight *w, uint32_t limit);
 
 /* The id that the next message gets. */
 uint16_t inflight_next_id(const struct inflight *w);

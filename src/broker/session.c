@@ -10,6 +10,8 @@
 #include "broker/will.h"
 #include "broker/worker.h"
 
+#define PATIENCE_MS 5u
+
 /* --- registry --------------------------------------------------------- */
 
 void registry_init(struct registry *r)
@@ -233,7 +235,34 @@ void session_ready(struct session *s)
 	if (s->is_ready || s->state != SESSION_BEHIND)
 		return;
 	s->is_ready = true;
+	list_remove(&s->link);
 	list_append(&s->worker->ready, &s->link);
+}
+
+static void on_patience_over(struct timer *t)
+{
+	struct broker_worker *w = container_of(t, struct broker_worker, patience);
+
+	while (!list_is_empty(&w->patient)) {
+		struct session *s = container_of(w->patient.next, struct session, link);
+
+		list_remove(&s->link);
+		session_ready(s);
+	}
+}
+
+void session_ready_soon(struct session *s)
+{
+	struct broker_worker *w = s->worker;
+
+	if (s->is_ready || s->state != SESSION_BEHIND)
+		return;
+	if (list_is_empty(&w->patient)) {
+		w->patience.on_time = on_patience_over;
+		timer_start(w->loop, &w->patience, PATIENCE_MS);
+	}
+	list_remove(&s->link);
+	list_append(&w->patient, &s->link);
 }
 
 void session_fall_behind(struct session *s, uint64_t position)

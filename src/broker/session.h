@@ -44,7 +44,7 @@ struct session_prefetch {
 };
 
 struct session {
-	struct list link;      /* in group->live or worker->ready, else alone */
+	struct list link;      /* in group->live, worker->ready or worker->patient, else alone */
 	struct client *client; /* NULL: offline */
 	struct group *group;   /* NULL: offline or nothing subscribed */
 	uint64_t position;     /* next record to look at; a live session's is worker->live */
@@ -110,6 +110,9 @@ void session_regroup(struct session *s);
 
 /* Is behind (or may send again): looked at in this turn. Connected. */
 void session_ready(struct session *s);
+
+/* The same, but if nothing calls for it before, only in some milliseconds. */
+void session_ready_soon(struct session *s);
 
 /* Was live and could not take everything: goes on alone from position. */
 void session_fall_behind(struct session *s, uint64_t position);

@@ -46,6 +46,8 @@ struct broker_worker {
 	struct groups groups;
 	struct group *active; /* groups with records in this turn */
 	struct list ready;    /* sessions that are behind and may go on */
+	struct list patient;  /* sessions that may go on when `patience` ends */
+	struct timer patience;
 	struct list clients;
 	uint64_t live;   /* position of all live sessions */
 	uint64_t now_ms; /* journal's clock at this turn */
