@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "broker/own.h"
 #include "mqtt/packet.h"
 #include "mqtt/property.h"
 
@@ -51,8 +52,11 @@ static enum batch_answer add_direct(struct batch *b, const struct batch_form *fo
 /* Properties of the packet as this group gets it: [MQTT-3.3.2-6] the expiry that is left, the alias,
  * subscription identifiers, then what came with the message. */
 static void make_properties(struct batch *b, const struct batch_form *form,
-	const struct journal_segment *segment, const struct journal_entry *entry, uint16_t alias)
+	const struct journal_segment *segment, const struct journal_entry *entry, uint64_t seq,
+	uint16_t alias)
 {
+	bool is_own = form->alone && session_published(form->alone, entry, seq);
+
 	buf_clear(&b->properties);
 	if (form->version != MQTT_5)
 		return;
@@ -66,7 +70,8 @@ static void make_properties(struct batch *b, const struct batch_form *form,
 	if (alias)
 		mqtt_put_number(&b->properties, MQTT_PROPERTY_TOPIC_ALIAS, alias);
 	if (form->ids)
-		group_put_ids(form->ids, record_topic(segment, entry), &b->properties);
+		subscriptions_put_ids(form->ids, record_topic(segment, entry), seq,
+			is_own ? SUBSCRIPTION_NO_LOCAL : 0, &b->properties);
 	if (entry->property_bytes)
 		buf_append(&b->properties, segment->packets + entry->offset + entry->packet_bytes,
 			entry->property_bytes);
@@ -131,7 +136,7 @@ static enum batch_answer add_made(struct batch *b, const struct batch_form *form
 	struct layout l;
 	uint8_t *to;
 
-	make_properties(b, form, segment, entry, alias);
+	make_properties(b, form, segment, entry, seq, alias);
 	l = layout_of(b, segment, entry, qos > 0, is_v5, !is_known);
 	if (l.head_bytes + l.payload_bytes > form->largest || l.head_bytes >= BATCH_SCRATCH)
 		return BATCH_TOO_LARGE;

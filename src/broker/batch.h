@@ -53,7 +53,8 @@ void batch_clear(struct batch *b);
 
 /* How one packet goes out. */
 struct batch_form {
-	const struct group *ids; /* whose subscription identifiers are sent; NULL: none */
+	const struct subscriptions *ids; /* whose identifiers are sent; NULL: none */
+	const struct session *alone;     /* the only one this is for, if that makes a difference */
 	struct alias_sent
 		*aliases; /* of the only client this is for; NULL: topics are sent in full */
 	uint64_t now_ms;  /* journal's clock, for the remaining expiry */

@@ -28,7 +28,8 @@ static struct batch_form form_of(
 	const struct broker_worker *w, struct client *c, const struct group *group)
 {
 	return (struct batch_form){
-		.ids = group && group->has_ids ? group : NULL,
+		.ids = group && group->has_ids ? &c->session->subscriptions : NULL,
+		.alone = group ? group->alone : NULL,
 		.aliases = aliases_of(c),
 		.now_ms = w->now_ms,
 		.largest = c->largest,
@@ -105,7 +106,8 @@ static uint32_t fill_from_refs(
 {
 	const struct journal_segment *segment = NULL;
 	struct batch_form form = {
-		.ids = group->has_ids ? group : NULL,
+		.ids = group->has_ids ? &group->filters : NULL,
+		.alone = group->alone,
 		.now_ms = w->now_ms,
 		.aliases = group->alone ? aliases_of(group->alone->client) : NULL,
 		.largest = UINT32_MAX,

@@ -341,14 +341,16 @@ int group_wants(struct group *group, const struct journal_segment *segment,
 				   : qos_least((uint8_t)(*want - WANTED), journal_entry_qos(entry));
 }
 
-void group_put_ids(const struct group *group, struct view topic, struct buf *properties)
+void subscriptions_put_ids(const struct subscriptions *s, struct view topic, uint64_t seq,
+	uint8_t without, struct buf *properties)
 {
 	struct subscription one;
 	uint32_t at = 0;
 
 	/* Each matching subscription's identifier [MQTT-3.3.4-3], in no order [MQTT-3.3.4-5]. */
-	while (subscriptions_next(&group->filters, &at, &one)) {
-		if (one.id && filter_match(one.filter, topic))
+	while (subscriptions_next(s, &at, &one)) {
+		if (one.id && one.from <= seq && !(one.options & without) &&
+			filter_match(one.filter, topic))
 			mqtt_put_number(properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER, one.id);
 	}
 }

@@ -107,8 +107,10 @@ int subscriptions_want(const struct subscriptions *s, const struct account *acco
 int subscriptions_want_own(const struct subscriptions *s, const struct account *account,
 	const struct journal_segment *segment, const struct journal_entry *entry, uint64_t seq);
 
-/* Appends the subscription identifiers of matching filters as MQTT 5 properties. */
-void group_put_ids(const struct group *group, struct view topic, struct buf *properties);
+/* Appends the identifiers of the subscriptions by which a record is sent as MQTT 5 properties: those
+ * that match, are not younger, and have none of the options `without`. */
+void subscriptions_put_ids(const struct subscriptions *s, struct view topic, uint64_t seq,
+	uint8_t without, struct buf *properties);
 
 void group_add_ref(struct group *group, uint32_t delta, uint8_t qos);
 

@@ -70,7 +70,8 @@ static int do_subscribe(struct answer *a, struct mqtt_subscription *asked)
 	struct view group;
 	struct view filter;
 	struct view since = a->since;
-	uint64_t from = c->worker->live;
+	uint64_t from =
+		journal_tail(c->worker->journal); /* what was published before is not for it */
 	int err;
 
 	if (filter_cut_share(asked->filter, &group, &filter) != 0)
