@@ -51,6 +51,12 @@ static inline void buf_grown(struct buf *b, size_t n)
 	b->end += (uint32_t)n;
 }
 
+/* Forgets what stands behind the first n bytes; n <= buf_length(). */
+static inline void buf_cut(struct buf *b, size_t n)
+{
+	b->end = b->start + (uint32_t)n;
+}
+
 void buf_append(struct buf *b, const void *bytes, size_t n);
 void buf_text(struct buf *b, const char *text);
 void buf_printf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -62,7 +62,8 @@ struct alias_sent {
 
 struct alias_sent *alias_sent_new(uint16_t maximum)
 {
-	uint32_t size = maximum < ALIAS_SENT_MOST ? maximum : ALIAS_SENT_MOST; /* [MQTT-3.3.2-11] */
+	/* [MQTT-3.1.2-26], [MQTT-3.3.2-11] */
+	uint32_t size = maximum < ALIAS_SENT_MOST ? maximum : ALIAS_SENT_MOST;
 	struct alias_sent *a = mem_new(sizeof(*a) + size * sizeof(a->told[0]));
 
 	a->size = size;

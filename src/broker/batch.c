@@ -36,7 +36,7 @@ static enum batch_answer add_direct(struct batch *b, const struct batch_form *fo
 {
 	const uint8_t *packet = segment->packets + entry->offset;
 
-	if (entry->packet_bytes > form->largest)
+	if (entry->packet_bytes > form->largest) /* [MQTT-3.1.2-24] */
 		return BATCH_TOO_LARGE;
 	if (packet == b->end) {
 		b->iov[b->iov_count - 1].iov_len += entry->packet_bytes;
@@ -49,7 +49,7 @@ static enum batch_answer add_direct(struct batch *b, const struct batch_form *fo
 	return BATCH_ADDED;
 }
 
-/* Properties of the packet as this group gets it: [MQTT-3.3.2-6] the expiry that is left, the alias,
+/* Properties of the packet as this group gets it: the expiry that is left, the alias,
  * subscription identifiers, then what came with the message. */
 static void make_properties(struct batch *b, const struct batch_form *form,
 	const struct journal_segment *segment, const struct journal_entry *entry, uint64_t seq,
@@ -64,6 +64,7 @@ static void make_properties(struct batch *b, const struct batch_form *form,
 		uint64_t waited_s = (form->now_ms - entry->time_ms) / 1000;
 		uint64_t left_s = waited_s < entry->expiry_s ? entry->expiry_s - waited_s : 0;
 
+		/* [MQTT-3.3.2-6] */
 		mqtt_put_number(
 			&b->properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL, (uint32_t)left_s);
 	}
@@ -72,6 +73,7 @@ static void make_properties(struct batch *b, const struct batch_form *form,
 	if (form->ids)
 		subscriptions_put_ids(form->ids, record_topic(segment, entry), seq,
 			is_own ? SUBSCRIPTION_NO_LOCAL : 0, &b->properties);
+	/* [MQTT-3.3.2-4], [MQTT-3.3.2-15] to [MQTT-3.3.2-18], [MQTT-3.3.2-20] */
 	if (entry->property_bytes)
 		buf_append(&b->properties, segment->packets + entry->offset + entry->packet_bytes,
 			entry->property_bytes);
@@ -128,6 +130,7 @@ static enum batch_answer add_made(struct batch *b, const struct batch_form *form
 	uint8_t qos)
 {
 	bool is_v5 = form->version == MQTT_5;
+	/* [MQTT-3.3.1-2], [MQTT-3.3.1-3], [MQTT-4.3.1-1], [MQTT-4.3.2-2], [MQTT-4.3.3-2] */
 	uint8_t flags = (uint8_t)((form->dup && qos ? 0x08 : 0) | qos << 1);
 	struct view topic = record_topic(segment, entry);
 	bool is_known = false;
@@ -138,6 +141,7 @@ static enum batch_answer add_made(struct batch *b, const struct batch_form *form
 
 	make_properties(b, form, segment, entry, seq, alias);
 	l = layout_of(b, segment, entry, qos > 0, is_v5, !is_known);
+	/* [MQTT-3.1.2-24] */
 	if (l.head_bytes + l.payload_bytes > form->largest || l.head_bytes >= BATCH_SCRATCH)
 		return BATCH_TOO_LARGE;
 	if (b->scratch_used + l.head_bytes > BATCH_SCRATCH || b->iov_count + 2 > BATCH_IOVECS)
@@ -146,7 +150,7 @@ static enum batch_answer add_made(struct batch *b, const struct batch_form *form
 	to += mqtt_publish_header(to, flags, l.remaining);
 	memcpy(to, l.topic, l.topic_bytes);
 	to += l.topic_bytes;
-	if (qos) {
+	if (qos) { /* [MQTT-2.2.1-2] */
 		id_at = (uint32_t)(to - b->scratch);
 		to += 2;
 	}
@@ -168,7 +172,7 @@ enum batch_answer batch_add(struct batch *b, const struct batch_form *form,
 {
 	if (b->count == BATCH_RECORDS || b->iov_count == BATCH_IOVECS || b->bytes >= BATCH_BYTES)
 		return BATCH_IS_FULL;
-	/* Delivery that has begun goes on [MQTT-4.3.3-7]. */
+	/* [MQTT-3.3.2-5]; delivery that has begun goes on. */
 	if (entry->expiry_s && !form->dup &&
 		form->now_ms >= entry->time_ms + entry->expiry_s * 1000ull)
 		return BATCH_EXPIRED;
@@ -185,7 +189,7 @@ uint32_t batch_within(const struct batch *b, uint32_t room)
 
 	if (b->with_id <= room)
 		return b->count;
-	while (n < b->count && (b->records[n].id_at == 0 || room)) {
+	while (n < b->count && (b->records[n].id_at == 0 || room)) { /* [MQTT-4.9.0-2] */
 		room -= b->records[n].id_at != 0;
 		n++;
 	}

@@ -14,7 +14,16 @@
 
 void client_send(struct client *c, const struct mqtt_packet *p)
 {
-	mqtt_encode(conn_out(&c->conn), c->version, p);
+	struct buf *out = conn_out(&c->conn);
+	size_t before = buf_length(out);
+
+	mqtt_encode(out, c->version, p);
+	if (buf_length(out) - before > c->largest) { /* [MQTT-3.1.2-24] */
+		buf_cut(out, before);
+		conn_close(&c->conn, ERR_TOO_LARGE,
+			"an answer above the client's maximum packet size");
+		return;
+	}
 	conn_pushed(&c->conn);
 }
 
@@ -22,16 +31,18 @@ uint32_t client_window(const struct client *c)
 {
 	uint32_t own = c->account->in_flight ? c->account->in_flight : c->worker->limits.in_flight;
 
+	/* [MQTT-3.3.4-9], [MQTT-4.9.0-1] */
 	return own < c->receive_maximum ? own : c->receive_maximum;
 }
 
-/* A packet of only a reason code and, if wanted, a reason string that fits [MQTT-3.14.2-3]. */
+/* A packet of only a reason code and, if wanted, a reason string that fits. */
 static void send_disconnect(struct client *c, int err, const char *why)
 {
 	struct mqtt_packet p = {.type = MQTT_DISCONNECT};
 	struct buf block = {0};
 
-	p.reason.reason = err_reason_code(err);
+	p.reason.reason = err_reason_code(err); /* [MQTT-3.14.2-1] */
+	/* [MQTT-3.14.2-3] */
 	if (why && c->wants_problem_info && strlen(why) + 16 < c->largest) {
 		mqtt_put_text(&block, MQTT_PROPERTY_REASON_STRING, view_of(why));
 		p.properties.raw = buf_view(&block);
@@ -42,9 +53,10 @@ static void send_disconnect(struct client *c, int err, const char *why)
 
 int client_fault(struct client *c, int err, const char *why)
 {
-	/* A server of 3.1.1 just closes [MQTT-4.8.0-1]; MQTT 5 says why [MQTT-4.13.1-1]. */
+	/* A server of 3.1.1 just closes; MQTT 5 says why, but not before CONNACK [MQTT-3.14.0-1]. */
 	if (c->is_connected && c->version == MQTT_5 && conn_is_open(&c->conn))
 		send_disconnect(c, err, why);
+	/* [MQTT-3.14.4-1], [MQTT-3.14.4-2], [MQTT-4.13.1-1], [MQTT-4.13.2-1] */
 	conn_close(&c->conn, err, why);
 	return err;
 }
@@ -79,8 +91,8 @@ static int on_disconnect(struct client *c, const struct mqtt_packet *p)
 				"session expiry interval set in DISCONNECT, zero in CONNECT");
 		c->session->expiry_ms = expiry_within(c, asked);
 	}
-	if (p->reason.reason == MQTT_RC_SUCCESS)
-		will_free(&c->session->will); /* [MQTT-3.1.2-10], [MQTT-3.14.4-3] */
+	if (p->reason.reason == MQTT_RC_SUCCESS) /* [MQTT-3.1.2-10], [MQTT-3.14.4-3] */
+		will_free(&c->session->will);
 	conn_close(&c->conn, ERR_CLOSED, "DISCONNECT");
 	return 0;
 }
@@ -88,13 +100,15 @@ static int on_disconnect(struct client *c, const struct mqtt_packet *p)
 static int on_auth(struct client *c, const struct mqtt_packet *p)
 {
 	(void)p;
-	/* No authentication method was agreed in CONNECT, so re-authentication has none (4.12.1). */
+	/* No authentication method was agreed in CONNECT, so re-authentication has none
+	 * [MQTT-4.12.1-2]. */
 	return client_fault(c, ERR_PROTOCOL, "AUTH without an authentication method");
 }
 
 static int on_second_connect(struct client *c, const struct mqtt_packet *p)
 {
 	(void)p;
+	/* [MQTT-3.1.0-2], [MQTT-3.2.0-2] */
 	return client_fault(c, ERR_PROTOCOL, "second CONNECT [MQTT-3.1.0-2]");
 }
 
@@ -123,26 +137,26 @@ static uint32_t largest_now(const struct client *c)
 }
 
 /* A CONNECT that cannot be read is refused in the form of the version it names, as far as that has a
- * code for it [MQTT-3.1.2-2], [MQTT-3.1.4-1]; an unknown version in that of the nearest. */
+ * code for it; an unknown version in that of the nearest. */
 static void refuse_first(struct client *c, int err, uint8_t version)
 {
 	uint8_t reason = err_reason_code(err);
 	uint8_t code = version >= MQTT_5 ? reason : mqtt_reason_to_v3(reason);
 	uint8_t connack[] = {MQTT_CONNACK << 4, 2, 0, code, 0};
 
-	if (version == 0 || code == 0xff)
+	if (version == 0 || code == 0xff) /* [MQTT3-3.1.4-1], [MQTT3-3.2.2-6] */
 		return;
 	count_add(&c->worker->counts.connects_refused, 1);
 	if (version >= MQTT_5)
-		connack[1] = 3; /* with an empty property block */
-	conn_push(&c->conn, connack, connack[1] + 2u);
+		connack[1] = 3;                        /* with an empty property block */
+	conn_push(&c->conn, connack, connack[1] + 2u); /* [MQTT-3.1.2-2] */
 }
 
 static int on_decode_fault(struct client *c, int err, struct view packet, const char *why)
 {
 	if (!c->is_connected && c->connect == NULL)
 		refuse_first(c, err, mqtt_connect_version((const uint8_t *)packet.p, packet.n));
-	return client_fault(c, err, why);
+	return client_fault(c, err, why); /* [MQTT-3.1.4-1] */
 }
 
 /* One packet at p. >0 bytes consumed, 0 need more or cannot take it now, <0 a fault. */
@@ -168,7 +182,7 @@ static int64_t take_packet(struct client *c, const uint8_t *p, size_t n, uint32_
 	if (used < 0)
 		return on_decode_fault(
 			c, (int)used, (struct view){(const char *)p, (size_t)length}, why);
-	if (!c->is_connected)
+	if (!c->is_connected) /* [MQTT-3.2.0-1] */
 		err = c->connect ? ERR_HELD : client_on_connect(c, &packet);
 	else if (packet.type == MQTT_PUBLISH)
 		err = client_on_publish(c, &packet, batched);
@@ -238,8 +252,7 @@ static void on_writable(struct conn *conn)
 		session_ready(c->session);
 }
 
-/* The time limits: CONNECT must come [MQTT-3.1.0-1], then something within one and a half times the
- * keep alive [MQTT-3.1.2-22]. */
+/* The time limits: CONNECT must come, then something within one and a half times the keep alive. */
 static void on_time(struct timer *t)
 {
 	struct client *c = container_of(t, struct client, timer);
@@ -250,7 +263,7 @@ static void on_time(struct timer *t)
 		conn_close(&c->conn, ERR_TIMEOUT, "no CONNECT in time");
 		return;
 	}
-	if (now - c->heard_ms >= limit) {
+	if (now - c->heard_ms >= limit) { /* [MQTT-3.1.2-22] */
 		client_fault(c, ERR_KEEP_ALIVE, "nothing heard within 1.5 times the keep alive");
 		return;
 	}

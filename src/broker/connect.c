@@ -77,15 +77,16 @@ static int refuse(struct client *c, int err, const char *why)
 	address_format(&c->conn.peer, address);
 	log_info("broker", "connect-refused", "peer=%s why=\"%s\"", address, why);
 	count_add(&c->worker->counts.connects_refused, 1);
-	if (c->version == MQTT_5 && c->wants_problem_info) {
+	/* [MQTT-3.2.2-19] */
+	if (c->version == MQTT_5 && c->wants_problem_info && strlen(why) + 16 < c->largest) {
 		mqtt_put_text(&block, MQTT_PROPERTY_REASON_STRING, view_of(why));
 		p.properties.raw = buf_view(&block);
 	}
-	p.connack.reason = code; /* session present is 0 [MQTT-3.2.2-6] */
+	p.connack.reason = code; /* [MQTT-3.2.2-6], [MQTT-3.2.2-8] */
 	if (code != 0xff)
 		client_send(c, &p);
 	buf_fini(&block);
-	conn_close(&c->conn, err, why); /* [MQTT-3.2.2-7] */
+	conn_close(&c->conn, err, why); /* [MQTT-3.1.4-6], [MQTT-3.2.2-7] */
 	return err;
 }
 
@@ -126,7 +127,7 @@ static void set_keep_alive(struct client *c, uint16_t asked_s)
 {
 	uint32_t most = c->worker->limits.keep_alive_s;
 
-	c->keep_alive_s = asked_s;
+	c->keep_alive_s = asked_s; /* [MQTT-3.2.2-22] */
 	/* Only MQTT 5 can be told that another one is in force. */
 	if (c->version == MQTT_5 && most && (asked_s == 0 || asked_s > most))
 		c->keep_alive_s = (uint16_t)most;
@@ -154,9 +155,9 @@ static void finish(struct client *c, struct session *s, bool present)
 
 	c->session = s;
 	c->is_connected = true;
-	s->expiry_ms = r->expiry_ms;
+	s->expiry_ms = r->expiry_ms; /* [MQTT-3.1.2-23] */
 	set_keep_alive(c, r->keep_alive_s);
-	send_connack(c, r, present);
+	send_connack(c, r, present); /* [MQTT-3.1.4-5] */
 	will_connected(s, &r->will);
 	session_attach(s, c);
 	count_add(&c->worker->counts.connects, 1);
@@ -165,13 +166,14 @@ static void finish(struct client *c, struct session *s, bool present)
 	conn_resume(&c->conn);
 }
 
-/* Ends the connection that has the session now [MQTT-3.1.4-3]; the session may end with it. */
+/* Ends the connection that has the session now; the session may end with it. */
 static void take_from(struct session *s)
 {
 	struct client *old = s->client;
 
 	if (old == NULL)
 		return;
+	/* [MQTT-3.1.4-3] */
 	client_fault(old, ERR_TAKEN_OVER, "another connection uses this client identifier");
 	old->session = NULL;
 	session_detach(s);
@@ -237,8 +239,8 @@ static int claim_session(struct client *c)
 			take_from(s);
 			continue;
 		}
-		if (s) {
-			if (c->connect->clean_start) /* [MQTT-3.1.2-4] */
+		if (s) {                             /* [MQTT-3.1.2-5] */
+			if (c->connect->clean_start) /* [MQTT-3.1.2-4], [MQTT-3.1.4-4] */
 				session_reset(s);
 			finish(c, s, !c->connect->clean_start);
 			return 0;
@@ -247,7 +249,7 @@ static int claim_session(struct client *c)
 			fetch(c, owner);
 			return 0;
 		}
-		s = make_session(c, key, &full);
+		s = make_session(c, key, &full); /* [MQTT-3.1.2-6] */
 		if (full)
 			return refuse(c, ERR_QUOTA, "the limit on sessions is reached");
 		if (s) {
@@ -356,7 +358,7 @@ static int authenticate(struct client *c, const struct mqtt_connect *m)
 		return m->has_user_name
 			       ? refuse(c, ERR_CREDENTIALS, "bad user name or password")
 			       : refuse(c, ERR_DENIED, "a user name and a password are needed");
-	if (a->password && !view_equal(m->password, view_of(a->password)))
+	if (a->password && !view_equal(m->password, view_of(a->password))) /* [MQTT-3.1.4-2] */
 		return refuse(c, ERR_CREDENTIALS, "bad user name or password");
 	if (a->password_hash == NULL)
 		return authenticated(c);
@@ -377,6 +379,7 @@ static void read_properties(struct client *c, const struct mqtt_packet *p)
 		(uint16_t)mqtt_number(props, MQTT_PROPERTY_RECEIVE_MAXIMUM, c->receive_maximum);
 	c->largest = mqtt_number(props, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE, c->largest);
 	c->alias_maximum = (uint16_t)mqtt_number(props, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, 0);
+	/* [MQTT-3.1.2-29] */
 	c->wants_problem_info = c->version == MQTT_5 &&
 				mqtt_number(props, MQTT_PROPERTY_REQUEST_PROBLEM_INFORMATION, 1);
 }
@@ -394,13 +397,13 @@ static void name_session(struct client *c, struct connect_request *r, struct vie
 	struct view id = asked;
 	struct uuid random;
 
-	if (asked.n == 0) {
-		uuid_random(&random);
+	if (asked.n == 0) {           /* [MQTT-3.1.3-6] */
+		uuid_random(&random); /* [MQTT-3.2.2-16] */
 		uuid_format(&random, made + 7);
 		id = view_of(made);
 		r->is_assigned = true;
 	}
-	session_key(&r->key, c->account ? c->account->user : NULL, id);
+	session_key(&r->key, c->account ? c->account->user : NULL, id); /* [MQTT-3.1.3-2] */
 	r->client_id = view_skip(buf_view(&r->key), buf_length(&r->key) - id.n);
 }
 
@@ -417,8 +420,8 @@ int client_on_connect(struct client *c, const struct mqtt_packet *p)
 	r->clean_start = m->clean_start;
 	r->keep_alive_s = m->keep_alive_s;
 	r->asked_expiry_s = asked_expiry(c, p);
+	/* None is supported [MQTT-4.12.0-1]. */
 	if (mqtt_has(&p->properties, MQTT_PROPERTY_AUTHENTICATION_METHOD)) {
-		/* [MQTT-4.12.0-1]: none is supported. */
 		static const uint8_t bad_method[] = {
 			0x20, 3, 0, MQTT_RC_BAD_AUTHENTICATION_METHOD, 0};
 
@@ -426,14 +429,11 @@ int client_on_connect(struct client *c, const struct mqtt_packet *p)
 		conn_close(&c->conn, ERR_DENIED, "authentication method not supported");
 		return ERR_DENIED;
 	}
-	if (m->client_id.n > CLIENT_ID_BYTES)
+	if (m->client_id.n > CLIENT_ID_BYTES) /* [MQTT-3.1.3-8], [MQTT3-3.1.3-9] */
 		return refuse(c, ERR_CLIENT_ID, "client identifier longer than 1024 bytes");
-	if (m->client_id.n == 0 && c->version != MQTT_5 && !m->clean_start)
-		return refuse(c, ERR_CLIENT_ID,
-			"no client identifier with clean session 0 [MQTT-3.1.3-8]");
 	if (m->has_will && m->will.retain && c->version == MQTT_5 && !gate_is_wis2(m->will.topic))
 		return refuse(c, ERR_RETAIN, "retain is not available [MQTT-3.2.2-13]");
-	if (m->has_will)
+	if (m->has_will) /* [MQTT3-3.1.2-12] */
 		r->will = will_new(&m->will);
 	name_session(c, r, m->client_id);
 	conn_pause(&c->conn);

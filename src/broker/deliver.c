@@ -19,7 +19,7 @@
 /* The table of topics named to this client, made when first used; NULL: it takes no aliases. */
 static struct alias_sent *aliases_of(struct client *c)
 {
-	if (c->aliases == NULL && c->alias_maximum)
+	if (c->aliases == NULL && c->alias_maximum) /* [MQTT-3.1.2-27] */
 		c->aliases = alias_sent_new(c->alias_maximum);
 	return c->aliases;
 }
@@ -89,13 +89,14 @@ static void collect(struct broker_worker *w, uint64_t from, uint64_t to)
 		m = match_record(&w->groups, segment, entry);
 		for (uint32_t i = 0; i < m->count; i++) {
 			struct group *group = m->items[i].group;
+			/* [MQTT-3.8.4-8] */
 			int qos = qos_least(m->items[i].qos, journal_entry_qos(entry));
 
 			if (list_is_empty(&group->live))
 				continue;
 			if (group->alone)
 				qos = qos_alone(group, segment, entry, seq, qos);
-			note_record(w, group, (uint32_t)(seq - from), qos);
+			note_record(w, group, (uint32_t)(seq - from), qos); /* [MQTT-4.5.0-1] */
 		}
 	}
 }
@@ -268,20 +269,20 @@ static void count_drop_reason(struct broker_worker *w, enum batch_answer answer)
 }
 
 /* Once a connection, before anything else: PUBREL again for what the client has received and not
- * completed, in the order in which it said so [MQTT-4.4.0-1], [MQTT-4.6.0-4]. */
+ * completed, in the order in which it said so. */
 static void release_again(struct client *c, const struct inflight *window)
 {
 	if (c->has_released)
 		return;
 	c->has_released = true;
 	for (uint16_t i = 0; i < window->count; i++) {
-		if (inflight_is_released(window, i))
+		if (inflight_is_released(window, i)) /* [MQTT-4.4.0-1], [MQTT-4.6.0-4] */
 			client_send_pubrel(c, inflight_id(window, i), MQTT_RC_SUCCESS);
 	}
 }
 
 /* The message of this slot cannot be sent again. At QoS 2 the client may have it and keep the id until
- * PUBREL, which ends it whether it has or not [MQTT-4.3.3-6]. */
+ * PUBREL, which ends it whether it has or not. */
 static void lose(struct session *s, uint16_t i)
 {
 	if (inflight_qos(&s->window, i) == 1) {
@@ -306,7 +307,7 @@ static enum batch_answer add_again(struct broker_worker *w, struct session *s,
 	}
 	answer = batch_add(w->batch, form, segment, &segment->entries[seq - segment->base], seq,
 		inflight_qos(&s->window, i));
-	if (answer == BATCH_TOO_LARGE) {
+	if (answer == BATCH_TOO_LARGE) { /* [MQTT-3.1.2-25] */
 		count_drop_reason(w, answer);
 		lose(s, i);
 	}
@@ -324,13 +325,14 @@ static bool fill_resend(struct broker_worker *w, struct session *s, uint32_t roo
 
 	form.is_direct = false;
 	form.aliases = NULL;
-	form.dup = true; /* [MQTT-3.3.1-1] */
+	form.dup = true; /* [MQTT-3.3.1-1], [MQTT-4.3.3-7] */
 	batch_clear(b);
-	for (; i < s->window.count && b->count < room; i++) {
+	for (; i < s->window.count && b->count < room; i++) { /* [MQTT3-4.6.0-1] */
 		uint64_t seq = inflight_seq(&s->window, i);
 		const struct journal_segment *segment;
 		enum batch_answer answer;
 
+		/* [MQTT-4.3.3-6] */
 		if (seq == INFLIGHT_ACKED || inflight_is_released(&s->window, i))
 			continue;
 		segment = journal_find(w->journal, seq);
@@ -350,7 +352,7 @@ static bool fill_resend(struct broker_worker *w, struct session *s, uint32_t roo
 	return true;
 }
 
-/* What the client's receive maximum lets out again [MQTT-3.3.4-9]. */
+/* What the client's receive maximum lets out again. */
 static enum piece resend(struct broker_worker *w, struct session *s)
 {
 	uint32_t limit = client_window(s->client);
@@ -361,6 +363,7 @@ static enum piece resend(struct broker_worker *w, struct session *s)
 	int sent;
 
 	release_again(s->client, &s->window);
+	/* [MQTT-3.3.4-9] */
 	if (open >= limit || !fill_resend(w, s, limit - open, ids, slots, &next))
 		return PIECE_BLOCKED;
 	sent = batch_send_again(w->batch, &s->client->conn, ids);

@@ -161,6 +161,7 @@ static int granted(const struct subscriptions *s, const struct account *account,
 	if (account->deny_count && account_is_denied(account, topic))
 		return -1;
 	while (subscriptions_next(s, &at, &one)) {
+		/* [MQTT-3.3.2-3], [MQTT-3.3.4-2] */
 		if (one.qos > qos && one.from <= seq && !(one.options & without) &&
 			filter_match(one.filter, topic))
 			qos = one.qos;
@@ -347,8 +348,9 @@ void subscriptions_put_ids(const struct subscriptions *s, struct view topic, uin
 	struct subscription one;
 	uint32_t at = 0;
 
-	/* Each matching subscription's identifier [MQTT-3.3.4-3], in no order [MQTT-3.3.4-5]. */
+	/* Each matching subscription's identifier, in no order. */
 	while (subscriptions_next(s, &at, &one)) {
+		/* [MQTT-3.3.4-3], [MQTT-3.3.4-4] */
 		if (one.id && one.from <= seq && !(one.options & without) &&
 			filter_match(one.filter, topic))
 			mqtt_put_number(properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER, one.id);

@@ -16,7 +16,7 @@ void client_send_pubrel(struct client *c, uint16_t packet_id, uint8_t reason)
 	struct mqtt_packet p = {.type = MQTT_PUBREL};
 
 	p.ack.packet_id = packet_id; /* [MQTT-2.2.1-5] */
-	p.ack.reason = reason;
+	p.ack.reason = reason;       /* [MQTT-3.6.2-1] */
 	client_send(c, &p);
 }
 
@@ -55,18 +55,18 @@ int client_on_puback(struct client *c, const struct mqtt_packet *p)
 	return on_answer(c, inflight_ack(&c->session->window, p->ack.packet_id));
 }
 
-/* [MQTT-4.3.3-4]: PUBREL answers a PUBREC, unless that refuses the message. */
 int client_on_pubrec(struct client *c, const struct mqtt_packet *p)
 {
 	struct inflight *window = &c->session->window;
 	enum inflight_answer answer;
 
-	if (p->ack.reason >= 0x80)
+	if (p->ack.reason >= 0x80) /* [MQTT-4.4.0-2] */
 		return on_answer(c, inflight_reject(window, p->ack.packet_id));
 	answer = inflight_release(window, p->ack.packet_id);
 	if (answer == INFLIGHT_OUT_OF_ORDER)
 		return on_answer(c, answer);
-	/* An id unknown here is let go as well, or the client would keep it for ever (MQTT 5, 3.6.2.1). */
+	/* [MQTT-4.3.3-4]. An id unknown here is let go as well, or the client would keep it for ever
+	 * (MQTT 5, 3.6.2.1). */
 	client_send_pubrel(c, p->ack.packet_id,
 		answer == INFLIGHT_TAKEN ? MQTT_RC_SUCCESS : MQTT_RC_PACKET_IDENTIFIER_NOT_FOUND);
 	go_on(c);
@@ -78,15 +78,15 @@ int client_on_pubcomp(struct client *c, const struct mqtt_packet *p)
 	return on_answer(c, inflight_complete(&c->session->window, p->ack.packet_id));
 }
 
-/* The id is free again [MQTT-4.3.3-12]; one that was not taken is answered all the same, as the
+/* The id is free again; one that was not taken is answered all the same, as the
  * PUBCOMP for it may have been lost (MQTT 5, 3.7.2.1). */
 int client_on_pubrel(struct client *c, const struct mqtt_packet *p)
 {
 	struct mqtt_packet pubcomp = {.type = MQTT_PUBCOMP};
 
-	pubcomp.ack.packet_id = p->ack.packet_id; /* [MQTT-2.2.1-6] */
-	if (!received_remove(&c->session->received, p->ack.packet_id))
-		pubcomp.ack.reason = MQTT_RC_PACKET_IDENTIFIER_NOT_FOUND;
+	pubcomp.ack.packet_id = p->ack.packet_id;                         /* [MQTT-2.2.1-5] */
+	if (!received_remove(&c->session->received, p->ack.packet_id))    /* [MQTT-4.3.3-12] */
+		pubcomp.ack.reason = MQTT_RC_PACKET_IDENTIFIER_NOT_FOUND; /* [MQTT-3.7.2-1] */
 	else if (c->unreleased)
 		c->unreleased--;
 	persist_touch(c->session);

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 
 #define INFLIGHT_FIRST_SIZE 16u
-#define PACKET_IDS 65535u /* 1..65535 [MQTT-2.2.1-3] */
+#define PACKET_IDS 65535u /* 1..65535 */
 #define RUN_LIMITS 4u     /* longest run, in limits and slots more */
 #define RUN_MORE 64u
 
@@ -61,7 +61,7 @@ uint16_t inflight_id(const struct inflight *w, uint16_t i)
 {
 	uint32_t first = w->first_id ? w->first_id : 1;
 
-	return (uint16_t)((first - 1 + i) % PACKET_IDS + 1);
+	return (uint16_t)((first - 1 + i) % PACKET_IDS + 1); /* [MQTT-2.2.1-4] */
 }
 
 uint64_t inflight_raw(const struct inflight *w, uint16_t i)
@@ -142,11 +142,11 @@ uint16_t inflight_add(struct inflight *w, uint64_t seq)
 	check(w->count < PACKET_IDS);
 	if (w->count == w->size)
 		grow(w);
-	*slot(w, w->count) = seq;
+	*slot(w, w->count) = seq; /* [MQTT-4.3.2-3], [MQTT-4.3.3-3] */
 	w->count++;
 	w->acked = (uint16_t)(w->acked + (seq == INFLIGHT_ACKED));
 	w->sent++;
-	return inflight_id(w, (uint16_t)(w->count - 1));
+	return inflight_id(w, (uint16_t)(w->count - 1)); /* [MQTT-4.3.2-1], [MQTT-4.3.3-1] */
 }
 
 void inflight_take_back(struct inflight *w, uint16_t n)
@@ -232,7 +232,7 @@ enum inflight_answer inflight_release(struct inflight *w, uint16_t packet_id)
 		return INFLIGHT_UNKNOWN;
 	if (!(*at & INFLIGHT_QOS_2))
 		return INFLIGHT_OUT_OF_ORDER;
-	*at |= INFLIGHT_RELEASED;
+	*at |= INFLIGHT_RELEASED; /* [MQTT-4.3.3-5] */
 	return INFLIGHT_TAKEN;
 }
 

@@ -43,7 +43,7 @@ static uint32_t ack_add(struct client *c, struct client_ack ack)
 }
 
 /* Names the rule that refused the message, if the client wants to know and its maximum packet size
- * allows [MQTT-3.4.2-2], [MQTT-3.5.2-2]. */
+ * allows. */
 static void put_rule(const struct client *c, const struct client_ack *ack, struct buf *block)
 {
 	const char *parts[] = {rule_id(ack->rule), ": ", rule_text(ack->rule)};
@@ -51,19 +51,18 @@ static void put_rule(const struct client *c, const struct client_ack *ack, struc
 
 	for (unsigned i = 0; i < 3; i++)
 		buf_text(&text, parts[i]);
-	if (buf_length(&text) + 16 < c->largest)
+	if (buf_length(&text) + 16 < c->largest) /* [MQTT-3.4.2-2], [MQTT-3.5.2-2] */
 		mqtt_put_text(block, MQTT_PROPERTY_REASON_STRING, buf_view(&text));
 	buf_fini(&text);
 }
 
 static void send_ack(struct client *c, const struct client_ack *ack)
 {
-	/* [MQTT-4.3.2-4], [MQTT-4.3.3-8] */
 	struct mqtt_packet p = {.type = ack->qos == 2 ? MQTT_PUBREC : MQTT_PUBACK};
 	struct buf block = {0};
 
 	p.ack.packet_id = ack->packet_id; /* [MQTT-2.2.1-5] */
-	p.ack.reason = ack->reason;
+	p.ack.reason = ack->reason;       /* [MQTT-3.4.2-1], [MQTT-3.5.2-1] */
 	if (ack->rule != RULE_NONE && c->wants_problem_info)
 		put_rule(c, ack, &block);
 	p.properties.raw = buf_view(&block);
@@ -73,6 +72,7 @@ static void send_ack(struct client *c, const struct client_ack *ack)
 
 static void send_decided(struct client *c)
 {
+	/* [MQTT-4.6.0-2], [MQTT-4.6.0-3] */
 	while (c->ack_count && ack_at(c, c->ack_start)->is_decided) {
 		const struct client_ack *ack = ack_at(c, c->ack_start);
 
@@ -83,7 +83,7 @@ static void send_decided(struct client *c)
 		c->acks_open--;
 		c->unreleased += ack->qos == 2 && ack->reason == 0 && !ack->is_repeat &&
 				 received_has(&c->session->received, ack->packet_id);
-		send_ack(c, ack);
+		send_ack(c, ack); /* [MQTT-3.3.4-1] */
 	}
 }
 
@@ -105,7 +105,7 @@ static void on_done(struct commit_owner *o, uint32_t token, enum commit_outcome 
 
 	if (outcome == COMMIT_FIRST)
 		count_add(&c->worker->counts.published, 1);
-	ack_at(c, token)->is_decided = true;
+	ack_at(c, token)->is_decided = true; /* [MQTT-4.3.2-4], [MQTT-4.3.3-8] */
 	send_decided(c);
 	conn_resume(&c->conn);
 }
@@ -136,7 +136,7 @@ static int check_room(struct client *c, const struct mqtt_packet *p)
 
 /* --- properties ------------------------------------------------------- */
 
-/* Passed on unchanged, in their order [MQTT-3.3.2-17], [MQTT-3.3.2-18]: all but the alias, which
+/* Passed on unchanged, in their order: all but the alias, which
  * belongs to the connection, the expiry, which counts down and is kept as a number, and what stands
  * with a will for the server. */
 bool publish_forwards(enum mqtt_property which)
@@ -162,6 +162,7 @@ static struct view keep_properties(struct client *c, const struct mqtt_packet *p
 	if (p->properties.present == 0)
 		return (struct view){NULL, 0};
 	while (mqtt_next_property(&rest, &item)) {
+		/* [MQTT-3.3.2-4], [MQTT-3.3.2-15] to [MQTT-3.3.2-18], [MQTT-3.3.2-20] */
 		if (publish_forwards(item.which))
 			buf_append(kept, item.raw.p, item.raw.n);
 	}
@@ -204,9 +205,8 @@ static void add_request(struct client *c, const struct mqtt_packet *p, bool clai
 	};
 }
 
-/* Refused for good: MQTT 5 says so in the PUBACK or PUBREC, which frees the packet identifier
- * [MQTT-4.3.3-9]; 3.1.1 has no words for it and closes rather than acknowledge what is not kept
- * [MQTT-3.3.5-2]. */
+/* Refused for good: MQTT 5 says so in the PUBACK or PUBREC, which frees the packet identifier; 3.1.1
+ * has no words for it and closes rather than acknowledge what is not kept. */
 static int refuse(struct client *c, const struct mqtt_packet *p, int err, enum rule rule)
 {
 	const char *why = rule == RULE_NONE ? err_text(err) : rule_text(rule);
@@ -218,7 +218,7 @@ static int refuse(struct client *c, const struct mqtt_packet *p, int err, enum r
 	log_info("broker", "publish-refused", "client_id=%s topic=%s why=\"%s\"",
 		log_quote(client_id.p, client_id.n, id),
 		log_quote(p->publish.topic.p, p->publish.topic.n, topic), why);
-	if (c->version != MQTT_5)
+	if (c->version != MQTT_5) /* [MQTT3-3.3.5-2] */
 		return client_fault(c, err, why);
 	if (p->publish.qos) {
 		ack_add(c, (struct client_ack){.packet_id = p->publish.packet_id,
@@ -231,8 +231,8 @@ static int refuse(struct client *c, const struct mqtt_packet *p, int err, enum r
 	return 0;
 }
 
-/* The message was taken before: not published again, whatever DUP says, but answered again
- * [MQTT-4.3.3-10]. The answer stands behind that of the first, if that is not decided yet. */
+/* The message was taken before: not published again, whatever DUP says, but answered again. The answer
+ * stands behind that of the first, if that is not decided yet. */
 static int take_repeat(struct client *c, const struct mqtt_packet *p)
 {
 	ack_add(c, (struct client_ack){.packet_id = p->publish.packet_id,
@@ -260,15 +260,15 @@ static int resolve_alias(struct client *c, struct mqtt_packet *p, uint32_t *batc
 
 	if (!mqtt_has(&p->properties, MQTT_PROPERTY_TOPIC_ALIAS))
 		return 0;
-	if (alias == 0 || alias > ALIAS_NAMES)
-		return client_fault(c, ERR_TOPIC_ALIAS,
-			"topic alias 0 or above the maximum [MQTT-3.3.2-8] [MQTT-3.3.2-9]");
+	if (alias > ALIAS_NAMES) /* [MQTT-3.3.2-9] */
+		return client_fault(
+			c, ERR_TOPIC_ALIAS, "topic alias above the maximum [MQTT-3.3.2-9]");
 	named = alias_topic(c->names, alias);
 	if (p->publish.topic.n == 0 && named.n == 0)
 		return client_fault(
 			c, ERR_PROTOCOL, "topic alias without a topic (MQTT 5, 3.3.2.3.4)");
 	if (p->publish.topic.n == 0) {
-		p->publish.topic = named;
+		p->publish.topic = named; /* [MQTT-3.3.2-12] */
 		return 0;
 	}
 	if (view_equal(p->publish.topic, named))
@@ -309,7 +309,7 @@ static void take_request(struct client *c, const struct mqtt_packet *p,
 	if (ack.qos == 0)
 		ack.packet_id = 0;
 	if (ack.qos == 2) {
-		received_add(&c->session->received, ack.packet_id);
+		received_add(&c->session->received, ack.packet_id); /* [MQTT-4.3.3-10] */
 		persist_touch(c->session);
 	}
 	add_request(c, p, v->claim, &v->identity, ack_add(c, ack), *batched);
@@ -330,7 +330,7 @@ int client_on_publish(struct client *c, struct mqtt_packet *p, uint32_t *batched
 	err = check_room(c, p);
 	if (err)
 		return err;
-	if (is_repeat(c, p))
+	if (is_repeat(c, p)) /* [MQTT-4.3.3-10] */
 		return take_repeat(c, p);
 	err = publish_judge(c->worker, c->account, session_client_id(c->session), p->publish.topic,
 		p->publish.payload, &v);

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 
 #define RECEIVED_FIRST_SIZE 8u
-#define PACKET_IDS 65535u /* 1..65535 [MQTT-2.2.1-3] */
+#define PACKET_IDS 65535u /* 1..65535 */
 
 void received_fini(struct received *r)
 {

@@ -144,9 +144,9 @@ void session_detach(struct session *s)
 	s->warm_to = 0;
 	s->client = NULL;
 	s->state = SESSION_OFFLINE;
-	inflight_set_sent(&s->window, 0);
+	inflight_set_sent(&s->window, 0); /* [MQTT-4.4.0-1] */
 	w->broker->sessions_offline++;
-	if (s->expiry_ms == 0) {
+	if (s->expiry_ms == 0) { /* [MQTT-4.1.0-2] */
 		session_end(s);
 		return;
 	}
@@ -155,7 +155,7 @@ void session_detach(struct session *s)
 	will_disconnected(s);
 	list_remove(&s->touched);
 	persist_save(s);
-	if (s->expiry_ms != UINT64_MAX)
+	if (s->expiry_ms != UINT64_MAX) /* [MQTT-4.1.0-2] */
 		timer_start(w->loop, &s->expiry, s->expiry_ms);
 }
 

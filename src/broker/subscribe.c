@@ -51,7 +51,7 @@ static int add_subscription(struct answer *a, const struct mqtt_subscription *as
 	struct subscription one = {.filter = asked->filter, .id = a->id, .from = from};
 	uint8_t most = c->account->max_qos; /* everyone's is 1 (GB-30) */
 
-	one.qos = asked->qos < most ? asked->qos : most; /* [MQTT-3.8.4-8] may be lower */
+	one.qos = asked->qos < most ? asked->qos : most; /* [MQTT-3.8.4-7] */
 	if (asked->no_local)
 		one.options |= SUBSCRIPTION_NO_LOCAL;
 	if (asked->retain_as_published)
@@ -138,18 +138,19 @@ int client_on_subscribe(struct client *c, const struct mqtt_packet *p)
 	struct buf codes = {0};
 
 	a.id = mqtt_number(&p->properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER, 0);
-	while (mqtt_next_subscription(&rest, &asked)) {
+	while (mqtt_next_subscription(&rest, &asked)) { /* [MQTT-3.8.4-5] */
 		struct view whole = asked.filter;
 		int result = do_subscribe(&a, &asked);
 		uint8_t code = code_of(c, result);
 
 		if (result < 0)
 			log_refused(c, whole, result);
-		buf_append(&codes, &code, 1); /* [MQTT-3.8.4-6]: one per filter, in order */
+		buf_append(&codes, &code, 1); /* [MQTT-3.8.4-6], [MQTT-3.9.3-1] */
 	}
+	/* [MQTT-2.2.1-6], [MQTT-3.8.4-2] */
 	suback.list = (struct mqtt_list){
 		p->list.packet_id, buf_view(&codes), (uint32_t)buf_length(&codes)};
-	client_send(c, &suback); /* [MQTT-3.8.4-1], [MQTT-3.8.4-2] */
+	client_send(c, &suback); /* [MQTT-3.8.4-1] */
 	buf_fini(&codes);
 	session_regroup(c->session);
 	if (a.replay_from != UINT64_MAX)
@@ -165,24 +166,25 @@ int client_on_unsubscribe(struct client *c, const struct mqtt_packet *p)
 	struct view since;
 	struct buf codes = {0};
 
-	while (mqtt_next_filter(&rest, &filter)) {
+	while (mqtt_next_filter(&rest, &filter)) { /* [MQTT-3.10.4-6] */
 		bool found;
 		uint8_t code;
 
 		replay_cut(filter, &since, &filter);
 		found = subscriptions_remove(&c->session->subscriptions, filter);
+		/* [MQTT-3.11.3-2] */
 		code = found ? MQTT_RC_SUCCESS : MQTT_RC_NO_SUBSCRIPTION_EXISTED;
 		if (found)
 			c->worker->broker->subscriptions--;
-		buf_append(&codes, &code, 1);
+		buf_append(&codes, &code, 1); /* [MQTT-3.11.3-1] */
 	}
-	unsuback.list.packet_id = p->list.packet_id;
-	if (c->version == MQTT_5) { /* 3.1.1 answers without codes */
+	unsuback.list.packet_id = p->list.packet_id; /* [MQTT-2.2.1-6], [MQTT-3.10.4-5] */
+	if (c->version == MQTT_5) {                  /* 3.1.1 answers without codes */
 		unsuback.list.items = buf_view(&codes);
 		unsuback.list.count = (uint32_t)buf_length(&codes);
 	}
 	client_send(c, &unsuback); /* [MQTT-3.10.4-4] */
 	buf_fini(&codes);
-	session_regroup(c->session);
+	session_regroup(c->session); /* [MQTT-3.10.4-2] */
 	return 0;
 }

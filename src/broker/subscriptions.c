@@ -61,7 +61,7 @@ static uint32_t find(const struct subscriptions *s, struct view filter, uint32_t
 	while (subscriptions_next(s, &at, &one)) {
 		int where = order(one.filter, filter);
 
-		if (where == 0)
+		if (where == 0) /* [MQTT-3.10.4-1] */
 			*bytes = at - start;
 		if (where >= 0)
 			return start;
@@ -152,11 +152,11 @@ bool subscriptions_put(struct subscriptions *s, const struct subscription *one)
 	if (old) {
 		struct entry_head before;
 
-		/* What the old one still has to get is not lost with it [MQTT-3.8.4-4]. */
+		/* What the old one still has to get is not lost with it. */
 		memcpy(&before, block_of(s) + at, sizeof(before));
-		if (before.from < head.from)
+		if (before.from < head.from) /* [MQTT-3.8.4-4] */
 			head.from = before.from;
-		cut(s, at, old);
+		cut(s, at, old); /* [MQTT-3.8.4-3] */
 	}
 	buf_reserve(&s->block, bytes);
 	p = block_of(s);

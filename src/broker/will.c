@@ -80,7 +80,7 @@ static struct will *will_of(const struct will_head *head, const char *text)
 	return will;
 }
 
-/* In their order and unchanged [MQTT-3.1.3-10]; the delay is the server's alone. */
+/* In their order and unchanged; the delay is the server's alone. */
 static void keep_properties(const struct mqtt_will *m, struct buf *text)
 {
 	struct view rest = m->properties.raw;
@@ -89,7 +89,7 @@ static void keep_properties(const struct mqtt_will *m, struct buf *text)
 	if (m->properties.present == 0)
 		return;
 	while (mqtt_next_property(&rest, &item)) {
-		if (publish_forwards(item.which))
+		if (publish_forwards(item.which)) /* [MQTT-3.1.3-10] */
 			buf_append(text, item.raw.p, item.raw.n);
 	}
 }
@@ -196,7 +196,7 @@ static void log_refused(const struct session *s, const struct will *will, int er
 		rule == RULE_NONE ? err_text(err) : rule_text(rule));
 }
 
-/* Published once: the session has none any more [MQTT-3.1.2-10]. */
+/* Published once: the session has none any more. */
 static void publish(struct session *s)
 {
 	struct broker_worker *w = s->worker;
@@ -205,7 +205,7 @@ static void publish(struct session *s)
 	int err;
 
 	timer_stop(w->loop, &will->delay);
-	s->will = NULL;
+	s->will = NULL; /* [MQTT-3.1.2-10] */
 	count_add(&w->counts.received, 1);
 	err = judge(s, will, &rule);
 	if (err) {
@@ -230,10 +230,9 @@ static void on_delay_over(struct timer *t)
 
 void will_connected(struct session *s, struct will **will)
 {
-	will_pause(s);
-	will_free(&s->will); /* [MQTT-3.1.3-9] */
-	s->will =
-		*will; /* [MQTT-3.1.2-7]; without one nothing is published, 3.1.1: [MQTT-3.1.2-12] */
+	will_pause(s); /* [MQTT-3.1.3-9] */
+	will_free(&s->will);
+	s->will = *will; /* [MQTT-3.1.2-7] */
 	*will = NULL;
 }
 
@@ -257,7 +256,7 @@ void will_disconnected(struct session *s)
 void will_session_ended(struct session *s)
 {
 	if (s->will)
-		publish(s);
+		publish(s); /* [MQTT-3.1.2-8] */
 }
 
 void will_pause(struct session *s)

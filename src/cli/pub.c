@@ -196,7 +196,7 @@ static void on_close(struct cli_client *c, int err, const char *why)
 	struct pub *p = container_of(c, struct pub, client);
 	bool was_refused = err == ERR_DENIED || err == ERR_CREDENTIALS;
 
-	/* MQTT 3.1.1 has no other way to refuse a PUBLISH than to close [MQTT-3.3.5-2]. */
+	/* MQTT 3.1.1 has no other way to refuse a PUBLISH than to close [MQTT3-3.3.5-2]. */
 	bool under_way = p->patience.place != 0;
 
 	if (!p->ended) {

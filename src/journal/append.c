@@ -168,7 +168,7 @@ static uint8_t *put(uint8_t *to, struct view v)
 	return to + v.n;
 }
 
-/* A PUBLISH packet of QoS 0 without flags [MQTT-3.3.1], and the properties behind it. */
+/* A PUBLISH packet of QoS 0 without flags (MQTT 3.1.1, 3.3.1), and the properties behind it. */
 static void put_record(uint8_t *to, const struct journal_message *m, const struct journal_entry *e)
 {
 	uint32_t remaining = e->packet_bytes - e->header_bytes;

@@ -47,7 +47,7 @@ static const struct range ranges[MQTT_PROPERTY_COUNT] = {
 	[MQTT_PROPERTY_MAXIMUM_PACKET_SIZE] = {1, UINT32_MAX, ERR_PROTOCOL,
 		"maximum packet size is 0 (MQTT 5, 3.1.2.11.4)"},
 	[MQTT_PROPERTY_TOPIC_ALIAS] = {1, UINT16_MAX, ERR_TOPIC_ALIAS,
-		"topic alias is 0 [MQTT-3.3.2-8]"},
+		"topic alias is 0 [MQTT-3.3.2-8]"}, /* [MQTT-3.3.2-8] */
 	[MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER] = {1, UINT32_MAX, ERR_PROTOCOL,
 		"subscription identifier is 0 (MQTT 5, 3.8.2.1.2)"},
 };
@@ -58,7 +58,7 @@ static void check_place(struct wire *w, uint32_t context, enum mqtt_property whi
 
 	if (where & context)
 		return;
-	if (where & context_turned(context)) /* [MQTT-3.3.4-6], [MQTT-3.14.2-2] */
+	if (where & context_turned(context)) /* [MQTT-3.3.4-6] */
 		wire_fail(w, ERR_PROTOCOL,
 			"a property that only the other side may send [MQTT-3.3.4-6] "
 			"[MQTT-3.14.2-2]");
@@ -73,6 +73,7 @@ static void check_value(struct wire *w, const struct mqtt_property_item *item)
 
 	if (range->most && (item->number < range->least || item->number > range->most))
 		wire_fail(w, range->err, range->why);
+	/* [MQTT-3.3.2-14] */
 	if (item->which == MQTT_PROPERTY_RESPONSE_TOPIC && !topic_is_valid(item->text))
 		wire_fail(w, ERR_PROTOCOL, "response topic is not a topic name [MQTT-3.3.2-14]");
 }

@@ -33,12 +33,12 @@ static uint8_t read_version(struct wire *w)
 
 static void check_will_flags(struct wire *w, uint8_t flags)
 {
-	if ((flags & FLAG_WILL_QOS) == FLAG_WILL_QOS) /* [MQTT-3.1.2-14] */
-		wire_fail(w, ERR_MALFORMED, "will QoS 3 [MQTT-3.1.2-14]");
-	if (!(flags & FLAG_WILL) && (flags & FLAG_WILL_QOS)) /* [MQTT-3.1.2-11], [MQTT-3.1.2-13] */
-		wire_fail(w, ERR_PROTOCOL, "will QoS without a will [MQTT-3.1.2-13]");
-	if (!(flags & FLAG_WILL) && (flags & FLAG_WILL_RETAIN)) /* [MQTT-3.1.2-15] */
-		wire_fail(w, ERR_PROTOCOL, "will retain without a will [MQTT-3.1.2-15]");
+	if ((flags & FLAG_WILL_QOS) == FLAG_WILL_QOS) /* [MQTT-3.1.2-12] */
+		wire_fail(w, ERR_MALFORMED, "will QoS 3 [MQTT-3.1.2-12]");
+	if (!(flags & FLAG_WILL) && (flags & FLAG_WILL_QOS)) /* [MQTT-3.1.2-11] */
+		wire_fail(w, ERR_PROTOCOL, "will QoS without a will [MQTT-3.1.2-11]");
+	if (!(flags & FLAG_WILL) && (flags & FLAG_WILL_RETAIN)) /* [MQTT-3.1.2-13] */
+		wire_fail(w, ERR_PROTOCOL, "will retain without a will [MQTT-3.1.2-13]");
 }
 
 static void check_flags(struct wire *w, uint8_t flags, uint8_t version)
@@ -46,41 +46,40 @@ static void check_flags(struct wire *w, uint8_t flags, uint8_t version)
 	if (flags & FLAG_RESERVED) /* [MQTT-3.1.2-3] */
 		wire_fail(w, ERR_MALFORMED, "reserved CONNECT flag [MQTT-3.1.2-3]");
 	check_will_flags(w, flags);
-	/* 3.1.1: [MQTT-3.1.2-22]; MQTT 5 allows it (3.1.2.9). */
+	/* [MQTT3-3.1.2-22]; MQTT 5 allows it (3.1.2.9). */
 	if (version < MQTT_5 && (flags & FLAG_PASSWORD) && !(flags & FLAG_USER_NAME))
-		wire_fail(w, ERR_PROTOCOL, "password without user name (3.1.1: [MQTT-3.1.2-22])");
+		wire_fail(w, ERR_PROTOCOL, "password without user name [MQTT3-3.1.2-22]");
 }
 
 static void read_will_topic(struct wire *w, struct mqtt_will *will)
 {
-	will->topic = wire_string(w); /* [MQTT-3.1.3-9]; 3.1.1: [MQTT-3.1.3-10] */
+	will->topic = wire_string(w);                    /* [MQTT-3.1.3-11] */
 	if (w->err == 0 && !topic_is_valid(will->topic)) /* [MQTT-4.7.0-1], [MQTT-4.7.3-1] */
 		wire_fail(w, ERR_TOPIC, "the will topic is not a topic name [MQTT-4.7.0-1]");
 }
 
-/* Reads what the flags say, in the order of [MQTT-3.1.3-1]; a field the flags do not name is
- * not there [MQTT-3.1.2-9], [MQTT-3.1.2-18] to [MQTT-3.1.2-21]. */
+/* Reads what the flags say, in their order; a field the flags do not name is not there. */
 static void read_payload(
 	struct packet_in *in, uint8_t flags, struct mqtt_connect *connect, struct block *will)
 {
 	struct wire *w = &in->w;
 
-	connect->client_id = wire_string(w); /* [MQTT-3.1.3-3], [MQTT-3.1.3-4] */
-	if (flags & FLAG_WILL) {
+	/* [MQTT-3.1.3-1], [MQTT-3.1.3-3], [MQTT-3.1.3-4] */
+	connect->client_id = wire_string(w);
+	if (flags & FLAG_WILL) { /* [MQTT-3.1.2-9] */
 		if (in->version >= MQTT_5)
 			block_read(w, WILL, will);
 		read_will_topic(w, &connect->will);
 		connect->will.payload = wire_binary(w);
 	}
-	if (flags & FLAG_USER_NAME) /* [MQTT-3.1.3-10]; 3.1.1: [MQTT-3.1.3-11] */
+	if (flags & FLAG_USER_NAME) /* [MQTT-3.1.2-17], [MQTT-3.1.3-12] */
 		connect->user_name = wire_string(w);
-	if (flags & FLAG_PASSWORD)
+	if (flags & FLAG_PASSWORD) /* [MQTT-3.1.2-19] */
 		connect->password = wire_binary(w);
-	wire_finish(w);
-	/* 3.1.1: [MQTT-3.1.3-7], [MQTT-3.1.3-8]; an MQTT 5 client may do so [MQTT-3.1.3-6] */
+	wire_finish(w); /* [MQTT-3.1.2-16], [MQTT-3.1.2-18] */
+	/* [MQTT3-3.1.3-7], [MQTT3-3.1.3-8]; an MQTT 5 client may do so [MQTT-3.1.3-6] */
 	if (in->version < MQTT_5 && connect->client_id.n == 0 && !connect->clean_start)
-		wire_fail(w, ERR_CLIENT_ID,
-			"empty client id with clean session 0 (3.1.1: [MQTT-3.1.3-8])");
+		wire_fail(w, ERR_CLIENT_ID, "empty client id with clean session 0 [MQTT3-3.1.3-8]");
 }
 
 void decode_connect(struct packet_in *in, struct mqtt_packet *out)

@@ -51,7 +51,7 @@ void read_properties(struct packet_in *in, struct block *b)
 	*b = (struct block){0};
 	if (in->version < MQTT_5)
 		return;
-	if (wire_left(&in->w) && *in->w.p == 0) /* [MQTT-2.2.2-1]: the usual case, no properties */
+	if (wire_left(&in->w) && *in->w.p == 0) /* the usual case, no properties */
 		wire_u8(&in->w);
 	else
 		block_read(&in->w, in->context, b);
@@ -59,8 +59,7 @@ void read_properties(struct packet_in *in, struct block *b)
 
 static void check_reason(struct packet_in *in, uint8_t reason)
 {
-	/* [MQTT-3.2.2-8], [MQTT-3.4.2-1], [MQTT-3.5.2-1], [MQTT-3.6.2-1], [MQTT-3.7.2-1],
-	 * [MQTT-3.9.3-2], [MQTT-3.11.3-2], [MQTT-3.14.2-1], [MQTT-3.15.2-1] */
+	/* [MQTT-3.4.2-1], [MQTT-3.5.2-1], [MQTT-3.6.2-1], [MQTT-3.7.2-1], [MQTT-3.14.2-1] */
 	if (!context_has_reason(in->context, reason))
 		wire_fail(&in->w, ERR_PROTOCOL,
 			"a reason code that this packet never has (MQTT 5, 2.4) [MQTT-3.4.2-1]");
@@ -69,11 +68,11 @@ static void check_reason(struct packet_in *in, uint8_t reason)
 static void check_publish_topic(struct wire *w, struct view topic, const struct block *b)
 {
 	if (topic.n == 0) {
-		/* MQTT 5, 3.3.2.1; [MQTT-4.7.3-1] */
+		/* [MQTT-4.7.3-1] */
 		if (!(b->present >> MQTT_PROPERTY_TOPIC_ALIAS & 1))
 			wire_fail(w, ERR_PROTOCOL, "no topic and no topic alias (MQTT 5, 3.3.2.1)");
-	} else if (!topic_is_valid(topic)) {
-		if (!wire_is_text(topic)) /* [MQTT-3.3.2-1] */
+	} else if (!topic_is_valid(topic)) { /* [MQTT-3.3.2-2] */
+		if (!wire_is_text(topic))    /* [MQTT-3.3.2-1] */
 			wire_fail(w, ERR_MALFORMED, "the topic is not UTF-8 [MQTT-3.3.2-1]");
 		else
 			wire_fail(w, ERR_TOPIC, "the topic has a wildcard [MQTT-3.3.2-2]");
@@ -127,11 +126,10 @@ static void decode_ack(struct packet_in *in, struct mqtt_packet *out)
 
 static void check_connack(struct packet_in *in, uint8_t flags, uint8_t reason)
 {
-	if (flags & 0xfe) /* [MQTT-3.2.2-1] */
+	if (flags & 0xfe)
 		wire_fail(&in->w, ERR_MALFORMED, "reserved CONNACK flags [MQTT-3.2.2-1]");
-	if (flags && reason) /* [MQTT-3.2.2-6]; 3.1.1: [MQTT-3.2.2-4] */
-		wire_fail(&in->w, ERR_PROTOCOL,
-			"session present with a refusal [MQTT-3.2.2-6] (3.1.1: [MQTT-3.2.2-4])");
+	if (flags && reason)
+		wire_fail(&in->w, ERR_PROTOCOL, "session present with a refusal [MQTT-3.2.2-6]");
 	if (in->version >= MQTT_5)
 		check_reason(in, reason);
 	else if (reason > 5)
@@ -171,9 +169,9 @@ static void check_filter(struct wire *w, struct view filter, uint8_t version, bo
 
 static void check_options_v3(struct wire *w, uint8_t options)
 {
-	if (options > 2) /* 3.1.1: [MQTT-3.8.3-4] */
+	if (options > 2) /* [MQTT3-3.8.3-4] */
 		wire_fail(w, ERR_MALFORMED,
-			"reserved bits or QoS 3 in a subscription (3.1.1: [MQTT-3-8.3-4])");
+			"reserved bits or QoS 3 in a subscription [MQTT3-3.8.3-4]");
 }
 
 static void check_options(struct wire *w, uint8_t options, bool is_shared)
@@ -212,8 +210,8 @@ static void read_suback_code(struct packet_in *in)
 
 	if (in->version >= MQTT_5)
 		check_reason(in, reason);
-	else if (reason > 2 && reason != 0x80) /* 3.1.1: [MQTT-3.9.3-2] */
-		wire_fail(&in->w, ERR_PROTOCOL, "reserved return code (3.1.1: [MQTT-3.9.3-2])");
+	else if (reason > 2 && reason != 0x80)
+		wire_fail(&in->w, ERR_PROTOCOL, "reserved return code [MQTT3-3.9.3-2]");
 }
 
 /* The four packets that are an identifier, properties and one or more items. */
@@ -229,7 +227,7 @@ static void decode_list(
 	list.items = wire_rest(&items);
 	for (; wire_left(&in->w); list.count++)
 		read_item(in);
-	if (list.count == 0) /* [MQTT-3.8.3-2], [MQTT-3.10.3-2]; 3.1.1: [MQTT-3.8.3-3] */
+	if (list.count == 0) /* [MQTT-3.8.3-2], [MQTT-3.10.3-2] */
 		wire_fail(&in->w, ERR_PROTOCOL, "an empty list [MQTT-3.8.3-2] [MQTT-3.10.3-2]");
 	if (in->w.err)
 		return;
@@ -332,9 +330,9 @@ static int check_first(uint8_t first, enum mqtt_side side, uint8_t version, cons
 		*why = "a packet that only the other side may send (MQTT 5, 2.1.2)";
 		return ERR_PROTOCOL;
 	}
+	/* [MQTT-2.1.3-1], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1], [MQTT-3.14.1-1],
+	 * [MQTT-3.15.1-1] */
 	if (kind->flags != ANY_FLAGS && (first & 15) != kind->flags) {
-		/* [MQTT-2.1.3-1], [MQTT-3.6.1-1], [MQTT-3.8.1-1], [MQTT-3.10.1-1],
-		 * [MQTT-3.14.1-1], [MQTT-3.15.1-1]; 3.1.1: [MQTT-2.2.2-2] */
 		*why = "reserved flags of the fixed header [MQTT-2.1.3-1] [MQTT-3.6.1-1]";
 		return ERR_MALFORMED;
 	}

@@ -51,7 +51,7 @@ static void put_string(struct sink *s, struct view text)
 	put(s, text.p, text.n);
 }
 
-/* The block with its length, which is there even when it is empty [MQTT-2.2.2-1]. */
+/* The block with its length, which is there even when it is empty. */
 static void put_properties(struct sink *s, const struct mqtt_properties *properties)
 {
 	uint8_t length[4];
@@ -62,6 +62,7 @@ static void put_properties(struct sink *s, const struct mqtt_properties *propert
 		s->is_too_large = true;
 		return;
 	}
+	/* [MQTT-2.2.2-1] */
 	put(s, length, wire_write_varint(length, (uint32_t)properties->raw.n));
 	put(s, properties->raw.p, properties->raw.n);
 }
@@ -80,12 +81,12 @@ static void put_connect(struct sink *s, const struct mqtt_packet *packet)
 {
 	const struct mqtt_connect *c = &packet->connect;
 
-	put_string(s, VIEW("MQTT")); /* [MQTT-3.1.2-1] */
+	put_string(s, VIEW("MQTT"));
 	put_u8(s, s->version);
 	put_u8(s, connect_flags(c));
 	put_u16(s, c->keep_alive_s);
 	put_properties(s, &packet->properties);
-	put_string(s, c->client_id); /* the order is [MQTT-3.1.3-1]'s */
+	put_string(s, c->client_id);
 	if (c->has_will) {
 		put_properties(s, &c->will.properties);
 		put_string(s, c->will.topic);
@@ -99,7 +100,7 @@ static void put_connect(struct sink *s, const struct mqtt_packet *packet)
 
 static void put_connack(struct sink *s, const struct mqtt_packet *packet)
 {
-	put_u8(s, packet->connack.session_present);
+	put_u8(s, packet->connack.session_present); /* [MQTT-3.2.2-1] */
 	put_u8(s, packet->connack.reason);
 	put_properties(s, &packet->properties);
 }
@@ -109,7 +110,7 @@ static void put_publish(struct sink *s, const struct mqtt_packet *packet)
 	const struct mqtt_publish *publish = &packet->publish;
 
 	put_string(s, publish->topic);
-	if (publish->qos) /* [MQTT-2.2.1-2] */
+	if (publish->qos)
 		put_u16(s, publish->packet_id);
 	put_properties(s, &packet->properties);
 	put(s, publish->payload.p, publish->payload.n);

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "mqtt/wire.h"
 
-#define LONGEST 65535u /* [MQTT-4.7.3-3] */
+#define LONGEST 65535u /* MQTT 5, 4.7.3 */
 
 #define ONES UINT64_C(0x0101010101010101)
 #define TOPS UINT64_C(0x8080808080808080)
@@ -51,11 +51,10 @@ bool topic_is_valid(struct view topic)
 	if (topic.n == 0 || topic.n > LONGEST) /* [MQTT-4.7.3-1], [MQTT-4.7.3-3] */
 		return false;
 	rest = view_skip(topic, plain_prefix(topic));
-	/* [MQTT-4.7.0-1], [MQTT-4.7.3-2]; 3.1.1: [MQTT-4.7.1-1] */
+	/* [MQTT-4.7.0-1], [MQTT-4.7.3-2] */
 	return wire_is_text(rest) && !has_byte(rest, '+') && !has_byte(rest, '#');
 }
 
-/* [MQTT-4.7.1-1], [MQTT-4.7.1-2]; 3.1.1: [MQTT-4.7.1-2], [MQTT-4.7.1-3] */
 static bool has_wildcards_in_place(struct view filter)
 {
 	struct view rest = filter;
@@ -63,9 +62,10 @@ static bool has_wildcards_in_place(struct view filter)
 	while (rest.p) {
 		struct view level = view_cut(&rest, '/');
 
+		/* [MQTT-4.7.1-1], [MQTT-4.7.1-2] */
 		if (level.n > 1 && (has_byte(level, '+') || has_byte(level, '#')))
 			return false;
-		if (level.n == 1 && level.p[0] == '#' && rest.p)
+		if (level.n == 1 && level.p[0] == '#' && rest.p) /* [MQTT-4.7.1-1] */
 			return false;
 	}
 	return true;
@@ -73,6 +73,7 @@ static bool has_wildcards_in_place(struct view filter)
 
 bool filter_is_well_formed(struct view filter)
 {
+	/* [MQTT-4.7.3-1] to [MQTT-4.7.3-3] */
 	return filter.n && filter.n <= LONGEST && wire_is_text(filter) &&
 	       has_wildcards_in_place(filter);
 }
@@ -101,9 +102,9 @@ int filter_cut_share(struct view whole, struct view *group, struct view *filter)
 	return 1;
 }
 
-/* [MQTT-4.7.2-1] */
 static bool is_hidden(struct view filter, struct view topic)
 {
+	/* [MQTT-4.7.2-1] */
 	return topic.n && topic.p[0] == '$' && filter.n &&
 	       (filter.p[0] == '+' || filter.p[0] == '#');
 }

@@ -58,10 +58,10 @@ static void read_value(struct wire *w, struct mqtt_property_item *item)
 		item->number = wire_varint(w);
 		break;
 	case STRING:
-		item->text = wire_string(w);
+		item->text = wire_string(w); /* [MQTT-3.3.2-13], [MQTT-3.3.2-19] */
 		break;
-	case PAIR: /* [MQTT-1.5.7-1] */
-		item->name = wire_string(w);
+	case PAIR:
+		item->name = wire_string(w); /* [MQTT-1.5.7-1] */
 		item->text = wire_string(w);
 		break;
 	case BINARY:

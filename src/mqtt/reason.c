@@ -17,7 +17,7 @@ static const struct reason reasons[256] = {
 #undef X
 };
 
-/* [MQTT-3.2.2-6] of 3.1.1: without a return code that applies there is no CONNACK. */
+/* Without a return code that applies there is no CONNACK (MQTT 3.1.1, 3.2.2.3). */
 #define NO_RETURN_CODE 0xff
 
 struct translation {
@@ -57,7 +57,7 @@ uint8_t mqtt_reason_to_v3(uint8_t reason)
 		if (translations[i].reason == reason)
 			return translations[i].return_code;
 	}
-	return NO_RETURN_CODE;
+	return NO_RETURN_CODE; /* [MQTT3-3.2.2-6] */
 }
 
 bool context_has_reason(uint32_t context, uint8_t reason)

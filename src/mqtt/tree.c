@@ -253,10 +253,10 @@ static struct view next_level(const struct walk *w)
 	return view_cut(&rest, '/');
 }
 
-/* A wildcard in the first level does not match a topic that begins with $ [MQTT-4.7.2-1]. */
+/* A wildcard in the first level does not match a topic that begins with $. */
 static bool is_hidden(const struct walk *w)
 {
-	return w->is_dollar && w->node->parent == NULL;
+	return w->is_dollar && w->node->parent == NULL; /* [MQTT-4.7.2-1] */
 }
 
 /* What ends at the node: its own filter at the topic's end, and `#`, which also stands for no

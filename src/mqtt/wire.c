@@ -29,7 +29,7 @@ struct view wire_string(struct wire *w)
 
 	if (wire_is_text(text))
 		return text;
-	/* [MQTT-1.5.4-1], [MQTT-1.5.4-2]; 3.1.1: [MQTT-1.4.0-1], [MQTT-1.4.0-2] */
+	/* [MQTT-1.5.4-1], [MQTT-1.5.4-2] */
 	wire_fail(w, ERR_MALFORMED, "a string is not UTF-8 or has U+0000 [MQTT-1.5.4-1]");
 	return (struct view){NULL, 0};
 }
@@ -67,7 +67,7 @@ uint16_t wire_packet_id(struct wire *w)
 {
 	uint16_t id = wire_u16(w);
 
-	if (id == 0) /* [MQTT-2.2.1-3], [MQTT-2.2.1-4]; 3.1.1: [MQTT-2.3.1-1] */
+	if (id == 0) /* [MQTT-2.2.1-3] */
 		wire_fail(w, ERR_PROTOCOL, "packet identifier is 0 [MQTT-2.2.1-3]");
 	return id;
 }

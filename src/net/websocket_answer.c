@@ -91,7 +91,7 @@ static int judge_origin(struct attempt *a)
 	return refuse(a, 403, "web pages of this origin are not admitted");
 }
 
-/* The client has to offer one of ours [MQTT-6.0.0-3]; that one is named back [MQTT-6.0.0-4]. */
+/* The client has to offer one of ours; that one is named back. */
 static int judge_protocol(struct attempt *a)
 {
 	static const struct view ours[] = {{"mqtt", 4}, {"mqttv3.1", 8}};
@@ -101,10 +101,11 @@ static int judge_protocol(struct attempt *a)
 			http_listed(a->request, VIEW("sec-websocket-protocol"), ours[i]);
 
 		if (offered.p && view_equal(offered, ours[i])) {
-			a->protocol = ours[i];
+			a->protocol = ours[i]; /* [MQTT-6.0.0-4] */
 			return 0;
 		}
 	}
+	/* [MQTT-6.0.0-3] */
 	return refuse(a, 400, "Sec-WebSocket-Protocol does not offer mqtt");
 }
 

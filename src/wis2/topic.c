@@ -13,7 +13,7 @@
 #include "wis2/hierarchy.h"
 #include "wis2/nearest.h"
 
-#define MQTT_TOPIC_LARGEST 65535u /* [MQTT-1.5.4] */
+#define MQTT_TOPIC_LARGEST 65535u /* MQTT 5, 1.5.4 */
 #define LEVELS_BEFORE_PATH 6u     /* level 7 is the first in the tables */
 
 /* What a byte of a topic can be. */

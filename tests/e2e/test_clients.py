@@ -134,7 +134,7 @@ def test_publishing_without_the_right_is_refused_in_mqtt_5_by_a_reason_code(
 @pytest.mark.parametrize("qos", [0, 1])
 def test_publishing_without_the_right_closes_a_connection_of_311(
         qos, gb, subscriber, raw, steady):
-    """[MQTT-3.3.5-2]: a 3.1.1 server has no code; ours closes."""
+    """[MQTT3-3.3.5-2]: a 3.1.1 server has no code; ours closes."""
     broker = gb(accounts=BOTH)
     quiet = steady(broker)
     listener = subscriber(broker.port, ALL)
