@@ -260,7 +260,7 @@ def test_what_the_gate_refuses_is_told_with_the_rule(qos, first, gb, raw):
     bad_payload = wnm.broken_payload(DWD, wnm.BROKEN_PAYLOADS[0])
     plain = raw(broker)
     silent = raw(broker, properties=b"\x17\x00")
-    small = raw(broker, properties=b"\x27" + struct.pack(">I", 30))
+    small = raw(broker, properties=b"\x27" + struct.pack(">I", 30), client_id="small")
     reader = raw(broker, user=b"everyone")
 
     def told(connection, message, packet_id=9):
