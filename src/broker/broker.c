@@ -117,6 +117,7 @@ struct broker *broker_new(struct commit *c, struct commit_port *const *ports, un
 	b->worker_count = port_count;
 	registry_init(&b->registry);
 	users_init(&b->users);
+	addresses_init(&b->addresses);
 	pthread_mutex_init(&b->stop_lock, NULL);
 	pthread_cond_init(&b->stopped, NULL);
 	for (unsigned i = 0; i < port_count; i++)
@@ -160,6 +161,7 @@ void broker_free(struct broker *b)
 	persist_close(b);
 	registry_fini(&b->registry);
 	users_fini(&b->users);
+	addresses_fini(&b->addresses);
 	pthread_cond_destroy(&b->stopped);
 	pthread_mutex_destroy(&b->stop_lock);
 	free(b->workers);

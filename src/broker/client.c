@@ -1,6 +1,7 @@
 #include "broker/client.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/log.h"
@@ -294,6 +295,7 @@ static void on_close(struct conn *conn, int err, const char *why)
 	timer_stop(w->loop, &c->timer);
 	list_remove(&c->link);
 	count_drop(&w->counts.connections, 1);
+	client_admit_end(c);
 	if (c->session)
 		session_detach(c->session);
 	client_publish_fini(c);
@@ -312,11 +314,12 @@ const struct conn_handler client_handler = {
 
 #define CONNECT_TIME_MS 10000u
 
-static struct client *client_new(struct broker_worker *w)
+static struct client *client_new(struct broker_worker *w, enum admission admission)
 {
 	struct client *c = mem_new(sizeof(*c));
 
 	c->worker = w;
+	c->admission = (uint8_t)admission;
 	c->largest = MQTT_PACKET_LARGEST;
 	c->receive_maximum = 65535;
 	c->timer.on_time = on_time;
@@ -327,7 +330,7 @@ static struct client *client_new(struct broker_worker *w)
 }
 
 /* err < 0: the connection came to nothing, and on_close will not be called. */
-static void client_begin(struct client *c, int err)
+static void client_begin(struct client *c, int err, const struct address *peer)
 {
 	struct broker_worker *w = c->worker;
 
@@ -335,6 +338,8 @@ static void client_begin(struct client *c, int err)
 		timer_start(w->loop, &c->timer, CONNECT_TIME_MS);
 		return;
 	}
+	c->conn.peer = *peer;
+	client_admit_end(c);
 	list_remove(&c->link);
 	count_drop(&w->counts.connections, 1);
 	client_publish_fini(c);
@@ -350,18 +355,30 @@ void broker_accept(
 	struct broker_worker *w, int fd, const struct address *peer, struct tls_context *tls)
 {
 	struct conn_options options = options_of(w);
-	struct client *c = client_new(w);
+	enum admission admission = client_admit(w, peer);
+	struct client *c;
 
-	client_begin(c, conn_accept(&c->conn, w->loop, fd, peer, tls, &options, &client_handler));
+	if (admission == ADMISSION_NOT_TAKEN) {
+		close(fd);
+		return;
+	}
+	c = client_new(w, admission);
+	client_begin(c, conn_accept(&c->conn, w->loop, fd, peer, tls, &options, &client_handler),
+		peer);
 }
 
 void broker_accept_open(struct broker_worker *w, struct conn *from)
 {
 	struct conn_options options = options_of(w);
+	struct address peer = from->peer;
+	enum admission admission;
 	struct client *c;
 
 	if (w->is_stopping) /* nobody would end it */
 		return;
-	c = client_new(w);
-	client_begin(c, conn_move(&c->conn, from, &options, &client_handler));
+	admission = client_admit(w, &peer);
+	if (admission == ADMISSION_NOT_TAKEN)
+		return;
+	c = client_new(w, admission);
+	client_begin(c, conn_move(&c->conn, from, &options, &client_handler), &peer);
 }

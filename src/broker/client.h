@@ -56,6 +56,7 @@ struct client {
 	uint8_t version;
 	bool is_connected;       /* CONNACK with success was sent */
 	bool is_counted;         /* as a connection of its account */
+	uint8_t admission;       /* enum admission of its address */
 	bool wants_problem_info; /* MQTT 5: reason strings */
 	bool has_released;       /* what it had received was released again after CONNACK */
 	bool is_choked;          /* not read while so much waits to be sent to it */
@@ -69,6 +70,11 @@ extern const struct conn_handler client_handler;
  * connected), then closes. Gives err, so that handlers can return it. */
 int client_fault(struct client *c, int err, const char *why);
 
+/* admit.c: may one more connection come from there; and when it has ended. */
+enum admission client_admit(struct broker_worker *w, const struct address *peer);
+void client_admit_end(struct client *c);
+/* What the limits of connections say to its CONNECT: 0, or the error, and *why. */
+int client_check_admission(const struct client *c, const char **why);
 /* connect.c */
 int client_on_connect(struct client *c, const struct mqtt_packet *p);
 void client_connect_fini(struct client *c);

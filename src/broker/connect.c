@@ -1,6 +1,6 @@
 /* CONNECT to CONNACK: who is it, may it, which session.
  *
- * Two things may take time and happen elsewhere: checking a hashed password (broker/password.h), and
+ * Two things may take time and happen elsewhere: a login that waits or is hashed (broker/login.h), and
  * fetching the session from the worker that owns it:
  *
  *     home: claim --owned by another--> owner: move_arrive (closes the old connection, lets go)
@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "broker/client.h"
+#include "broker/login.h"
 #include "broker/will.h"
 #include "commit/gate.h"
 #include "mqtt/reason.h"
@@ -35,7 +36,7 @@ struct connect_request {
 	bool clean_start;
 	bool is_assigned;  /* the client identifier is ours */
 	struct will *will; /* owned, until the session takes it */
-	struct password_check *check;
+	struct login *login;
 	struct session_move *move;
 };
 
@@ -46,6 +47,9 @@ struct session_move {
 	struct broker_worker *at;
 	struct session *session;
 	struct buf key;
+	uint64_t address; /* of the client */
+	bool is_scoped;   /* only its own address may take it */
+	bool is_refused;
 };
 
 void client_connect_fini(struct client *c)
@@ -54,8 +58,8 @@ void client_connect_fini(struct client *c)
 
 	if (r == NULL)
 		return;
-	if (r->check)
-		password_cancel(r->check);
+	if (r->login)
+		login_cancel(r->login);
 	if (r->move)
 		r->move->client = NULL;
 	buf_fini(&r->key);
@@ -189,35 +193,22 @@ static void fetch(struct client *c, struct broker_worker *owner)
 	m->client = c;
 	m->home = c->worker;
 	m->at = owner;
+	m->address = address_key(&c->conn.peer);
+	m->is_scoped = c->account->address_scope;
 	buf_append(&m->key, buf_bytes(&c->connect->key), buf_length(&c->connect->key));
 	c->connect->move = m;
 	loop_post(owner->loop, &m->task);
 }
 
-/* The session of this key if this worker owns it; *owner: who does (NULL: nobody has it). */
-static struct session *find_session(
-	struct broker_worker *w, struct view key, struct broker_worker **owner)
-{
-	struct registry *r = &w->broker->registry;
-	struct session *s;
-
-	pthread_mutex_lock(&r->lock);
-	s = map_get(&r->sessions, key);
-	*owner = s ? s->worker : NULL;
-	pthread_mutex_unlock(&r->lock);
-	return s && *owner == w ? s : NULL;
-}
-
-/* Puts a new session into the registry; NULL when there are too many or another came first. */
-static struct session *make_session(struct client *c, struct view key, bool *full)
+/* Puts a new session into the registry; NULL when another came first. */
+static struct session *make_session(struct client *c, struct view key)
 {
 	struct broker_worker *w = c->worker;
 	struct registry *r = &w->broker->registry;
 	struct session *s = NULL;
 
 	pthread_mutex_lock(&r->lock);
-	*full = r->sessions.count >= w->limits.sessions;
-	if (!*full && map_get(&r->sessions, key) == NULL) {
+	if (map_get(&r->sessions, key) == NULL) {
 		s = session_new(w, key);
 		s->position = w->live;
 		map_put(&r->sessions, s->key, s);
@@ -226,32 +217,75 @@ static struct session *make_session(struct client *c, struct view key, bool *ful
 	return s;
 }
 
+/* A new session that is to last takes one of the places there are. */
+static int begin_session(struct client *c, struct view key, struct session **out)
+{
+	const struct broker_limits *limits = &c->worker->limits;
+	struct users *users = &c->worker->broker->users;
+	const char *user = c->account->user;
+	bool lasts = c->connect->expiry_ms > 0;
+
+	if (lasts && !users_keep(users, user, limits->sessions_per_account, limits->sessions))
+		return refuse(c, ERR_QUOTA, "the limit on sessions that last is reached");
+	*out = make_session(c, key);
+	if (*out)
+		(*out)->is_kept = lasts;
+	else if (lasts)
+		users_drop(users, user);
+	return 0;
+}
+
+/* client_id_scope: address. The session is its address's as long as it exists. */
+static bool may_take(const struct session *s, uint64_t address, bool is_scoped)
+{
+	return !is_scoped || s->address == 0 || s->address == address;
+}
+
+static int refuse_taking(struct client *c)
+{
+	return refuse(c, ERR_CLIENT_ID, "another address has this client identifier");
+}
+
+/* Of this worker's own. False: it was ended, look again. */
+static bool resume(struct client *c, struct session *s, int *err)
+{
+	uint64_t address = address_key(&c->conn.peer);
+
+	*err = 0;
+	if (!may_take(s, address, c->account->address_scope)) {
+		*err = refuse_taking(c);
+		return true;
+	}
+	if (s->client) {
+		take_from(s);
+		return false;
+	}
+	if (c->connect->clean_start) /* [MQTT-3.1.2-4], [MQTT-3.1.4-4] */
+		session_reset(s);
+	finish(c, s, !c->connect->clean_start); /* [MQTT-3.1.2-5] */
+	return true;
+}
+
 static int claim_session(struct client *c)
 {
 	struct view key = buf_view(&c->connect->key);
 	struct broker_worker *owner;
 	struct session *s;
-	bool full = false;
+	int err;
 
 	for (;;) {
-		s = find_session(c->worker, key, &owner);
-		if (s && s->client) {
-			take_from(s);
+		s = session_find(c->worker, key, &owner);
+		if (s && resume(c, s, &err))
+			return err;
+		if (s)
 			continue;
-		}
-		if (s) {                             /* [MQTT-3.1.2-5] */
-			if (c->connect->clean_start) /* [MQTT-3.1.2-4], [MQTT-3.1.4-4] */
-				session_reset(s);
-			finish(c, s, !c->connect->clean_start);
-			return 0;
-		}
 		if (owner) {
 			fetch(c, owner);
 			return 0;
 		}
-		s = make_session(c, key, &full); /* [MQTT-3.1.2-6] */
-		if (full)
-			return refuse(c, ERR_QUOTA, "the limit on sessions is reached");
+		err = begin_session(c, key, &s); /* [MQTT-3.1.2-6] */
+		if (err)
+			return err;
 		if (s) {
 			finish(c, s, false);
 			return 0;
@@ -264,6 +298,7 @@ static void move_home(struct task *task)
 	struct session_move *m = container_of(task, struct session_move, task);
 	struct client *c = m->client;
 	struct session *s = m->session;
+	bool is_refused = m->is_refused;
 
 	if (s && s->state == SESSION_OFFLINE && s->expiry_ms != UINT64_MAX)
 		timer_start(m->home->loop, &s->expiry, s->expiry_ms);
@@ -271,10 +306,13 @@ static void move_home(struct task *task)
 		will_disconnected(s);
 	buf_fini(&m->key);
 	free(m);
-	if (c) {
-		c->connect->move = NULL;
+	if (c == NULL)
+		return;
+	c->connect->move = NULL;
+	if (is_refused)
+		refuse_taking(c);
+	else
 		claim_session(c);
-	}
 }
 
 /* On the owner's loop, as far as was known; it may have gone on meanwhile. */
@@ -282,11 +320,16 @@ static void move_arrive(struct task *task)
 {
 	struct session_move *m = container_of(task, struct session_move, task);
 	struct broker_worker *owner;
-	struct session *s = find_session(m->at, buf_view(&m->key), &owner);
+	struct session *s = session_find(m->at, buf_view(&m->key), &owner);
 
+	if (s && !may_take(s, m->address, m->is_scoped)) {
+		m->is_refused = true;
+		s = NULL;
+		owner = NULL;
+	}
 	if (s && s->client) {
 		take_from(s);
-		s = find_session(m->at, buf_view(&m->key), &owner);
+		s = session_find(m->at, buf_view(&m->key), &owner);
 	}
 	if (s == NULL && owner && owner != m->home) {
 		m->at = owner;
@@ -309,15 +352,6 @@ static void move_arrive(struct task *task)
 
 /* --- who is it? ------------------------------------------------------- */
 
-static uint64_t connections_now(const struct broker *b)
-{
-	uint64_t n = 0;
-
-	for (unsigned i = 0; i < b->worker_count; i++)
-		n += count_read(&b->workers[i].counts.connections);
-	return n;
-}
-
 static int authenticated(struct client *c)
 {
 	struct connect_request *r = c->connect;
@@ -325,8 +359,6 @@ static int authenticated(struct client *c)
 
 	if (c->worker->broker->shadow)
 		return refuse(c, ERR_BUSY, "this Global Broker runs in shadow and serves nobody");
-	if (connections_now(c->worker->broker) > c->worker->limits.connections)
-		return refuse(c, ERR_QUOTA, "the limit on connections is reached");
 	c->is_counted =
 		users_enter(&c->worker->broker->users, c->account->user, c->account->connections);
 	if (!c->is_counted)
@@ -339,12 +371,12 @@ static int authenticated(struct client *c)
 	return claim_session(c);
 }
 
-static void on_password(void *context, bool matches)
+static void on_login(void *context, bool is_right)
 {
 	struct client *c = context;
 
-	c->connect->check = NULL;
-	if (matches)
+	c->connect->login = NULL;
+	if (is_right)
 		authenticated(c);
 	else
 		refuse(c, ERR_CREDENTIALS, "bad user name or password");
@@ -352,19 +384,12 @@ static void on_password(void *context, bool matches)
 
 static int authenticate(struct client *c, const struct mqtt_connect *m)
 {
-	const struct account *a = c->account;
-
-	if (a == NULL)
-		return m->has_user_name
-			       ? refuse(c, ERR_CREDENTIALS, "bad user name or password")
-			       : refuse(c, ERR_DENIED, "a user name and a password are needed");
-	if (a->password && !view_equal(m->password, view_of(a->password))) /* [MQTT-3.1.4-2] */
-		return refuse(c, ERR_CREDENTIALS, "bad user name or password");
-	if (a->password_hash == NULL)
+	if (c->account == NULL && !m->has_user_name)
+		return refuse(c, ERR_DENIED, "a user name and a password are needed");
+	if (login_is_public(c->account, m->password)) /* [MQTT-3.1.4-2] */
 		return authenticated(c);
-	conn_pause(&c->conn);
-	c->connect->check = password_start(c->worker->broker->passwords, c->worker->loop,
-		m->password, a->password_hash, on_password, c);
+	c->connect->login = login_start(c->worker, address_key(&c->conn.peer), c->account,
+		m->password, on_login, c);
 	return 0;
 }
 
@@ -411,10 +436,15 @@ int client_on_connect(struct client *c, const struct mqtt_packet *p)
 {
 	const struct mqtt_connect *m = &p->connect;
 	struct connect_request *r = mem_new(sizeof(*r));
+	const char *why;
+	int err;
 
 	c->connect = r;
 	r->client = c;
 	read_properties(c, p);
+	err = client_check_admission(c, &why);
+	if (err)
+		return refuse(c, err, why);
 	c->accounts = accounts_ref(c->worker->accounts);
 	c->account = accounts_find(c->accounts, m->has_user_name, m->user_name);
 	r->clean_start = m->clean_start;

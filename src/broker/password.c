@@ -16,7 +16,8 @@ struct password_check {
 	char *password;
 	char *hash;
 	bool matches;
-	void (*on_answer)(void *context, bool matches); /* NULL: cancelled */
+	_Atomic bool is_cancelled;
+	void (*on_answer)(void *context, bool matches);
 	void *context;
 };
 
@@ -41,7 +42,7 @@ static void answer(struct task *task)
 {
 	struct password_check *c = container_of(task, struct password_check, task);
 
-	if (c->on_answer)
+	if (!c->is_cancelled)
 		c->on_answer(c->context, c->matches);
 	check_free(c);
 }
@@ -84,7 +85,8 @@ static void *work(void *context)
 		c = container_of(p->queue.next, struct password_check, link);
 		list_remove(&c->link);
 		pthread_mutex_unlock(&p->lock);
-		do_check(c);
+		if (!c->is_cancelled) /* who left has no thread's time any more */
+			do_check(c);
 		loop_post(c->loop, &c->task);
 		pthread_mutex_lock(&p->lock);
 	}
@@ -145,5 +147,5 @@ struct password_check *password_start(struct passwords *p, struct loop *l, struc
 
 void password_cancel(struct password_check *c)
 {
-	c->on_answer = NULL;
+	c->is_cancelled = true;
 }

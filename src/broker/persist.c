@@ -55,6 +55,7 @@ static void make_row(struct persist *p, const struct session *s, struct row *row
 		.position = is_live ? ROW_LIVE : s->position,
 		.expiry_ms = s->expiry_ms,
 		.offline_ms = s->offline_ms,
+		.address = s->address,
 		.next_id = (uint16_t)(s->client ? next - next % ID_STEP : next),
 	};
 	row->first_id = put_slots(w, is_live ? p->mark : INFLIGHT_ACKED, &p->slots);
@@ -207,6 +208,7 @@ static struct session *restore(const struct load *l, const struct row *row, stru
 	}
 	w->broker->subscriptions += s->subscriptions.count;
 	s->expiry_ms = row->expiry_ms;
+	s->address = row->address;
 	s->offline_ms = row->offline_ms ? row->offline_ms : l->past->wall_ms;
 	s->position = row->position == ROW_LIVE ? l->past->live : row->position;
 	if (s->position > l->tail)
@@ -222,6 +224,7 @@ static void take_in(struct load *l, const struct row *row, struct session *s)
 	uint64_t left = time_left(l, s);
 
 	s->saved_hash = 1;
+	s->is_kept = users_keep(&l->broker->users, s->key.p, 0, 0);
 	map_put(&r->sessions, s->key, s);
 	if (left == 0) {
 		l->expired++;
@@ -232,6 +235,7 @@ static void take_in(struct load *l, const struct row *row, struct session *s)
 	if (left != UINT64_MAX)
 		timer_start(s->worker->loop, &s->expiry, left);
 	will_disconnected(s);
+	session_leave_behind(s);
 	/* A position that all shared must be its own before the shared one moves on. */
 	if (row->offline_ms == 0 || (row->will.n && s->will == NULL))
 		persist_save(s);

@@ -1,5 +1,6 @@
 #include "broker/row.h"
 
+#include <stddef.h>
 #include <xxhash.h>
 
 #include "base/check.h"
@@ -17,8 +18,9 @@ struct row_head {
 	uint32_t slot_bytes;
 	uint32_t received_bytes;
 	uint32_t key_bytes;
+	uint64_t address; /* from version 3 on */
 };
-_Static_assert(sizeof(struct row_head) == 56, "no padding, as its bytes are stored");
+_Static_assert(sizeof(struct row_head) == 64, "no padding, as its bytes are stored");
 
 static uint64_t checksum(struct view bytes)
 {
@@ -38,6 +40,7 @@ void row_encode(const struct row *r, struct buf *out)
 		.slot_bytes = (uint32_t)r->slots.n,
 		.received_bytes = (uint32_t)r->received.n,
 		.key_bytes = (uint32_t)r->key.n,
+		.address = r->address,
 	};
 	size_t start = buf_length(out);
 	struct view all;
@@ -54,13 +57,19 @@ void row_encode(const struct row *r, struct buf *out)
 	memcpy(out->data + out->start + start, &head, sizeof(head));
 }
 
+static size_t head_bytes(uint32_t version)
+{
+	return version < 3 ? offsetof(struct row_head, address) : sizeof(struct row_head);
+}
+
+/* n: bytes behind the head. */
 static bool lengths_fit(const struct row_head *head, size_t n)
 {
 	uint64_t parts = (uint64_t)head->subscription_bytes + head->slot_bytes +
 			 head->received_bytes + head->key_bytes;
 
 	/* What stands behind the key is the will. */
-	return parts <= n - sizeof(*head) && (head->version > 1 || parts == n - sizeof(*head)) &&
+	return parts <= n && (head->version > 1 || parts == n) &&
 	       head->slot_bytes % sizeof(uint64_t) == 0 &&
 	       head->slot_bytes <= UINT16_MAX * sizeof(uint64_t) &&
 	       head->received_bytes % sizeof(uint16_t) == 0;
@@ -76,23 +85,27 @@ static struct view cut(struct view *rest, size_t n)
 
 int row_decode(struct view bytes, struct row *r)
 {
-	struct row_head head;
+	struct row_head head = {0};
 	struct view rest;
+	size_t n = head_bytes(1);
 
-	if (bytes.n < sizeof(head))
+	if (bytes.n < n)
 		return ERR_CORRUPT;
-	memcpy(&head, bytes.p, sizeof(head));
+	memcpy(&head, bytes.p, n);
 	if (head.checksum != checksum(bytes))
 		return ERR_CORRUPT;
 	if (head.version == 0 || head.version > ROW_VERSION)
 		return ERR_VERSION;
-	if (!lengths_fit(&head, bytes.n))
+	n = head_bytes(head.version);
+	if (bytes.n < n || !lengths_fit(&head, bytes.n - n))
 		return ERR_CORRUPT;
-	rest = view_skip(bytes, sizeof(head));
+	memcpy(&head, bytes.p, n);
+	rest = view_skip(bytes, n);
 	*r = (struct row){
 		.position = head.position,
 		.expiry_ms = head.expiry_ms,
 		.offline_ms = head.offline_ms,
+		.address = head.address,
 		.first_id = head.first_id,
 		.next_id = head.next_id,
 	};

@@ -17,7 +17,7 @@
 #include "base/buf.h"
 #include "base/view.h"
 
-#define ROW_VERSION 2u      /* 1: the same without a will; still read */
+#define ROW_VERSION 3u      /* 1: without a will, 2: without an address; both are still read */
 #define ROW_LIVE UINT64_MAX /* position: the one that all live sessions share */
 
 struct row {
@@ -29,6 +29,7 @@ struct row {
 	uint64_t position;         /* next record to look at, or ROW_LIVE */
 	uint64_t expiry_ms;
 	uint64_t offline_ms; /* wall clock when its connection ended; 0: connected */
+	uint64_t address;    /* it was last connected from, see address_key(); 0: not known */
 	uint16_t first_id;   /* packet id of the first slot */
 	uint16_t next_id;    /* the id behind the last one given */
 };

@@ -63,6 +63,19 @@ struct view session_client_id(const struct session *s)
 	return rest;
 }
 
+struct session *session_find(
+	struct broker_worker *w, struct view key, struct broker_worker **owner)
+{
+	struct registry *r = &w->broker->registry;
+	struct session *s;
+
+	pthread_mutex_lock(&r->lock);
+	s = map_get(&r->sessions, key);
+	*owner = s ? s->worker : NULL;
+	pthread_mutex_unlock(&r->lock);
+	return s && *owner == w ? s : NULL;
+}
+
 /* --- life ------------------------------------------------------------- */
 
 static void on_expired(struct timer *t)
@@ -127,6 +140,9 @@ void session_end(struct session *s)
 	check(s->state == SESSION_OFFLINE);
 	will_session_ended(s);
 	timer_stop(w->loop, &s->expiry);
+	addresses_take_back(&w->broker->addresses, s->address, &s->link, loop_now_ms(w->loop));
+	if (s->is_kept)
+		users_drop(&w->broker->users, s->key.p);
 	pthread_mutex_lock(&r->lock);
 	map_remove(&r->sessions, s->key);
 	pthread_mutex_unlock(&r->lock);
@@ -155,6 +171,7 @@ void session_detach(struct session *s)
 	will_disconnected(s);
 	list_remove(&s->touched);
 	persist_save(s);
+	session_leave_behind(s);
 	if (s->expiry_ms != UINT64_MAX) /* [MQTT-4.1.0-2] */
 		timer_start(w->loop, &s->expiry, s->expiry_ms);
 }
@@ -200,6 +217,8 @@ void session_attach(struct session *s, struct client *c)
 	uint32_t at = 0;
 
 	timer_stop(s->worker->loop, &s->expiry);
+	addresses_take_back(&b->addresses, s->address, &s->link, loop_now_ms(s->worker->loop));
+	s->address = address_key(&c->conn.peer);
 	b->sessions_offline--;
 	s->client = c;
 	s->offline_ms = 0;

@@ -44,7 +44,7 @@ struct session_prefetch {
 };
 
 struct session {
-	struct list link;      /* in group->live, worker->ready or worker->patient, else alone */
+	struct list link; /* in group->live, worker->ready or ->patient; offline: among its address's */
 	struct client *client; /* NULL: offline */
 	struct group *group;   /* NULL: offline or nothing subscribed */
 	uint64_t position;     /* next record to look at; a live session's is worker->live */
@@ -61,10 +61,12 @@ struct session {
 	uint64_t saved_hash; /* of its row in the store; 0: none */
 	uint64_t offline_ms; /* wall clock when its connection ended; 0: connected */
 	uint64_t expiry_ms;  /* kept so long after the connection's end; UINT64_MAX: for ever */
+	uint64_t address;    /* it was last connected from, see address_key(); 0: not known */
 	struct broker_worker *worker; /* owner; changed by the owner under the registry's lock */
 	struct view key;              /* user NUL client-id, behind the struct */
 	enum session_state state;
 	bool is_ready; /* in worker->ready */
+	bool is_kept;  /* counted among those that last */
 };
 
 struct registry {
@@ -79,6 +81,10 @@ void registry_fini(struct registry *r);
 void session_key(struct buf *out, const char *user, struct view client_id);
 struct view session_client_id(const struct session *s);
 struct view session_user(const struct session *s);
+
+/* The session of this key if w owns it; *owner: who does (NULL: nobody has it). */
+struct session *session_find(
+	struct broker_worker *w, struct view key, struct broker_worker **owner);
 
 /* A new session owned by w. Not in the registry yet. */
 struct session *session_new(struct broker_worker *w, struct view key);
@@ -101,6 +107,10 @@ void session_detach(struct session *s);
 
 /* Forgets subscriptions and what is in flight (clean start). */
 void session_reset(struct session *s);
+
+/* It is offline, connection or restart: one of those its address has left behind. More of them than
+ * limits.sessions_per_address: the oldest ends. */
+void session_leave_behind(struct session *s);
 
 /* Takes s out of the registry and frees it. Offline. */
 void session_end(struct session *s);

@@ -2,7 +2,9 @@
 #ifndef BROKER_WORKER_H
 #define BROKER_WORKER_H
 
+#include "base/log.h"
 #include "broker/account.h"
+#include "broker/addresses.h"
 #include "broker/batch.h"
 #include "broker/broker.h"
 #include "broker/group.h"
@@ -59,6 +61,7 @@ struct broker_worker {
 	struct task stop;
 	bool is_stopping;
 	bool has_stopped;
+	struct log_limit refusals; /* by address: a crowd is one line a second */
 	struct worker_counts counts;
 	struct lag lag;
 	struct persist persist;
@@ -74,6 +77,7 @@ struct broker {
 	_Atomic uint64_t lost; /* messages wanted and removed, see broker/lost.h */
 	struct store *store;   /* NULL: sessions live in memory only */
 	struct users users;
+	struct addresses addresses;
 	struct passwords *passwords;
 	struct broker_worker *workers;
 	unsigned worker_count;

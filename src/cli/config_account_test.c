@@ -36,11 +36,11 @@ static void every_key_is_read(void **state)
 	struct accounts *set = read_good(
 		"- user: everyone\n  password: everyone\n"
 		"  read: [origin/a/wis2/#, cache/a/wis2/#, monitor/a/wis2/#]\n  max_qos: 1\n"
-		"  session_expiry: 1h\n  replay: 24h\n  backlog: 0\n"
+		"  session_expiry: 1h\n  replay: 24h\n  backlog: 2000\n"
 		"- user: partner-gc\n  password_hash: \"$y$j9T$...\"\n  read: [\"#\"]\n"
 		"  write: [\"cache/a/wis2/#\"]\n"
-		"  limits: {in_flight: 4096, connections: 20, messages_per_second: 0, "
-		"bytes_per_second: 0}\n  client_id_scope: account\n"
+		"  limits: {in_flight: 4096, connections: 20, messages_per_second: 10, "
+		"bytes_per_second: 64KiB}\n  client_id_scope: address\n"
 		"- user: ops\n  password_hash: \"$y$j9T$...\"\n  admin: true\n"
 		"- anonymous: true\n  read: [\"sandbox/#\"]\n  write: [\"sandbox/%u/#\"]\n"
 		"  deny: [\"sandbox/closed/#\"]\n");
@@ -54,7 +54,7 @@ static void every_key_is_read(void **state)
 	assert_int_equal(a[0].max_qos, 1);
 	assert_int_equal(a[0].session_expiry_ms, 3600000);
 	assert_int_equal(a[0].replay_ms, 86400000);
-	assert_int_equal(a[0].backlog, 0);
+	assert_int_equal(a[0].backlog, 2000);
 	assert_false(a[0].address_scope);
 	assert_true(a[0].policy.settings.leaf_only);
 	assert_null(a[1].password);
@@ -62,8 +62,9 @@ static void every_key_is_read(void **state)
 	assert_int_equal(a[1].write_count, 1);
 	assert_int_equal(a[1].in_flight, 4096);
 	assert_int_equal(a[1].connections, 20);
-	assert_int_equal(a[1].bytes_per_second, 0);
-	assert_false(a[1].address_scope);
+	assert_int_equal(a[1].messages_per_second, 10);
+	assert_int_equal(a[1].bytes_per_second, 65536);
+	assert_true(a[1].address_scope);
 	assert_true(a[1].number != a[0].number);
 	assert_true(a[2].admin);
 	assert_true(a[2].session_expiry_ms == UINT64_MAX);
@@ -114,8 +115,8 @@ static const struct {
 		"a.yaml:1:38: client_id_scope: \"all\" is not among the words known; account, "
 		"address are "
 		"right\n"},
-	{"limit of later", "- anonymous: true\n  backlog: 5\n",
-		"a.yaml:2:12: backlog: not supported by this version; leave it out or write 0\n"},
+	{"backlog", "- anonymous: true\n  backlog: all\n",
+		"a.yaml:2:12: backlog: \"all\" is not a whole number; a whole number is right\n"},
 	{"limits", "- anonymous: true\n  limits: {inflight: 1}\n",
 		"a.yaml:2:12: limits.inflight: unknown key; limits.in_flight is the nearest one "
 		"known\n"},

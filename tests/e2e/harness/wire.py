@@ -56,14 +56,17 @@ DISCONNECT = packet(0xE0)
 
 
 class Wire:
-    """A socket that reads whole packets. receive_buffer: small, for one who reads slowly."""
+    """A socket that reads whole packets. receive_buffer: small, for one who reads slowly; source:
+    the address to come from."""
 
-    def __init__(self, port, receive_buffer=None):
-        self.socket = socket.socket()
+    def __init__(self, port, receive_buffer=None, host="127.0.0.1", source=None):
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        if source:
+            self.socket.bind((source, 0))
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(10 * factor())
-        self.socket.connect(("127.0.0.1", port))
+        self.socket.connect((host, port))
         self.buffer = b""
 
     def send(self, data):
