@@ -185,6 +185,7 @@ static void write_broker(struct exposition *e, struct admin *a)
 	exposition_family(e, METRIC_DROPPED);
 	one_labelled(e, METRIC_DROPPED, "reason", "expired", f.dropped_expired);
 	one_labelled(e, METRIC_DROPPED, "reason", "oversize", f.dropped_oversize);
+	one_labelled(e, METRIC_DROPPED, "reason", "backlog", f.dropped_backlog);
 	one_labelled(e, METRIC_DROPPED, "reason", "removed", f.dropped_removed);
 	one_count(e, METRIC_SKIPPED, f.skipped_records);
 	one_count(e, METRIC_CONNECTIONS, f.connections);

@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/check.h"
 #include "base/mem.h"
+#include "broker/throttle.h"
 #include "mqtt/filter.h"
 
 /* Where the numbers of accounts begin among publishers; sources are below. */
@@ -51,6 +52,7 @@ void account_fini(struct account *a)
 	free_texts(a->write, a->write_count);
 	free_texts(a->deny, a->deny_count);
 	gate_policy_fini(&a->policy);
+	free(a->throttle);
 	*a = (struct account){0};
 }
 
@@ -64,8 +66,11 @@ struct accounts *accounts_new(struct account *list, uint32_t count)
 	atomic_init(&set->refs, 1);
 	set->list = list;
 	set->count = count;
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
 		list[i].number = (uint16_t)(ACCOUNT_NUMBER_FIRST + i);
+		list[i].throttle =
+			throttle_new(list[i].messages_per_second, list[i].bytes_per_second);
+	}
 	return set;
 }
 

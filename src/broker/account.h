@@ -34,6 +34,7 @@ struct account {
 	uint32_t connections; /* 0: no limit */
 	uint64_t messages_per_second; /* 0: no limit */
 	uint64_t bytes_per_second;    /* 0: no limit */
+	struct throttle *throttle;    /* of the two rates, made by accounts_new(); NULL: no limit */
 	bool address_scope;           /* client_id_scope: address */
 	uint16_t number; /* as publisher in the journal: 0x8000 and up, sources are below */
 	struct gate_policy policy; /* what it publishes passes this gate */

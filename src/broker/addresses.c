@@ -11,10 +11,11 @@
 #include "base/mem.h"
 #include "broker/broker.h"
 
-#define ONE 1000u          /* in a bucket */
-#define SWEEP 2u           /* idle entries looked at whenever one is added */
-#define CANDIDATES 16u     /* of which the one with the fewest failures goes */
+#define ONE 1000u              /* in a bucket */
+#define SWEEP 2u               /* idle entries looked at whenever one is added */
+#define CANDIDATES 16u         /* of which the one with the fewest failures goes */
 #define V4_PREFIX (1ull << 32) /* no IPv6 network is there (RFC 4291, 2.4: reserved) */
+#define LOOPBACK_V6 (2ull << 32)
 
 struct bucket {
 	uint64_t level;
@@ -24,12 +25,12 @@ struct bucket {
 struct entry {
 	uint64_t key;
 	struct list idle;
-	struct list offline;       /* links of sessions, oldest first */
+	struct list offline; /* links of sessions, oldest first */
 	uint32_t offline_count;
-	uint32_t connections;      /* admitted */
-	uint32_t refused;          /* open until they are told */
+	uint32_t connections; /* admitted */
+	uint32_t refused;     /* open until they are told */
 	uint32_t failures;
-	uint64_t failed_ms;        /* the last one */
+	uint64_t failed_ms; /* the last one */
 	struct bucket admitted;
 	struct bucket told;
 };
@@ -44,7 +45,12 @@ uint64_t address_key(const struct address *a)
 		return V4_PREFIX | ntohl(a->v4.sin_addr.s_addr);
 	for (int i = 0; i < 8; i++)
 		key = key << 8 | a->v6.sin6_addr.s6_addr[i];
-	return key ? key : V4_PREFIX * 2; /* ::1 */
+	return key ? key : LOOPBACK_V6;
+}
+
+bool address_key_is_loopback(uint64_t key)
+{
+	return key == LOOPBACK_V6 || key >> 24 == (V4_PREFIX >> 24 | 127);
 }
 
 static struct view key_of(const uint64_t *key)

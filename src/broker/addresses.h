@@ -31,6 +31,8 @@ struct broker_limits;
 
 /* What an address counts as; 0 is none. */
 uint64_t address_key(const struct address *a);
+/* 127.0.0.0/8, and ::1. */
+bool address_key_is_loopback(uint64_t key);
 
 struct addresses {
 	pthread_mutex_t lock;

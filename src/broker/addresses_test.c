@@ -55,6 +55,16 @@ static void an_ipv6_address_counts_with_its_64_an_ipv4_address_alone(void **stat
 	}
 }
 
+static void loopback_is_known_in_both_families(void **state)
+{
+	(void)state;
+	assert_true(address_key_is_loopback(key_of("127.0.0.1")));
+	assert_true(address_key_is_loopback(key_of("127.255.0.9")));
+	assert_true(address_key_is_loopback(key_of("::1")));
+	assert_false(address_key_is_loopback(key_of("128.0.0.1")));
+	assert_false(address_key_is_loopback(key_of("2001:db8::1")));
+}
+
 static void connections_over_the_limit_are_told_and_twice_over_it_not_taken(void **state)
 {
 	const struct broker_limits l = {.connections_per_address = 2};
@@ -78,10 +88,19 @@ static void the_rate_of_connecting_is_a_second_worth_at_once_then_steady(void **
 		uint64_t at_ms;
 		enum admission want;
 	} rows[] = {
-		{0, ADMITTED}, {0, ADMITTED}, {0, ADMISSION_FAST}, {10, ADMISSION_FAST},
-		{10, ADMISSION_NOT_TAKEN}, {499, ADMISSION_NOT_TAKEN}, {500, ADMITTED},
-		{500, ADMISSION_FAST}, {999, ADMISSION_NOT_TAKEN}, {1000, ADMITTED},
-		{9000, ADMITTED}, {9000, ADMITTED}, {9000, ADMISSION_FAST},
+		{0, ADMITTED},
+		{0, ADMITTED},
+		{0, ADMISSION_FAST},
+		{10, ADMISSION_FAST},
+		{10, ADMISSION_NOT_TAKEN},
+		{499, ADMISSION_NOT_TAKEN},
+		{500, ADMITTED},
+		{500, ADMISSION_FAST},
+		{999, ADMISSION_NOT_TAKEN},
+		{1000, ADMITTED},
+		{9000, ADMITTED},
+		{9000, ADMITTED},
+		{9000, ADMISSION_FAST},
 	};
 	struct addresses *a = *state;
 
@@ -193,6 +212,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 	const struct CMUnitTest tests[] = {
 		TEST(an_ipv6_address_counts_with_its_64_an_ipv4_address_alone),
+		TEST(loopback_is_known_in_both_families),
 		TEST(connections_over_the_limit_are_told_and_twice_over_it_not_taken),
 		TEST(the_rate_of_connecting_is_a_second_worth_at_once_then_steady),
 		TEST(failed_logins_delay_ever_longer_and_are_forgotten),

@@ -23,8 +23,8 @@ static enum admission admit(struct broker_worker *w, const struct address *peer)
 
 	if (connections_now(w->broker) >= most + most / 8 + 8)
 		return ADMISSION_NOT_TAKEN;
-	return addresses_enter(&w->broker->addresses, address_key(peer), &w->limits,
-		loop_now_ms(w->loop));
+	return addresses_enter(
+		&w->broker->addresses, address_key(peer), &w->limits, loop_now_ms(w->loop));
 }
 
 enum admission client_admit(struct broker_worker *w, const struct address *peer)

@@ -17,6 +17,7 @@ void broker_limits_default(struct broker_limits *l)
 		.connections = 100000,
 		.sessions = 1000000,
 		.sessions_per_address = 100,
+		.loopback_leaves_any = true,
 		.packet_bytes = 256u << 10,
 		.subscriptions_per_session = 1000,
 		.subscription_bytes_per_session = 64u << 10,
@@ -74,6 +75,7 @@ static void worker_init(struct broker_worker *w, struct broker *b, struct commit
 	w->hook.has_work = has_work;
 	list_init(&w->ready);
 	list_init(&w->patient);
+	throttle_queue_init(w);
 	list_init(&w->clients);
 	groups_init(&w->groups);
 	journal_reader_open(b->journal, &w->reader);
@@ -87,6 +89,7 @@ static void worker_fini(struct broker_worker *w)
 {
 	lag_stop(w);
 	timer_stop(w->loop, &w->patience);
+	throttle_queue_fini(w);
 	persist_worker_fini(w);
 	wills_fini(w);
 	loop_remove_hook(w->loop, &w->hook);
@@ -209,6 +212,7 @@ static void judge_again(struct client *c, struct accounts *accounts)
 		client_fault(c, ERR_ADMIN, "the account or its rights have changed");
 		return;
 	}
+	throttle_end_wait(c->session); /* in the old account's */
 	accounts_ref(accounts);
 	accounts_unref(c->accounts);
 	c->accounts = accounts;
@@ -274,6 +278,7 @@ static void add_counts(struct broker_figures *to, const struct worker_counts *fr
 	to->connects += count_read(&from->connects);
 	to->connects_refused += count_read(&from->connects_refused);
 	to->dropped_expired += count_read(&from->dropped_expired);
+	to->dropped_backlog += count_read(&from->dropped_backlog);
 	to->dropped_oversize += count_read(&from->dropped_oversize);
 	to->skipped_records += count_read(&from->skipped_records);
 	add_histogram(&to->delivery, &from->delivery);

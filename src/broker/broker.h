@@ -23,6 +23,7 @@ struct broker_limits {
 	uint32_t sessions;
 	uint32_t sessions_per_account;
 	uint32_t sessions_per_address;
+	bool loopback_leaves_any; /* sessions: a proxy on this machine is many clients */
 	uint32_t connections_per_address;
 	uint32_t connect_rate_per_address;
 	uint32_t packet_bytes;
@@ -86,6 +87,7 @@ struct broker_figures {
 	uint64_t connects_refused;
 	uint64_t dropped_expired;  /* message expiry passed before delivery */
 	uint64_t dropped_oversize; /* larger than the client's maximum packet size */
+	uint64_t dropped_backlog;  /* more waited than the account may lag (broker/backlog.h) */
 	uint64_t dropped_removed;  /* wanted, but removed from the journal before (broker/lost.h) */
 	uint64_t
 		skipped_records; /* records, wanted or not, removed before a session behind got there */

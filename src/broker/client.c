@@ -363,8 +363,8 @@ void broker_accept(
 		return;
 	}
 	c = client_new(w, admission);
-	client_begin(c, conn_accept(&c->conn, w->loop, fd, peer, tls, &options, &client_handler),
-		peer);
+	client_begin(
+		c, conn_accept(&c->conn, w->loop, fd, peer, tls, &options, &client_handler), peer);
 }
 
 void broker_accept_open(struct broker_worker *w, struct conn *from)

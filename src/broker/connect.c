@@ -388,8 +388,8 @@ static int authenticate(struct client *c, const struct mqtt_connect *m)
 		return refuse(c, ERR_DENIED, "a user name and a password are needed");
 	if (login_is_public(c->account, m->password)) /* [MQTT-3.1.4-2] */
 		return authenticated(c);
-	c->connect->login = login_start(c->worker, address_key(&c->conn.peer), c->account,
-		m->password, on_login, c);
+	c->connect->login = login_start(
+		c->worker, address_key(&c->conn.peer), c->account, m->password, on_login, c);
 	return 0;
 }
 

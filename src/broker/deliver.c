@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "broker/backlog.h"
 #include "broker/batch.h"
 #include "broker/client.h"
 #include "broker/lost.h"
@@ -38,10 +39,15 @@ static struct batch_form form_of(
 	};
 }
 
-static void count_sent(struct broker_worker *w, const struct batch *b, int sent)
+static void count_sent(
+	struct broker_worker *w, const struct session *s, const struct batch *b, int sent)
 {
+	struct throttle *throttle = s->client->account->throttle;
+
 	if (sent <= 0)
 		return;
+	if (throttle)
+		throttle_spend(throttle, (uint64_t)sent, b->records[sent - 1].end);
 	count_add(&w->counts.delivered, (uint64_t)sent);
 	count_add(&w->counts.delivered_bytes, b->records[sent - 1].end);
 }
@@ -131,18 +137,33 @@ static uint32_t fill_from_refs(
 	return i;
 }
 
+/* Of `room` messages of the batch, as many as the account may be sent now; none while another of its
+ * sessions starves. */
+static uint32_t within_throttle(
+	const struct broker_worker *w, const struct session *s, uint32_t room)
+{
+	struct throttle *throttle = s->client->account->throttle;
+
+	if (throttle == NULL)
+		return room;
+	if (s->state == SESSION_LIVE && throttle->starving)
+		return 0;
+	return throttle_grant(throttle, w->batch, room, loop_now_ms(w->loop));
+}
+
 static void send_live(struct broker_worker *w, struct session *s)
 {
 	struct client *c = s->client;
 	struct batch *b = w->batch;
+	uint32_t room = batch_within(b, inflight_room(&s->window, client_window(c)));
+	uint32_t most = within_throttle(w, s, room);
 	int sent = 0;
 
 	if (conn_pending(&c->conn) && conn_flush(&c->conn) < 0)
 		sent = ERR_CLOSED;
 	else if (conn_pending(&c->conn) == 0 && c->largest >= b->largest)
-		sent = batch_send(b, batch_within(b, inflight_room(&s->window, client_window(c))),
-			&c->conn, &s->window);
-	count_sent(w, b, sent);
+		sent = batch_send(b, most, &c->conn, &s->window);
+	count_sent(w, s, b, sent);
 	if (c->aliases)
 		alias_settle(c->aliases, sent > 0 ? (uint32_t)sent : 0);
 	if (sent > 0)
@@ -154,6 +175,8 @@ static void send_live(struct broker_worker *w, struct session *s)
 	session_fall_behind(s, b->records[sent > 0 ? sent : 0].seq);
 	if (c->largest < b->largest)
 		session_ready(s);
+	else if (most < room && sent == (int)most)
+		throttle_wait(s, sent > 0);
 }
 
 static void count_delays(struct broker_worker *w)
@@ -369,10 +392,21 @@ static enum piece resend(struct broker_worker *w, struct session *s)
 	sent = batch_send_again(w->batch, &s->client->conn, ids);
 	if (sent < 0)
 		return PIECE_BLOCKED;
-	count_sent(w, w->batch, sent);
+	count_sent(w, s, w->batch, sent);
 	count_add(&w->counts.resent, (uint64_t)sent);
 	inflight_set_sent(&s->window, (uint32_t)sent == w->batch->count ? next : slots[sent]);
 	return (uint32_t)sent == w->batch->count ? PIECE_MORE : PIECE_BLOCKED;
+}
+
+int deliver_qos(struct session *s, const struct journal_segment *segment,
+	const struct journal_entry *entry, uint64_t seq)
+{
+	int qos = seq >= s->subscriptions.youngest
+			  ? group_wants(s->group, segment, entry)
+			  : subscriptions_want(
+				    &s->subscriptions, s->client->account, segment, entry, seq);
+
+	return s->group->alone ? qos_alone(s->group, segment, entry, seq, qos) : qos;
 }
 
 /* Fills the batch from the session's position to at most `end`; gives where it stopped looking. */
@@ -395,12 +429,7 @@ static uint64_t fill_by_scan(struct broker_worker *w, struct session *s, uint64_
 		if (segment == NULL)
 			continue;
 		entry = &segment->entries[seq - segment->base];
-		qos = seq >= s->subscriptions.youngest
-			      ? group_wants(s->group, segment, entry)
-			      : subscriptions_want(
-					&s->subscriptions, s->client->account, segment, entry, seq);
-		if (s->group->alone)
-			qos = qos_alone(s->group, segment, entry, seq, qos);
+		qos = deliver_qos(s, segment, entry, seq);
 		if (qos < 0)
 			continue;
 		answer = batch_add(w->batch, &form, segment, entry, seq, (uint8_t)qos);
@@ -426,20 +455,33 @@ static void skip_removed(struct broker_worker *w, struct session *s)
 static enum piece send_scanned(struct broker_worker *w, struct session *s, uint64_t stopped)
 {
 	struct batch *b = w->batch;
-	uint32_t most = batch_within(b, inflight_room(&s->window, client_window(s->client)));
+	uint32_t room = batch_within(b, inflight_room(&s->window, client_window(s->client)));
+	uint32_t most = within_throttle(w, s, room);
 	int sent = batch_send(b, most, &s->client->conn, &s->window);
 
 	if (s->client->aliases)
 		alias_settle(s->client->aliases, sent > 0 ? (uint32_t)sent : 0);
 	if (sent < 0)
 		return PIECE_BLOCKED;
-	count_sent(w, b, sent);
+	count_sent(w, s, b, sent);
 	if (sent < (int)b->count) {
 		s->position = b->records[sent].seq;
+		if (most < room && sent == (int)most)
+			throttle_wait(s, sent > 0);
 		return PIECE_BLOCKED;
 	}
 	s->position = stopped;
 	return s->position == w->live ? PIECE_LIVE : PIECE_MORE;
+}
+
+static bool waits_for_throttle(const struct broker_worker *w, struct session *s)
+{
+	struct throttle *throttle = s->client->account->throttle;
+
+	if (throttle == NULL || !throttle_is_empty(throttle, loop_now_ms(w->loop)))
+		return false;
+	throttle_wait(s, false);
+	return true;
 }
 
 static enum piece catch_up(struct broker_worker *w, struct session *s)
@@ -452,13 +494,15 @@ static enum piece catch_up(struct broker_worker *w, struct session *s)
 	if (conn_pending(conn) && (conn_flush(conn) < 0 || conn_pending(conn)))
 		return PIECE_BLOCKED;
 	if (s->window.sent < s->window.count)
-		return resend(w, s);
+		return waits_for_throttle(w, s) ? PIECE_BLOCKED : resend(w, s);
 	if (s->group == NULL)
 		s->position = end;
 	skip_removed(w, s);
 	if (s->position >= end)
 		return s->position == end ? PIECE_LIVE : PIECE_MORE;
-	if (inflight_room(&s->window, client_window(s->client)) == 0)
+	if (s->group && !backlog_hold(w, s))
+		return PIECE_MORE;
+	if (inflight_room(&s->window, client_window(s->client)) == 0 || waits_for_throttle(w, s))
 		return PIECE_BLOCKED;
 	if (!is_warm(w, s, s->position))
 		return PIECE_BLOCKED;
@@ -472,6 +516,7 @@ static void become_live(struct broker_worker *w, struct session *s)
 {
 	s->state = SESSION_LIVE;
 	s->warm_to = 0;
+	backlog_end(s);
 	count_add(&w->counts.live, 1);
 	if (s->group)
 		list_append(&s->group->live, &s->link);
@@ -492,6 +537,7 @@ static void deliver_behind(struct broker_worker *w)
 			break;
 		list_remove(&s->link);
 		s->is_ready = false;
+		throttle_end_wait(s);
 		piece = catch_up(w, s);
 		persist_touch(s);
 		if (piece == PIECE_LIVE)

@@ -11,13 +11,21 @@
 #define BROKER_DELIVER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct broker_worker;
+struct journal_entry;
+struct journal_segment;
+struct session;
 
 /* True: there is more to do. */
 bool deliver_turn(struct broker_worker *w);
 
 /* Anything to deliver? */
 bool deliver_has_work(const struct broker_worker *w);
+
+/* The QoS at which s (in a group) gets this record, below 0: not at all. Inside an epoch. */
+int deliver_qos(struct session *s, const struct journal_segment *segment,
+	const struct journal_entry *entry, uint64_t seq);
 
 #endif

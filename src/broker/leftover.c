@@ -60,8 +60,9 @@ static void on_over(void *context, struct list *oldest)
 void session_leave_behind(struct session *s)
 {
 	struct broker_worker *w = s->worker;
+	bool is_any = w->limits.loopback_leaves_any && address_key_is_loopback(s->address);
 
 	if (s->address)
 		addresses_leave_behind(&w->broker->addresses, s->address, &s->link,
-			w->limits.sessions_per_address, on_over, w);
+			is_any ? 0 : w->limits.sessions_per_address, on_over, w);
 }

@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "base/mem.h"
+#include "broker/backlog.h"
 #include "broker/client.h"
 #include "broker/persist.h"
 #include "broker/own.h"
@@ -63,8 +64,7 @@ struct view session_client_id(const struct session *s)
 	return rest;
 }
 
-struct session *session_find(
-	struct broker_worker *w, struct view key, struct broker_worker **owner)
+struct session *session_find(struct broker_worker *w, struct view key, struct broker_worker **owner)
 {
 	struct registry *r = &w->broker->registry;
 	struct session *s;
@@ -115,6 +115,8 @@ static void leave_group(struct session *s)
 {
 	list_remove(&s->link);
 	s->is_ready = false;
+	throttle_end_wait(s);
+	backlog_end(s);
 	if (s->state == SESSION_LIVE) {
 		s->position = s->worker->live;
 		count_drop(&s->worker->counts.live, 1);

@@ -32,6 +32,7 @@ struct broker;
 struct broker_worker;
 struct client;
 struct will;
+struct backlog;
 
 enum session_state { SESSION_OFFLINE, SESSION_BEHIND, SESSION_LIVE };
 
@@ -50,6 +51,7 @@ struct session {
 	uint64_t position;     /* next record to look at; a live session's is worker->live */
 	uint64_t warm_to;      /* packets below this were prefetched */
 	struct session_prefetch *prefetch;
+	struct backlog *backlog; /* present while its account's limit makes it count */
 	struct subscriptions subscriptions;
 	struct inflight window;
 	struct received received; /* QoS 2 from the client */
@@ -65,8 +67,9 @@ struct session {
 	struct broker_worker *worker; /* owner; changed by the owner under the registry's lock */
 	struct view key;              /* user NUL client-id, behind the struct */
 	enum session_state state;
-	bool is_ready; /* in worker->ready */
-	bool is_kept;  /* counted among those that last */
+	bool is_ready;    /* in worker->ready */
+	bool is_starving; /* in its account's throttle */
+	bool is_kept;     /* counted among those that last */
 };
 
 struct registry {

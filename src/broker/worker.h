@@ -12,6 +12,7 @@
 #include "broker/password.h"
 #include "broker/persist.h"
 #include "broker/session.h"
+#include "broker/throttle.h"
 #include "broker/users.h"
 #include "broker/will.h"
 #include "commit/commit.h"
@@ -31,6 +32,7 @@ struct worker_counts {
 	count connects_refused;
 	count dropped_expired;
 	count dropped_oversize;
+	count dropped_backlog;
 	count skipped_records;
 	struct histogram delivery;
 };
@@ -50,6 +52,7 @@ struct broker_worker {
 	struct list ready;    /* sessions that are behind and may go on */
 	struct list patient;  /* sessions that may go on when `patience` ends */
 	struct timer patience;
+	struct throttle_queue throttled;
 	struct list clients;
 	uint64_t live;   /* position of all live sessions */
 	uint64_t now_ms; /* journal's clock at this turn */

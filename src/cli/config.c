@@ -91,6 +91,8 @@ struct yaml *config_read_main(struct config_reader *r, struct view text, struct 
 
 	set_defaults(out);
 	config_read_map(r, SECTION_CONFIG, "", root, out);
+	out->limits.loopback_leaves_any =
+		config_find(config_find(root, "limits"), "sessions_per_address") == NULL;
 	if (config_find(root, "listeners") == NULL)
 		add_default_listeners(out);
 	if (config_find(root, "sources") == NULL)

@@ -40,6 +40,7 @@ static void assert_defaults(const struct config *c)
 		{"limits.sessions", c->limits.sessions, 1000000},
 		{"limits.sessions_per_account", c->limits.sessions_per_account, 0},
 		{"limits.sessions_per_address", c->limits.sessions_per_address, 100},
+		{"the same from loopback", c->limits.loopback_leaves_any, true},
 		{"limits.connections_per_address", c->limits.connections_per_address, 0},
 		{"limits.connect_rate_per_address", c->limits.connect_rate_per_address, 0},
 		{"limits.packet_size", c->limits.packet_bytes, 256 << 10},

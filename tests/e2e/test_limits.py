@@ -138,14 +138,6 @@ def leave(answer, broker, name, source=HERE):
     made.read_all()
 
 
-def present(answer, broker, name, source=HERE):
-    """Is its session still there? It is again afterwards."""
-    made = answer(broker.port, source=source, client_id=name, flags=0xC0,
-                  properties=expiring(600))
-    assert made[0] == 0
-    return made
-
-
 def test_an_address_leaves_so_many_sessions_behind_then_the_oldest_ends(gb, wire, answer):
     broker = gb(config={"limits": {"sessions_per_address": 2}})
 
@@ -159,7 +151,7 @@ def test_an_address_leaves_so_many_sessions_behind_then_the_oldest_ends(gb, wire
         leave(answer, broker, name)
     leave(answer, broker, "elsewhere", THERE)
     broker.wait_metric("isobar_sessions_offline", 3)
-    assert broker.process.find_log("session-ended client_id=.?a.? why=.limits.sessions_per_address")
+    broker.process.wait_log("session-ended client_id=.?a.? why=.limits.sessions_per_address")
     broker.stop()
     broker.start()
     assert broker.metric("isobar_sessions_offline") == 3
