@@ -120,6 +120,7 @@ void throttle_wait(struct session *s, bool has_got)
 		atomic_fetch_add(&throttle_of(s)->starving, 1);
 	}
 	s->is_ready = true;
+	list_remove(&s->link);
 	list_append(has_got ? &q->served : &q->starved, &s->link);
 	if (q->timer.place == 0)
 		timer_start(s->worker->loop, &q->timer, TURN_MS);
