@@ -16,7 +16,7 @@ PREFIX   ?= /usr/local
 FUZZ_SECONDS ?= 60
 
 VERSION  := $(shell cat VERSION)
-LIBS_PC  := openssl libfyaml jansson libxxhash zlib
+LIBS_PC  := openssl libfyaml jansson libxxhash zlib libzip
 # The program builds before its packages are there only far enough to install them.
 PC_CFLAGS := $(shell pkg-config --cflags $(LIBS_PC) 2>/dev/null)
 PC_LIBS   := $(shell pkg-config --libs $(LIBS_PC) 2>/dev/null)

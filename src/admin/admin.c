@@ -145,6 +145,28 @@ struct admin *admin_new(const struct admin_settings *settings)
 	return a;
 }
 
+void admin_set_hierarchy(struct admin *a, struct hierarchy *h)
+{
+	struct hierarchy *before;
+
+	hierarchy_ref(h);
+	pthread_mutex_lock(&a->lock);
+	before = a->settings.hierarchy;
+	a->settings.hierarchy = h;
+	pthread_mutex_unlock(&a->lock);
+	hierarchy_unref(before);
+}
+
+struct hierarchy *admin_hierarchy(struct admin *a)
+{
+	struct hierarchy *h;
+
+	pthread_mutex_lock(&a->lock);
+	h = hierarchy_ref(a->settings.hierarchy);
+	pthread_mutex_unlock(&a->lock);
+	return h;
+}
+
 void admin_free(struct admin *a)
 {
 	for (unsigned i = 0; i < a->server_count; i++) {

@@ -43,6 +43,9 @@ struct admin_settings {
 struct admin *admin_new(const struct admin_settings *settings);
 void admin_free(struct admin *a);
 
+/* Refs h: whose version is shown from now on. */
+void admin_set_hierarchy(struct admin *a, struct hierarchy *h);
+
 /* Where the process stands; decides /readyz. */
 enum admin_phase { ADMIN_STARTING, ADMIN_SERVING, ADMIN_DRAINING };
 void admin_set_phase(struct admin *a, enum admin_phase phase);

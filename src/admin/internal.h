@@ -28,7 +28,8 @@ struct admin {
 	uint64_t started_ms; /* wall clock */
 	uint64_t started_mono_ms;
 	_Atomic int phase;    /* enum admin_phase */
-	pthread_mutex_t lock; /* of servers: one per loop, made at its first client */
+	pthread_mutex_t lock; /* of settings.hierarchy and of servers: one per loop, made at its
+	                       * first client */
 	struct admin_server **servers;
 	unsigned server_count;
 };
@@ -69,6 +70,9 @@ struct process {
 	uint64_t most_fds;
 };
 void process_read(struct process *out);
+
+/* The one in force; a reference to unref. */
+struct hierarchy *admin_hierarchy(struct admin *a);
 
 void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics);
 

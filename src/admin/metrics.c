@@ -242,15 +242,21 @@ static void write_sources(struct exposition *e, struct admin *a)
 
 static void write_process(struct exposition *e, struct admin *a)
 {
+	struct hierarchy *hierarchy = admin_hierarchy(a);
+	struct view version = view_of(hierarchy_version(hierarchy));
 	struct buf labels = {0};
 	struct process p;
 
 	exposition_family(e, METRIC_INFO);
 	exposition_label(&labels, "version", view_of(ISOBAR_VERSION));
-	exposition_label(
-		&labels, "topic_hierarchy", view_of(hierarchy_version(a->settings.hierarchy)));
+	exposition_label(&labels, "topic_hierarchy", version);
 	exposition_count(e, METRIC_INFO, &labels, 1);
+	exposition_family(e, METRIC_HIERARCHY);
+	buf_clear(&labels);
+	exposition_label(&labels, "version", version);
+	exposition_count(e, METRIC_HIERARCHY, &labels, 1);
 	buf_fini(&labels);
+	hierarchy_unref(hierarchy);
 	process_read(&p);
 	one_number(e, METRIC_CPU, p.cpu_seconds);
 	one_count(e, METRIC_RESIDENT, p.resident_bytes);

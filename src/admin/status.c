@@ -128,6 +128,7 @@ bool ready_write(struct admin *a, struct buf *out)
 {
 	struct journal_figures j;
 	struct commit_figures c;
+	struct hierarchy *hierarchy = admin_hierarchy(a);
 	int phase = atomic_load(&a->phase);
 	const char *reason = "";
 
@@ -137,13 +138,13 @@ bool ready_write(struct admin *a, struct buf *out)
 		reason = phase_texts[phase];
 	else if (j.failed)
 		reason = "the journal cannot be written";
-	write_document(
-		out, json_pack("{s:b, s:s, s:b, s:s, s:o, s:s, s:f}", "ready", reason[0] == '\0',
-			     "reason", reason, "degraded", j.held, "degraded_reason",
-			     j.held ? "the journal cannot take more: sources are held" : "",
-			     "sources", count_sources(a), "topic_hierarchy",
-			     hierarchy_version(a->settings.hierarchy), "antiloop_span_seconds",
-			     (double)c.span_ms / 1000));
+	write_document(out,
+		json_pack("{s:b, s:s, s:b, s:s, s:o, s:s, s:f}", "ready", reason[0] == '\0',
+			"reason", reason, "degraded", j.held, "degraded_reason",
+			j.held ? "the journal cannot take more: sources are held" : "", "sources",
+			count_sources(a), "topic_hierarchy", hierarchy_version(hierarchy),
+			"antiloop_span_seconds", (double)c.span_ms / 1000));
+	hierarchy_unref(hierarchy);
 	return reason[0] == '\0';
 }
 
@@ -198,6 +199,7 @@ void status_write(struct admin *a, struct buf *out)
 	struct journal_figures j;
 	struct commit_figures c;
 	struct broker_figures f;
+	struct hierarchy *hierarchy = admin_hierarchy(a);
 
 	journal_figures(commit_journal(a->settings.commit), &j);
 	commit_figures(a->settings.commit, &c);
@@ -205,10 +207,11 @@ void status_write(struct admin *a, struct buf *out)
 	write_document(out,
 		json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o}",
 			"centre_id", a->centre_id, "version", ISOBAR_VERSION, "topic_hierarchy",
-			hierarchy_version(a->settings.hierarchy), "phase",
-			phase_texts[atomic_load(&a->phase)], "started", time_of(a->started_ms),
-			"uptime_seconds", NUMBER((clock_mono_ms() - a->started_mono_ms) / 1000),
-			"workers", (int)a->settings.workers, "listeners", listeners_of(a),
-			"sources", count_sources(a), "clients", clients_of(&f), "journal",
-			journal_of(a, &j), "antiloop", antiloop_of(&c)));
+			hierarchy_version(hierarchy), "phase", phase_texts[atomic_load(&a->phase)],
+			"started", time_of(a->started_ms), "uptime_seconds",
+			NUMBER((clock_mono_ms() - a->started_mono_ms) / 1000), "workers",
+			(int)a->settings.workers, "listeners", listeners_of(a), "sources",
+			count_sources(a), "clients", clients_of(&f), "journal", journal_of(a, &j),
+			"antiloop", antiloop_of(&c)));
+	hierarchy_unref(hierarchy);
 }

@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "cli/config_keys.h"
+#include "cli/hierarchy_files.h"
 #include "net/tls.h"
 
 #define DEFAULT_FILE "/etc/isobar/isobar.yaml"
@@ -186,11 +187,29 @@ static void read_accounts(struct config *c, bool written, struct faults *faults)
 	free(folder);
 }
 
+/* A hierarchy that is refused refuses the configuration: at a reload the old one stays in force. */
+static void read_hierarchy(struct config *c, const struct yaml *root, struct faults *faults)
+{
+	struct config_reader r = {faults, c->file ? c->file : "built-in defaults", "", ""};
+	struct buf why = {0};
+
+	c->hierarchy = hierarchy_read(c->topic_hierarchy, &why);
+	if (c->hierarchy == NULL) {
+		c->hierarchy = hierarchy_built_in();
+		config_fault(&r, config_find(root, "topic_hierarchy"), "topic_hierarchy",
+			"%s cannot be used: %.*s; the tables WMO publishes, in a folder or zip, "
+			"can",
+			c->topic_hierarchy, VIEW_ARG(buf_view(&why)));
+	}
+	buf_fini(&why);
+}
+
 static void read_others(struct config *c, const struct yaml *root, struct faults *faults)
 {
 	bool sources_written = config_find(root, "sources") != NULL;
 
 	read_accounts(c, config_find(root, "accounts_file") != NULL, faults);
+	read_hierarchy(c, root, faults);
 	if (c->file && (sources_written || access(c->sources_dir, F_OK) == 0))
 		config_read_sources(c, c->sources_dir, faults);
 	for (uint32_t i = 0; i < c->listener_count; i++)
@@ -284,6 +303,8 @@ void config_free(struct config *c)
 	free(c->tls_key);
 	free(c->tls_client_ca);
 	free(c->accounts_file);
+	hierarchy_unref(c->hierarchy);
+	free(c->topic_hierarchy);
 	free(c->sources_dir);
 	free(c);
 }

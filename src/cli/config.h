@@ -53,6 +53,8 @@ struct config {
 	uint64_t window_ms;
 	uint64_t ids;
 	struct gate_settings checks;
+	char *topic_hierarchy;       /* NULL: built-in */
+	struct hierarchy *hierarchy; /* what was read there; one reference */
 	char *sources_dir;
 	struct source_config *sources; /* in order of name */
 	uint32_t source_count;

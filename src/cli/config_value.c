@@ -217,6 +217,11 @@ bool type_ca(const struct config_key *k, struct config_value *v)
 	return view_equal(v->text, VIEW("system")) || type_path(k, v);
 }
 
+bool type_hierarchy(const struct config_key *k, struct config_value *v)
+{
+	return view_equal(v->text, VIEW("built-in")) || type_path(k, v);
+}
+
 bool type_tls_max(const struct config_key *k, struct config_value *v)
 {
 	int at = word_at(v->text, k->words);

@@ -129,11 +129,16 @@ static void apply(struct server *s, struct config *new)
 	struct broker_settings broker;
 
 	warn_restart(old, new);
+	if (differ(hierarchy_version(old->hierarchy), hierarchy_version(new->hierarchy)))
+		log_info("cli", "topic_hierarchy", "version=%s before=%s",
+			hierarchy_version(new->hierarchy), hierarchy_version(old->hierarchy));
 	new->shadow = old->shadow;
 	s->config = new;
 	broker = server_broker_settings(new, hierarchy);
 	broker_apply(s->broker, &broker);
 	upgrade_apply(s, new);
+	admin_set_hierarchy(s->admin, hierarchy);
+	sources_set_hierarchy(s->sources, hierarchy);
 	sources_apply(s->sources, new->sources, new->source_count);
 	served_renew(s, true);
 	log_configure(new->log_level, new->log_json);

@@ -218,7 +218,6 @@ static int open_listeners(struct server *s)
 /* A configured source counts as known (topics.md, section 3), and so does this broker. */
 struct hierarchy *server_hierarchy(const struct config *c)
 {
-	struct hierarchy *built_in = hierarchy_built_in();
 	struct hierarchy *all;
 	struct view *names;
 	size_t n = 0;
@@ -233,8 +232,7 @@ struct hierarchy *server_hierarchy(const struct config *c)
 		for (uint32_t j = 0; j < c->sources[i].centre_count; j++)
 			names[n++] = view_of(c->sources[i].centres[j]);
 	}
-	all = hierarchy_with_centres(built_in, names, n);
-	hierarchy_unref(built_in);
+	all = hierarchy_with_centres(c->hierarchy, names, n);
 	free(names);
 	return all;
 }

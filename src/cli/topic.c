@@ -1,4 +1,4 @@
-/* `isobar topic`: judges topics against the WIS2 Topic Hierarchy built in. */
+/* `isobar topic`: judges topics against the WIS2 Topic Hierarchy. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +16,7 @@ struct topic_command {
 	bool leaf_only;
 	bool metadata_subtopics;
 	bool test_centres;
+	struct verdict_hierarchy known;
 	struct topic_options options;
 	bool refused; /* a topic was invalid */
 };
@@ -30,6 +31,10 @@ static const struct argument rows[] = {
 		"let a data path follow metadata"},
 	{0, "test-centres", ARGUMENT_SWITCH, FIELD(test_centres), 0, 0, "no|yes",
 		"accept centre identifiers that end in -test (default: yes)"},
+	{0, "hierarchy", ARGUMENT_TEXT, FIELD(known.path), 0, 0, "PATH",
+		"a folder or zip with newer tables of the topic hierarchy (default: built-in)"},
+	{0, "centre", ARGUMENT_TEXT, FIELD(known.centres), 0, 0, "IDS",
+		"further centre identifiers that count as known, parted by commas"},
 };
 
 static const struct argument_table table = {"isobar topic [options] TOPIC...|-",
@@ -48,7 +53,7 @@ static void judge(struct topic_command *c, const char *text)
 	struct verdict verdict = {.source = text, .topic = topic, .topic_findings = &found};
 	struct buf head = {0};
 
-	if (topic_judge(hierarchy_built_in(), topic, &c->options, &parts, &found))
+	if (topic_judge(c->known.hierarchy, topic, &c->options, &parts, &found))
 		c->refused = true;
 	if (c->json) {
 		buf_text(&head, "\"topic\":");
@@ -97,11 +102,14 @@ int cli_topic(int argc, char **argv)
 	}
 	c.options = (struct topic_options){
 		c.leaf_only, c.metadata_subtopics, c.test_centres, true, NULL};
+	if (!verdict_load_hierarchy("topic", &c.known))
+		return CLI_USAGE;
 	for (; at < argc && status == CLI_DONE; at++) {
 		if (strcmp(argv[at], "-") == 0)
 			status = judge_lines(&c);
 		else
 			judge(&c, argv[at]);
 	}
+	hierarchy_unref(c.known.hierarchy);
 	return status ? status : c.refused ? CLI_NO : CLI_DONE;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/utf8.h"
+#include "cli/hierarchy_files.h"
 
 #define SHOWN_BEFORE 40u /* characters of a long line shown before the caret, and behind it */
 #define SHOWN_BEHIND 36u
@@ -189,6 +190,26 @@ bool verdict_read_choice(const char *command, const char *option, const char *te
 		fprintf(stderr, " %s", choice[i]);
 	fprintf(stderr, "\n");
 	return false;
+}
+
+bool verdict_load_hierarchy(const char *command, struct verdict_hierarchy *v)
+{
+	struct buf why = {0};
+	struct view rest = v->centres ? view_of(v->centres) : (struct view){0};
+
+	v->hierarchy = hierarchy_read(v->path, &why);
+	if (v->hierarchy == NULL)
+		fprintf(stderr, "isobar %s: --hierarchy %s: %.*s\n", command, v->path,
+			VIEW_ARG(buf_view(&why)));
+	while (v->hierarchy && rest.p) {
+		struct view name = view_cut(&rest, ',');
+		struct hierarchy *more = hierarchy_with_centres(v->hierarchy, &name, 1);
+
+		hierarchy_unref(v->hierarchy);
+		v->hierarchy = more;
+	}
+	buf_fini(&why);
+	return v->hierarchy != NULL;
 }
 
 static bool is_hex(char c)

@@ -47,6 +47,16 @@ void verdict_print_json(const struct verdict *v, const struct buf *head);
 bool verdict_read_choice(const char *command, const char *option, const char *text,
 	const char *const *choice, unsigned *out);
 
+/* Tables to judge topics by, as options give them. */
+struct verdict_hierarchy {
+	const char *path;            /* folder or zip; NULL: built-in */
+	const char *centres;         /* further known ones, parted by commas; NULL: none */
+	struct hierarchy *hierarchy; /* made of them: to hierarchy_unref() */
+};
+
+/* Makes it. False, with a line on stderr, when the tables cannot be used. */
+bool verdict_load_hierarchy(const char *command, struct verdict_hierarchy *v);
+
 /* Resolves \xHH, each standing for one byte, in place; gives the length. */
 size_t verdict_unescape(char *text);
 

@@ -1,4 +1,5 @@
-/* `isobar verify`: judges notification messages in files, in folders, or one a line on stdin. */
+/* `isobar verify`: judges notification messages in files, in folders, or one a line on stdin. What a
+ * broker publishes is judged by verify_live.c. */
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
@@ -11,21 +12,18 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/verdict.h"
+#include "cli/verify.h"
 #include "wis2/json.h"
-#include "wis2/notification.h"
-#include "wis2/topic.h"
 
 struct verify {
-	bool json;
-	bool leaf_only;
-	bool metadata_subtopics;
+	struct verify_settings settings;
 	const char *mode;
-	bool test_centres;
 	const char *topic_text; /* as given, or NULL */
 	char *topic_bytes;      /* owned */
 	struct view topic;
+	struct topic_parts parts;
 	struct findings topic_findings;
-	struct notification_options options;
+	struct verify_live live;
 	bool refused;    /* something was invalid */
 	bool unreadable; /* a file could not be read */
 };
@@ -35,21 +33,68 @@ struct verify {
 static const struct argument rows[] = {
 	{'t', "topic", ARGUMENT_TEXT, FIELD(topic_text), 0, 0, "TOPIC",
 		"the topic the messages came on; judged as well"},
-	{0, "json", ARGUMENT_FLAG, FIELD(json), 0, 0, NULL, "print one JSON object a line"},
+	{0, "json", ARGUMENT_FLAG, FIELD(settings.json), 0, 0, NULL,
+		"print one JSON object a line"},
 	{0, "mode", ARGUMENT_TEXT, FIELD(mode), 0, 0, "lenient|standard|strict",
 		"how much is required (default: standard)"},
-	{0, "leaf", ARGUMENT_SWITCH, FIELD(leaf_only), 0, 0, "any|only",
+	{0, "leaf", ARGUMENT_SWITCH, FIELD(settings.leaf_only), 0, 0, "any|only",
 		"only: refuse topics that are not leaves (default: any)"},
-	{0, "metadata-subtopics", ARGUMENT_SWITCH, FIELD(metadata_subtopics), 0, 0, "no|yes",
-		"let a data path follow metadata in the topic"},
-	{0, "test-centres", ARGUMENT_SWITCH, FIELD(test_centres), 0, 0, "no|yes",
+	{0, "metadata-subtopics", ARGUMENT_SWITCH, FIELD(settings.metadata_subtopics), 0, 0,
+		"no|yes", "let a data path follow metadata in the topic"},
+	{0, "test-centres", ARGUMENT_SWITCH, FIELD(settings.test_centres), 0, 0, "no|yes",
 		"accept centre identifiers that end in -test (default: yes)"},
+	{0, "hierarchy", ARGUMENT_TEXT, FIELD(settings.known.path), 0, 0, "PATH",
+		"a folder or zip with newer tables of the topic hierarchy (default: built-in)"},
+	{0, "centre", ARGUMENT_TEXT, FIELD(settings.known.centres), 0, 0, "IDS",
+		"further centre identifiers that count as known, parted by commas"},
+	{0, "from", ARGUMENT_TEXT, FIELD(live.where.url), 0, 0, "URL",
+		"judge what a broker publishes on the filters given, and report by centre and "
+		"rule"},
+	{0, "for", ARGUMENT_DURATION, FIELD(live.for_ms), 1, UINT32_MAX, "TIME",
+		"with --from: how long (default: 60s)"},
+	{'n', "count", ARGUMENT_NUMBER, FIELD(live.count), 1, UINT64_MAX, "COUNT",
+		"with --from: end after so many messages, if that is sooner"},
+	{'u', "username", ARGUMENT_TEXT, FIELD(live.where.user), 0, 0, "USER",
+		"with --from: instead of the URL's; empty: none"},
+	{'P', "password-file", ARGUMENT_TEXT, FIELD(live.where.password_file), 0, 0, "FILE",
+		"with --from: its first line is the password"},
+	{0, "ca", ARGUMENT_TEXT, FIELD(live.where.ca), 0, 0, "FILE",
+		"with --from: certificates to trust (the system's)"},
+	{0, "insecure", ARGUMENT_FLAG, FIELD(live.where.insecure), 0, 0, NULL,
+		"with --from: do not verify the server's certificate"},
 };
 
-static const struct argument_table table = {"isobar verify [options] FILE...|-",
+static const struct argument_table table = {
+	"isobar verify [options] FILE...|-\n       isobar verify [options] --from URL FILTER...",
 	"Judges WIS2 notification messages, one JSON document a file; folders are walked. With -\n"
-	"messages are read from stdin, one a line. Exit status 1 when a message is invalid.",
+	"messages are read from stdin, one a line. With -t monitor/... they are monitoring "
+	"events.\n"
+	"Exit status 1 when a message is invalid.",
 	rows, sizeof(rows) / sizeof(rows[0])};
+
+enum rule verify_message(const struct verify_settings *s, const struct topic_parts *parts,
+	struct view payload, struct notification *note, struct findings *found)
+{
+	struct notification_options options = {
+		.mode = s->mode,
+		.metadata_topic = parts->kind == TOPIC_METADATA,
+		.cache_topic = parts->is_cache,
+		.all = true,
+	};
+	struct event_options event = {.subject = parts->centre, .all = true};
+
+	return parts->kind == TOPIC_MONITOR ? event_judge(payload, &event, note, found)
+					    : notification_judge(payload, &options, note, found);
+}
+
+enum rule verify_topic(const struct verify_settings *s, struct view topic,
+	struct topic_parts *parts, struct findings *found)
+{
+	struct topic_options options = {
+		s->leaf_only, s->metadata_subtopics, s->test_centres, true, NULL};
+
+	return topic_judge(s->known.hierarchy, topic, &options, parts, found);
+}
 
 static void judge(struct verify *c, const char *source, struct view payload)
 {
@@ -65,11 +110,11 @@ static void judge(struct verify *c, const char *source, struct view payload)
 	struct buf head = {0};
 	char id[JSON_LARGEST];
 
-	notification_judge(payload, &c->options, &note, &found);
+	verify_message(&c->settings, &c->parts, payload, &note, &found);
 	if (note.id_text.p)
 		verdict.id = (struct view){id, json_decode(note.id_text, id)};
 	c->refused |= !verdict_is_valid(&verdict);
-	if (!c->json) {
+	if (!c->settings.json) {
 		verdict_print_text(&verdict);
 		return;
 	}
@@ -196,55 +241,50 @@ static void judge_lines(struct verify *c)
 	free(line);
 }
 
-/* False (and a line on stderr) when a value is not one of its choice. */
-static bool read_settings(struct verify *c, struct topic_options *topic)
-{
-	static const char *const modes[] = {"lenient", "standard", "strict", NULL};
-	unsigned mode;
-
-	if (!verdict_read_choice("verify", "mode", c->mode, modes, &mode))
-		return false;
-	c->options.mode = (enum rule_mode)mode;
-	c->options.all = true;
-	*topic = (struct topic_options){
-		c->leaf_only, c->metadata_subtopics, c->test_centres, true, NULL};
-	return true;
-}
-
 /* The topic is judged once; its verdict stands with each message. */
-static void judge_topic(struct verify *c, const struct topic_options *options)
+static void judge_topic(struct verify *c)
 {
-	struct topic_parts parts;
-
 	c->topic_bytes = mem_text(c->topic_text);
 	c->topic = (struct view){c->topic_bytes, verdict_unescape(c->topic_bytes)};
-	topic_judge(hierarchy_built_in(), c->topic, options, &parts, &c->topic_findings);
-	c->options.metadata_topic = parts.kind == TOPIC_METADATA;
-	c->options.cache_topic = parts.is_cache;
+	verify_topic(&c->settings, c->topic, &c->parts, &c->topic_findings);
+}
+
+static int judge_operands(struct verify *c, int count, char **operands)
+{
+	if (c->live.where.url)
+		return verify_live(&c->live, &c->settings, count, operands);
+	if (count == 0) {
+		fprintf(stderr, "isobar verify: no file given; see isobar verify --help\n");
+		return CLI_USAGE;
+	}
+	if (c->topic_text)
+		judge_topic(c);
+	for (int i = 0; i < count; i++) {
+		if (strcmp(operands[i], "-") == 0)
+			judge_lines(c);
+		else
+			judge_path(c, operands[i]);
+	}
+	free(c->topic_bytes);
+	return c->unreadable ? CLI_ENVIRONMENT : c->refused ? CLI_NO : CLI_DONE;
 }
 
 int cli_verify(int argc, char **argv)
 {
-	struct verify c = {.mode = "standard", .test_centres = true};
-	struct topic_options topic;
+	static const char *const modes[] = {"lenient", "standard", "strict", NULL};
+	struct verify c = {
+		.mode = "standard", .settings.test_centres = true, .live.for_ms = 60 * 1000};
 	int at = arguments_read(&table, argc, argv, &c);
+	unsigned mode;
+	int status;
 
 	if (at < 0)
 		return arguments_status(at);
-	if (!read_settings(&c, &topic))
+	if (!verdict_read_choice("verify", "mode", c.mode, modes, &mode) ||
+		!verdict_load_hierarchy("verify", &c.settings.known))
 		return CLI_USAGE;
-	if (at == argc) {
-		fprintf(stderr, "isobar verify: no file given; see isobar verify --help\n");
-		return CLI_USAGE;
-	}
-	if (c.topic_text)
-		judge_topic(&c, &topic);
-	for (; at < argc; at++) {
-		if (strcmp(argv[at], "-") == 0)
-			judge_lines(&c);
-		else
-			judge_path(&c, argv[at]);
-	}
-	free(c.topic_bytes);
-	return c.unreadable ? CLI_ENVIRONMENT : c.refused ? CLI_NO : CLI_DONE;
+	c.settings.mode = (enum rule_mode)mode;
+	status = judge_operands(&c, argc - at, argv + at);
+	hierarchy_unref(c.settings.known.hierarchy);
+	return status;
 }

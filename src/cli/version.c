@@ -5,11 +5,13 @@
 #include <openssl/crypto.h>
 #include <stdio.h>
 #include <xxhash.h>
+#include <zip.h>
 #include <zlib.h>
 
 #include "cli/arguments.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/config.h"
 #include "journal/journal.h"
 #include "wis2/topic.h"
 
@@ -33,29 +35,51 @@
 #define COMPILER "gcc " __VERSION__
 #endif
 
-static const struct argument_table table = {
-	.usage = "isobar version",
-	.about =
-		"Prints versions of program, on-disk format, topic hierarchy, build and libraries.",
+struct version_options {
+	const char *file;
 };
+
+static const struct argument rows[] = {
+	{'c', "config", ARGUMENT_TEXT, offsetof(struct version_options, file), 0, 0, "FILE",
+		"configuration whose topic hierarchy is meant (default: /etc/isobar/isobar.yaml)"},
+};
+
+static const struct argument_table table = {"isobar version [-c FILE]",
+	"Prints versions of program, on-disk format, topic hierarchy, build and libraries. Exit\n"
+	"status 2 when the configuration has faults; the topic hierarchy is then the built-in one.",
+	rows, sizeof(rows) / sizeof(rows[0])};
+
+/* The hierarchy the configuration names; faults go to stderr. */
+static bool print_hierarchy(const char *file)
+{
+	struct config *config = NULL;
+	struct buf faults = {0};
+	bool good = config_load(file, &config, &faults) == 0;
+
+	fwrite(buf_bytes(&faults), 1, buf_length(&faults), stderr);
+	printf("topic hierarchy %s (%s)\n", hierarchy_version(config->hierarchy),
+		config->topic_hierarchy && good ? config->topic_hierarchy : "built-in");
+	buf_fini(&faults);
+	config_free(config);
+	return good;
+}
 
 int cli_version(int argc, char **argv)
 {
-	struct hierarchy *hierarchy;
-	char nothing;
-	int rest = arguments_read(&table, argc, argv, &nothing);
+	struct version_options options = {0};
+	int rest = arguments_read(&table, argc, argv, &options);
+	bool good;
 
 	if (rest < 0)
 		return arguments_status(rest);
-	hierarchy = hierarchy_built_in();
 	printf("isobar %s\n", ISOBAR_VERSION);
 	printf("on-disk format %d\n", JOURNAL_FORMAT);
-	printf("topic hierarchy %s\n", hierarchy_version(hierarchy));
+	good = print_hierarchy(options.file);
 	printf("build %s, %s%s\n", COMPILER, OPTIMIZED, SANITIZED);
-	printf("libraries %s, libfyaml %s, jansson %s, zlib %s, %s, xxHash %u.%u.%u\n",
+	printf("libraries %s, libfyaml %s, jansson %s, zlib %s, libzip %s, %s, xxHash %u.%u.%u\n",
 		OpenSSL_version(OPENSSL_VERSION), fy_library_version(), jansson_version_str(),
-		zlibVersion(), mdb_version(NULL, NULL, NULL), XXH_versionNumber() / 10000,
-		XXH_versionNumber() / 100 % 100, XXH_versionNumber() % 100);
-	hierarchy_unref(hierarchy);
-	return CLI_DONE;
+		zlibVersion(), zip_libzip_version(), mdb_version(NULL, NULL, NULL),
+		XXH_versionNumber() / 10000, XXH_versionNumber() / 100 % 100,
+		XXH_versionNumber() % 100);
+	return good ? CLI_DONE : CLI_USAGE;
 }

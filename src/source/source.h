@@ -108,6 +108,9 @@ struct sources *sources_new(struct commit_port *const *ports, unsigned port_coun
 void sources_stop(struct sources *s);
 void sources_free(struct sources *s);
 
+/* Refs h: topics are judged by it from the next sources_apply() on. */
+void sources_set_hierarchy(struct sources *s, struct hierarchy *h);
+
 /* The set of sources from now on: new ones start, absent ones stop (their figures go), changed ones
  * reconnect, unchanged ones go on undisturbed. Copies the configurations. */
 void sources_apply(struct sources *s, const struct source_config *configs, uint32_t n);

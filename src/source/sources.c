@@ -446,6 +446,13 @@ static void replace_list(struct applying *a)
 	free(old);
 }
 
+void sources_set_hierarchy(struct sources *set, struct hierarchy *hierarchy)
+{
+	hierarchy_ref(hierarchy);
+	hierarchy_unref(set->hierarchy);
+	set->hierarchy = hierarchy;
+}
+
 void sources_apply(struct sources *set, const struct source_config *configs, uint32_t n)
 {
 	struct applying a = {.set = set};

@@ -20,15 +20,29 @@
 
 /* A name's place in the text of all names. */
 struct hierarchy_name {
-	uint16_t at;
-	uint16_t length;
+	uint32_t at;
+	uint32_t length;
 };
 
 /* A node's children. */
 struct hierarchy_branch {
-	uint16_t first;
-	uint16_t count; /* 0: a leaf */
+	uint32_t first;
+	uint32_t count; /* 0: a leaf */
 };
+
+/* One set of tables. Node 0 is the root above the disciplines; children of a node stand together,
+ * in byte order of their names, as the centres do. */
+struct hierarchy_table {
+	const char *version;
+	const char *text;
+	const struct hierarchy_name *centres;
+	size_t centre_count;
+	const struct hierarchy_name *nodes;
+	const struct hierarchy_branch *branches; /* of the node of that number */
+};
+
+/* A hierarchy on tables of its own. Takes what they point to, each made by mem_new(). */
+struct hierarchy *hierarchy_of_table(const struct hierarchy_table *table);
 
 /* The child of that name, or HIERARCHY_NONE. */
 unsigned hierarchy_child(const struct hierarchy *h, unsigned node, struct view name);

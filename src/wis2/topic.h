@@ -1,6 +1,7 @@
 /* wis2/topic.h - is this topic in the WIS2 Topic Hierarchy?
  *
- * Pure; the tables are compiled into the program (data/centres.txt, data/topics.txt). Source: WIS2
+ * Pure; the tables are compiled into the program (data/centres.txt, data/topics.txt), or made of
+ * newer ones (wis2/hierarchy_tables.h). Source: WIS2
  * Topic Hierarchy 1.3.0 (Manual on WIS, Volume II, Appendix D), rules WTH-01 to WTH-20.
  *
  * Threads: any; a hierarchy does not change once made.
