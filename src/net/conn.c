@@ -224,6 +224,11 @@ bool conn_peer_name(const struct conn *c, char *out, size_t size)
 	return c->tls && tls_peer_name(c->tls, out, size);
 }
 
+bool conn_peer_subject(const struct conn *c, char *out, size_t size)
+{
+	return c->tls && tls_peer_subject(c->tls, out, size);
+}
+
 /* --- the beginning ----------------------------------------------------- */
 
 static void set_up(struct conn *c, struct loop *l, int fd, const struct address *peer,

@@ -153,6 +153,8 @@ void conn_resume(struct conn *c);
 
 /* Common name in the peer's verified certificate; false: none, or not whole in size bytes. */
 bool conn_peer_name(const struct conn *c, char *out, size_t size);
+/* Its whole subject (RFC 2253); false as above. */
+bool conn_peer_subject(const struct conn *c, char *out, size_t size);
 
 /* Ends the connection: what was pushed is tried once, then closed; on_close(err, why) comes at the
  * end of the turn. why is copied, NULL: err_text(err). Harmless when closing already. */

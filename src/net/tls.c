@@ -7,8 +7,10 @@
 
 #include <errno.h>
 #include <openssl/err.h>
+#include <openssl/sha.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -17,6 +19,7 @@
 #include "base/mem.h"
 #include "base/view.h"
 #include "net/tls_context.h"
+#include "net/tls_tickets.h"
 
 #define ALPN_NAME_LARGEST 255
 #define CIPHERS_LEGACY "ALL:!aNULL:!eNULL:@SECLEVEL=0"
@@ -86,8 +89,8 @@ static int set_alpn(struct tls_context *t, const char *names, char **why)
 	return 0;
 }
 
-/* Our order counts. Without a common name the connection goes on as if none was offered: old
- * clients offer names of other services. */
+/* Our order counts. Names of which none is ours mean that the peer wants another service: told by
+ * no_application_protocol (RFC 7301, section 3.2), as that keeps protocols apart. */
 static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_bytes,
 	const unsigned char *offered, unsigned offered_bytes, void *context)
 {
@@ -97,7 +100,7 @@ static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_b
 	(void)ssl;
 	if (SSL_select_next_proto(&chosen, out_bytes, t->alpn, t->alpn_bytes, offered,
 		    offered_bytes) != OPENSSL_NPN_NEGOTIATED)
-		return SSL_TLSEXT_ERR_NOACK;
+		return SSL_TLSEXT_ERR_ALERT_FATAL;
 	*out = chosen;
 	return SSL_TLSEXT_ERR_OK;
 }
@@ -111,16 +114,70 @@ static int64_t end_of_validity(const X509 *certificate)
 	return (int64_t)timegm(&t);
 }
 
+/* A chain ends with the first of its certificates. */
+static int64_t end_of_chain(SSL_CTX *ctx)
+{
+	int64_t end = end_of_validity(SSL_CTX_get0_certificate(ctx));
+	STACK_OF(X509) *above = NULL;
+
+	SSL_CTX_get0_chain_certs(ctx, &above);
+	for (int i = 0; i < sk_X509_num(above); i++) {
+		int64_t other = end_of_validity(sk_X509_value(above, i));
+
+		end = other < end ? other : end;
+	}
+	return end;
+}
+
 static int load_certificate(struct tls_context *t, const struct tls_server_settings *s, char **why)
 {
 	if (SSL_CTX_use_certificate_chain_file(t->ctx, s->certificate) != 1)
 		return file_fault(why, s->certificate);
-	t->expires = end_of_validity(SSL_CTX_get0_certificate(t->ctx));
+	t->expires = end_of_chain(t->ctx);
 	if (SSL_CTX_use_PrivateKey_file(t->ctx, s->key, SSL_FILETYPE_PEM) == 1)
 		return 0;
-	if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH)
-		return fault(why, s->key);
+	if (ERR_GET_REASON(ERR_peek_last_error()) == X509_R_KEY_VALUES_MISMATCH) {
+		*why = mem_printf(
+			"%s: not the key of the certificate in %s", s->key, s->certificate);
+		ERR_clear_error();
+		return ERR_TLS;
+	}
 	return file_fault(why, s->key);
+}
+
+/* Once there are revocation lists, each certificate needs that of its issuer. */
+static void heed_revocations(SSL_CTX *ctx)
+{
+	X509_STORE *store = SSL_CTX_get_cert_store(ctx);
+	STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
+
+	for (int i = 0; i < sk_X509_OBJECT_num(all); i++)
+		if (X509_OBJECT_get_type(sk_X509_OBJECT_value(all, i)) == X509_LU_CRL)
+			X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK);
+}
+
+/* A session is resumed only where client certificates are judged by the very same file and rule;
+ * anywhere else it would bring in a peer that nobody there has verified. */
+static int set_session_context(
+	struct tls_context *t, const struct tls_server_settings *s, char **why)
+{
+	uint8_t piece[4096] = {'i', 's', 'o', 'b', 'a', 'r', s->client_certificate_required};
+	uint8_t digest[SHA256_DIGEST_LENGTH];
+	EVP_MD_CTX *sum = EVP_MD_CTX_new();
+	FILE *f = s->client_ca ? fopen(s->client_ca, "re") : NULL;
+	size_t n = 7;
+	bool done = sum && EVP_DigestInit_ex(sum, EVP_sha256(), NULL) == 1;
+
+	do
+		done = done && EVP_DigestUpdate(sum, piece, n) == 1;
+	while (f && (n = fread(piece, 1, sizeof(piece), f)) > 0);
+	done = done && (s->client_ca == NULL || (f && !ferror(f))) &&
+	       EVP_DigestFinal_ex(sum, digest, NULL) == 1 &&
+	       SSL_CTX_set_session_id_context(t->ctx, digest, sizeof(digest)) == 1;
+	if (f)
+		fclose(f);
+	EVP_MD_CTX_free(sum);
+	return done ? 0 : fault(why, s->client_ca ? s->client_ca : "TLS");
 }
 
 static int load_client_ca(struct tls_context *t, const struct tls_server_settings *s, char **why)
@@ -134,6 +191,7 @@ static int load_client_ca(struct tls_context *t, const struct tls_server_setting
 		sk_X509_NAME_pop_free(names, X509_NAME_free);
 		return file_fault(why, s->client_ca);
 	}
+	heed_revocations(t->ctx);
 	SSL_CTX_set_client_CA_list(t->ctx, names);
 	SSL_CTX_set_verify(t->ctx,
 		SSL_VERIFY_PEER |
@@ -182,11 +240,12 @@ static int finish(struct tls_context *t, int err, struct tls_context **out)
 
 static int set_server(struct tls_context *t, const struct tls_server_settings *s, char **why)
 {
-	static const uint8_t session_id_context[] = "isobar";
 	int err = load_certificate(t, s, why);
 
 	if (err == 0)
 		err = load_client_ca(t, s, why);
+	if (err == 0)
+		err = set_session_context(t, s, why);
 	if (err == 0)
 		err = set_alpn(t, s->alpn, why);
 	if (err)
@@ -194,9 +253,9 @@ static int set_server(struct tls_context *t, const struct tls_server_settings *s
 	if (t->alpn)
 		SSL_CTX_set_alpn_select_cb(t->ctx, select_alpn, t);
 	SSL_CTX_set_options(t->ctx, SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
-	/* Without it resumption fails where client certificates are asked for. */
-	SSL_CTX_set_session_id_context(t->ctx, session_id_context, sizeof(session_id_context) - 1);
 	SSL_CTX_set_num_tickets(t->ctx, 1);
+	if (s->tickets)
+		tls_tickets_use(t, s->tickets);
 	return 0;
 }
 
@@ -285,6 +344,7 @@ void tls_unref(struct tls_context *t)
 		return;
 	SSL_CTX_free(t->ctx);
 	BIO_meth_free(t->socket_method);
+	tls_tickets_unref(t->tickets);
 	free(t->alpn);
 	free(t);
 }

@@ -11,13 +11,17 @@
 #include <stdint.h>
 
 struct tls_context;
+struct tls_tickets; /* net/tls_tickets.h */
 
 struct tls_server_settings {
 	const char *certificate; /* PEM file, full chain */
 	const char *key;         /* PEM file */
-	const char *client_ca;   /* PEM file, NULL: client certificates are not asked for */
+	const char *client_ca;   /* PEM file, NULL: client certificates are not asked for; with CRLs
+	                          * in it, revoked ones are refused */
 	bool client_certificate_required;
-	const char *alpn; /* comma-separated, "mqtt" or "http/1.1"; NULL: none */
+	const char *alpn; /* comma-separated, "mqtt" or "http/1.1"; NULL: none. Who offers names
+	                   * and none of these is refused (RFC 7301, section 3.2) */
+	struct tls_tickets *tickets; /* reffed; NULL: tickets are good for this context only */
 };
 
 struct tls_client_settings {
@@ -34,7 +38,7 @@ int tls_client_new(struct tls_context **out, const struct tls_client_settings *s
 struct tls_context *tls_ref(struct tls_context *t);
 void tls_unref(struct tls_context *t);
 
-/* End of validity of the server certificate, Unix seconds; 0 for clients. */
+/* When the first certificate of the server's chain ends, Unix seconds; 0 for clients. */
 int64_t tls_expires(const struct tls_context *t);
 
 #endif

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct tls_tickets;
+
 struct tls_context {
 	atomic_uint refs;
 	bool server;
@@ -16,7 +18,11 @@ struct tls_context {
 	BIO_METHOD *socket_method; /* net/tls_session.c */
 	uint8_t *alpn;             /* the wire's form (RFC 7301, section 3.1), or NULL */
 	unsigned alpn_bytes;
+	struct tls_tickets *tickets; /* a reference; NULL: OpenSSL's own for this context */
 };
+
+/* Tickets of this server context are under t's keys (net/tls_tickets.c). */
+void tls_tickets_use(struct tls_context *context, struct tls_tickets *t);
 
 /* The socket as OpenSSL sees it; NULL: out of memory. */
 BIO_METHOD *tls_socket_method(void);

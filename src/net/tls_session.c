@@ -216,6 +216,14 @@ static int outcome(struct tls *t, int result)
 
 /* --- use --------------------------------------------------------------- */
 
+/* A ticket may outlive the certificate its session began with; nothing looks at that again. */
+static bool has_stale_peer(const struct tls *t)
+{
+	const X509 *peer = SSL_session_reused(t->ssl) ? SSL_get0_peer_certificate(t->ssl) : NULL;
+
+	return t->context->server && peer && X509_cmp_current_time(X509_get0_notAfter(peer)) <= 0;
+}
+
 int tls_handshake(struct tls *t)
 {
 	int result;
@@ -226,6 +234,9 @@ int tls_handshake(struct tls *t)
 	result = SSL_do_handshake(t->ssl);
 	if (result != 1)
 		return outcome(t, result);
+	if (has_stale_peer(t))
+		return failed(
+			t, ERR_TLS, X509_verify_cert_error_string(X509_V_ERR_CERT_HAS_EXPIRED));
 	t->shaken = true;
 	return 1;
 }
@@ -300,5 +311,27 @@ bool tls_peer_name(const struct tls *t, char *out, size_t size)
 		out[n] = '\0';
 	}
 	OPENSSL_free(text);
+	return fits;
+}
+
+bool tls_peer_subject(const struct tls *t, char *out, size_t size)
+{
+	X509 *certificate = SSL_get0_peer_certificate(t->ssl);
+	X509_NAME *subject = certificate ? X509_get_subject_name(certificate) : NULL;
+	BIO *text = subject ? BIO_new(BIO_s_mem()) : NULL;
+	char *p;
+	long n;
+	bool fits;
+
+	if (text == NULL)
+		return false;
+	X509_NAME_print_ex(text, subject, 0, XN_FLAG_RFC2253);
+	n = BIO_get_mem_data(text, &p);
+	fits = n > 0 && (size_t)n < size; /* control characters are escaped */
+	if (fits) {
+		memcpy(out, p, (size_t)n);
+		out[n] = '\0';
+	}
+	BIO_free(text);
 	return fits;
 }

@@ -47,5 +47,7 @@ const char *tls_why(const struct tls *t);
 
 /* Common name of the peer's verified certificate; false: none, or longer than size - 1. */
 bool tls_peer_name(const struct tls *t, char *out, size_t size);
+/* Its whole subject as RFC 2253 writes it, like `openssl x509 -subject -nameopt RFC2253`. */
+bool tls_peer_subject(const struct tls *t, char *out, size_t size);
 
 #endif

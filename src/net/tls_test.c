@@ -365,7 +365,7 @@ static void faulty_settings_name_the_file_and_the_cause(void **state)
 		{{.certificate = w->good.certificate_file, .key = "/nowhere.key"},
 			"/nowhere.key: ", "No such file"},
 		{{.certificate = w->good.certificate_file, .key = w->ca.key_file}, w->ca.key_file,
-			"key values mismatch"},
+			"not the key of the certificate in"},
 		{{.certificate = w->good.certificate_file,
 			 .key = w->good.key_file,
 			 .client_ca = "/nowhere.ca"},
