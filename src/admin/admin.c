@@ -167,8 +167,18 @@ struct hierarchy *admin_hierarchy(struct admin *a)
 	return h;
 }
 
+static void free_certificates(struct admin_certificate *list, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++) {
+		free((char *)(uintptr_t)list[i].listener);
+		free((char *)(uintptr_t)list[i].file);
+	}
+	free(list);
+}
+
 void admin_free(struct admin *a)
 {
+	free_certificates(a->certificates, a->certificate_count);
 	for (unsigned i = 0; i < a->server_count; i++) {
 		http_server_free(a->servers[i]->http);
 		free(a->servers[i]);
@@ -186,6 +196,21 @@ void admin_free(struct admin *a)
 void admin_set_phase(struct admin *a, enum admin_phase phase)
 {
 	atomic_store(&a->phase, (int)phase);
+}
+
+void admin_set_certificates(struct admin *a, const struct admin_certificate *list, unsigned n)
+{
+	struct admin_certificate *fresh = mem_new((n + 1) * sizeof(*fresh)), *old = a->certificates;
+	unsigned old_count = a->certificate_count;
+
+	for (unsigned i = 0; i < n; i++)
+		fresh[i] = (struct admin_certificate){
+			mem_text(list[i].listener), mem_text(list[i].file), list[i].ends_s};
+	pthread_mutex_lock(&a->lock);
+	a->certificates = fresh;
+	a->certificate_count = n;
+	pthread_mutex_unlock(&a->lock);
+	free_certificates(old, old_count);
 }
 
 static struct admin_server *add_server(struct admin *a, struct loop *l)

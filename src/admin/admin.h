@@ -9,6 +9,7 @@
 #define ADMIN_ADMIN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "broker/broker.h"
 #include "commit/commit.h"
@@ -45,6 +46,14 @@ void admin_free(struct admin *a);
 
 /* Refs h: whose version is shown from now on. */
 void admin_set_hierarchy(struct admin *a, struct hierarchy *h);
+
+/* Certificates of TLS listeners. Texts are copied. */
+struct admin_certificate {
+	const char *listener; /* its URL */
+	const char *file;
+	int64_t ends_s; /* Unix time */
+};
+void admin_set_certificates(struct admin *a, const struct admin_certificate *list, unsigned n);
 
 /* Where the process stands; decides /readyz. */
 enum admin_phase { ADMIN_STARTING, ADMIN_SERVING, ADMIN_DRAINING };

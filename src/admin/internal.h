@@ -27,11 +27,12 @@ struct admin {
 	char **listeners;
 	uint64_t started_ms; /* wall clock */
 	uint64_t started_mono_ms;
-	_Atomic int phase;    /* enum admin_phase */
-	pthread_mutex_t lock; /* of settings.hierarchy and of servers: one per loop, made at its
-	                       * first client */
-	struct admin_server **servers;
+	_Atomic int phase;             /* enum admin_phase */
+	pthread_mutex_t lock;          /* of settings.hierarchy and of what follows */
+	struct admin_server **servers; /* one per loop, made at its first client */
 	unsigned server_count;
+	struct admin_certificate *certificates; /* texts owned */
+	unsigned certificate_count;
 };
 
 /* Sources of one centre, summed: series are by centre, and one centre may have several sources. */

@@ -240,6 +240,25 @@ static void write_sources(struct exposition *e, struct admin *a)
 		one_labelled(e, METRIC_SOURCES, "state", source_state_text(i), n.of[i]);
 }
 
+static void write_certificates(struct exposition *e, struct admin *a)
+{
+	struct buf labels = {0};
+	double now_s = (double)clock_wall_ms() / 1000;
+
+	exposition_family(e, METRIC_CERTIFICATE);
+	pthread_mutex_lock(&a->lock);
+	for (unsigned i = 0; i < a->certificate_count; i++) {
+		const struct admin_certificate *c = &a->certificates[i];
+
+		buf_clear(&labels);
+		exposition_label(&labels, "listener", view_of(c->listener));
+		exposition_label(&labels, "file", view_of(c->file));
+		exposition_number(e, METRIC_CERTIFICATE, &labels, (double)c->ends_s - now_s);
+	}
+	pthread_mutex_unlock(&a->lock);
+	buf_fini(&labels);
+}
+
 static void write_process(struct exposition *e, struct admin *a)
 {
 	struct hierarchy *hierarchy = admin_hierarchy(a);
@@ -278,6 +297,7 @@ void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics)
 	write_broker(&e, a);
 	write_journal(&e, a);
 	write_sources(&e, a);
+	write_certificates(&e, a);
 	write_process(&e, a);
 	exposition_end(&e);
 }

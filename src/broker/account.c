@@ -48,6 +48,7 @@ void account_fini(struct account *a)
 	free(a->user);
 	free(a->password);
 	free(a->password_hash);
+	free(a->certificate);
 	free_texts(a->read, a->read_count);
 	free_texts(a->write, a->write_count);
 	free_texts(a->deny, a->deny_count);
@@ -119,6 +120,24 @@ const struct account *accounts_find(const struct accounts *a, bool has_user, str
 
 		if (has_user ? at->user && view_equal(view_of(at->user), user) : at->user == NULL)
 			return at;
+	}
+	return NULL;
+}
+
+bool account_is_subject(const char *certificate)
+{
+	return strchr(certificate, '=') != NULL;
+}
+
+const struct account *accounts_find_certificate(
+	const struct accounts *a, struct view subject, struct view common_name)
+{
+	for (uint32_t i = 0; i < a->count; i++) {
+		const char *named = a->list[i].certificate;
+
+		if (named && view_equal(view_of(named),
+				     account_is_subject(named) ? subject : common_name))
+			return &a->list[i];
 	}
 	return NULL;
 }

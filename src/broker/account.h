@@ -19,7 +19,9 @@ struct account {
 	char *user;          /* NULL: the anonymous one */
 	char *password;      /* public password, compared directly; NULL: none */
 	char *password_hash; /* crypt(5), "$y$..."; NULL: none */
-	char **read;         /* filters, %u and %c replaced at use */
+	char *certificate; /* subject of a client certificate that stands for it: a common name, or
+	                      * with `=` in it a whole subject as of RFC 2253; NULL: none */
+	char **read;       /* filters, %u and %c replaced at use */
 	uint32_t read_count;
 	char **write;
 	uint32_t write_count;
@@ -60,6 +62,13 @@ void accounts_unref(struct accounts *a);
 
 /* The account of this name (has_user false: the anonymous one), or NULL. */
 const struct account *accounts_find(const struct accounts *a, bool has_user, struct view user);
+
+/* The account that names the subject of a verified client certificate, or NULL. A common name never
+ * stands for a whole subject, whatever characters it has. */
+const struct account *accounts_find_certificate(
+	const struct accounts *a, struct view subject, struct view common_name);
+/* Does such a name mean a whole subject? */
+bool account_is_subject(const char *certificate);
 
 /* Is the filter wholly inside what the account may read, and not wholly denied? / may it publish
  * to this topic? A user name or client identifier that is empty or holds + # / never widens a

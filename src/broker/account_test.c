@@ -169,9 +169,42 @@ static void what_is_denied_is_taken_out_of_both(void **state)
 	account_fini(&a);
 }
 
+static void a_certificate_stands_for_the_account_that_names_it(void **state)
+{
+	static const struct {
+		const char *subject, *common_name, *user; /* NULL: none */
+	} rows[] = {
+		{"CN=gc,O=Example", "gc", "by-name"},
+		{"CN=ops,O=Example", "ops", "by-subject"},
+		{"CN=ops,O=Other", "ops", NULL},
+		{"CN=CN\\=ops\\,O\\=Example", "CN=ops,O=Example", NULL},
+		{"O=Example", "", NULL},
+		{"", "", NULL},
+	};
+	struct account *list = mem_new(3 * sizeof(*list));
+	struct accounts *set;
+
+	(void)state;
+	list[0] = account_of("none", "#", NULL, NULL);
+	list[1] = account_of("by-name", "#", NULL, NULL);
+	list[1].certificate = mem_text("gc");
+	list[2] = account_of("by-subject", "#", NULL, NULL);
+	list[2].certificate = mem_text("CN=ops,O=Example");
+	set = accounts_new(list, 3);
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		const struct account *a = accounts_find_certificate(
+			set, view_of(rows[i].subject), view_of(rows[i].common_name));
+
+		if (rows[i].user ? !a || strcmp(a->user, rows[i].user) != 0 : a != NULL)
+			fail_msg("row %zu: %s", i, a ? a->user : "nobody");
+	}
+	accounts_unref(set);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_certificate_stands_for_the_account_that_names_it),
 		cmocka_unit_test(everyone_reads_the_public_trees_and_writes_nothing),
 		cmocka_unit_test(an_account_is_found_by_its_whole_name),
 		cmocka_unit_test(nobody_is_anonymous_unless_an_entry_says_so),

@@ -22,6 +22,7 @@
 #include "mqtt/reason.h"
 
 #define CLIENT_ID_BYTES 1024u
+#define SUBJECT_BYTES 1024u /* of a client certificate, and the NUL */
 
 struct session_move;
 
@@ -35,6 +36,7 @@ struct connect_request {
 	uint16_t keep_alive_s;
 	bool clean_start;
 	bool is_assigned;  /* the client identifier is ours */
+	bool is_certified; /* its certificate stands for the account */
 	struct will *will; /* owned, until the session takes it */
 	struct login *login;
 	struct session_move *move;
@@ -386,7 +388,8 @@ static int authenticate(struct client *c, const struct mqtt_connect *m)
 {
 	if (c->account == NULL && !m->has_user_name)
 		return refuse(c, ERR_DENIED, "a user name and a password are needed");
-	if (login_is_public(c->account, m->password)) /* [MQTT-3.1.4-2] */
+	if (c->connect->is_certified ||
+		login_is_public(c->account, m->password)) /* [MQTT-3.1.4-2] */
 		return authenticated(c);
 	c->connect->login = login_start(
 		c->worker, address_key(&c->conn.peer), c->account, m->password, on_login, c);
@@ -432,6 +435,24 @@ static void name_session(struct client *c, struct connect_request *r, struct vie
 	r->client_id = view_skip(buf_view(&r->key), buf_length(&r->key) - id.n);
 }
 
+/* Who is it? A verified certificate stands for the account that names its subject, unless the client
+ * asks for another one by user name, for which it then needs the password. */
+static void find_account(struct client *c, struct connect_request *r, const struct mqtt_connect *m)
+{
+	char subject[SUBJECT_BYTES], name[SUBJECT_BYTES];
+	const struct account *certified = NULL;
+
+	c->account = accounts_find(c->accounts, m->has_user_name, m->user_name);
+	if (conn_peer_subject(&c->conn, subject, sizeof(subject))) {
+		if (!conn_peer_name(&c->conn, name, sizeof(name)))
+			name[0] = '\0';
+		certified = accounts_find_certificate(c->accounts, view_of(subject), view_of(name));
+	}
+	r->is_certified = certified && (!m->has_user_name || c->account == certified);
+	if (r->is_certified)
+		c->account = certified;
+}
+
 int client_on_connect(struct client *c, const struct mqtt_packet *p)
 {
 	const struct mqtt_connect *m = &p->connect;
@@ -446,7 +467,7 @@ int client_on_connect(struct client *c, const struct mqtt_packet *p)
 	if (err)
 		return refuse(c, err, why);
 	c->accounts = accounts_ref(c->worker->accounts);
-	c->account = accounts_find(c->accounts, m->has_user_name, m->user_name);
+	find_account(c, r, m);
 	r->clean_start = m->clean_start;
 	r->keep_alive_s = m->keep_alive_s;
 	r->asked_expiry_s = asked_expiry(c, p);

@@ -22,9 +22,9 @@ struct login {
 
 bool login_is_public(const struct account *a, struct view password)
 {
-	if (a == NULL || a->password_hash)
-		return false;
-	return a->password == NULL || view_equal(password, view_of(a->password));
+	if (a == NULL || a->user == NULL)
+		return a != NULL; /* the anonymous one */
+	return a->password && view_equal(password, view_of(a->password));
 }
 
 static void forget_password(struct login *l)

@@ -11,20 +11,34 @@ static bool has_placeholder(const char *filter)
 	return strstr(filter, "%u") || strstr(filter, "%c");
 }
 
+/* A subject that no certificate can have would shut its account without a word. */
+static void judge_certificate(struct config_reader *r, const struct yaml *y, const char *name)
+{
+	if (account_is_subject(name) && (*name == '/' || strstr(name, ", ") || strstr(name, " =")))
+		config_fault(r, y, "certificate",
+			"\"%s\" is no subject as of RFC 2253; what `openssl x509 -noout -subject "
+			"-nameopt RFC2253` prints behind subject= is right, such as "
+			"CN=gc.example.org,O=Example",
+			name);
+}
+
 /* What stands in several keys of one entry together. */
 static void judge_entry(
 	struct config_reader *r, const struct yaml *y, const struct account_entry *e)
 {
 	const struct account *a = &e->account;
 
-	if (e->anonymous && (a->user || a->password || a->password_hash))
+	if (e->anonymous && (a->user || a->password || a->password_hash || a->certificate))
 		config_fault(r, y, "anonymous",
-			"has a user or password; an anonymous entry has neither");
+			"has a user, password or certificate; an anonymous entry has none");
 	if (!e->anonymous && a->user == NULL)
 		config_fault(r, y, "user", "is missing; a name, or anonymous: true, is right");
-	if (!e->anonymous && a->user && !a->password && !a->password_hash)
+	if (!e->anonymous && a->user && !a->password && !a->password_hash && !a->certificate)
 		config_fault(r, y, "password_hash",
-			"is missing; a hash as of mkpasswd, or a public password, is right");
+			"is missing; a hash as of mkpasswd, a public password, or a certificate is "
+			"right");
+	if (a->certificate)
+		judge_certificate(r, y, a->certificate);
 	if (a->password && a->password_hash)
 		config_fault(
 			r, y, "password", "password and password_hash are both given; keep one");
@@ -37,6 +51,23 @@ static void judge_entry(
 static bool same_user(const struct account *a, const struct account *b)
 {
 	return a->user && b->user ? strcmp(a->user, b->user) == 0 : a->user == b->user;
+}
+
+static bool same_certificate(const struct account *a, const struct account *b)
+{
+	return a->certificate && b->certificate && strcmp(a->certificate, b->certificate) == 0;
+}
+
+/* Against an entry before it. */
+static void judge_pair(struct config_reader *r, const struct yaml *y, const struct account_entry *e,
+	const struct account *other, unsigned line)
+{
+	if (same_user(other, &e->account))
+		config_fault(r, y, e->anonymous ? "anonymous" : "user",
+			"the entry of line %u again; each account stands once", line);
+	else if (same_certificate(other, &e->account))
+		config_fault(r, y, "certificate",
+			"that of the entry of line %u; a certificate stands for one account", line);
 }
 
 static void read_entry(struct config_reader *r, const struct yaml *y,
@@ -66,10 +97,7 @@ static void read_entries(struct config_reader *r, const struct yaml *root,
 
 		read_entry(r, root->items[i], checks, &e);
 		for (uint32_t j = 0; j < i && r->faults->count == faults; j++)
-			if (same_user(&list[j], &e.account))
-				config_fault(r, root->items[i], e.anonymous ? "anonymous" : "user",
-					"the entry of line %u again; each account stands once",
-					root->items[j]->line);
+			judge_pair(r, root->items[i], &e, &list[j], root->items[j]->line);
 		list[(*n)++] = e.account;
 	}
 }

@@ -42,12 +42,13 @@ static void every_key_is_read(void **state)
 		"  limits: {in_flight: 4096, connections: 20, messages_per_second: 10, "
 		"bytes_per_second: 64KiB}\n  client_id_scope: address\n"
 		"- user: ops\n  password_hash: \"$y$j9T$...\"\n  admin: true\n"
+		"- user: robot\n  certificate: CN=robot,O=Example\n"
 		"- anonymous: true\n  read: [\"sandbox/#\"]\n  write: [\"sandbox/%u/#\"]\n"
 		"  deny: [\"sandbox/closed/#\"]\n");
 	const struct account *a = set->list;
 
 	(void)state;
-	assert_int_equal(set->count, 4);
+	assert_int_equal(set->count, 5);
 	assert_string_equal(a[0].user, "everyone");
 	assert_string_equal(a[0].password, "everyone");
 	assert_int_equal(a[0].read_count, 3);
@@ -68,10 +69,16 @@ static void every_key_is_read(void **state)
 	assert_true(a[1].number != a[0].number);
 	assert_true(a[2].admin);
 	assert_true(a[2].session_expiry_ms == UINT64_MAX);
-	assert_null(a[3].user);
-	assert_string_equal(a[3].deny[0], "sandbox/closed/#");
+	assert_string_equal(a[3].certificate, "CN=robot,O=Example");
+	assert_null(a[3].password_hash);
+	assert_null(a[4].user);
+	assert_string_equal(a[4].deny[0], "sandbox/closed/#");
 	accounts_unref(set);
 }
+
+#define NO_SUBJECT                                                                            \
+	"is no subject as of RFC 2253; what `openssl x509 -noout -subject -nameopt RFC2253` " \
+	"prints behind subject= is right, such as CN=gc.example.org,O=Example\n"
 
 static const struct {
 	const char *name;
@@ -86,9 +93,21 @@ static const struct {
 	{"no user", "- password: x\n",
 		"a.yaml:1:3: user: is missing; a name, or anonymous: true, is right\n"},
 	{"no password", "- user: x\n",
-		"a.yaml:1:3: password_hash: is missing; a hash as of mkpasswd, or a public "
-		"password, is "
+		"a.yaml:1:3: password_hash: is missing; a hash as of mkpasswd, a public password, "
+		"or a certificate is right\n"},
+	{"empty certificate", "- {user: x, certificate: \"\"}\n",
+		"a.yaml:1:26: certificate: \"\" is empty; a text of 1 to 1024 characters is "
 		"right\n"},
+	{"old style subject", "- {user: x, certificate: /O=Example/CN=gc}\n",
+		"a.yaml:1:3: certificate: \"/O=Example/CN=gc\" " NO_SUBJECT},
+	{"spaced subject", "- user: x\n  certificate: CN=gc, O=Example\n",
+		"a.yaml:1:3: certificate: \"CN=gc, O=Example\" " NO_SUBJECT},
+	{"certificate twice", "- {user: x, certificate: gc}\n- {user: y, certificate: gc}\n",
+		"a.yaml:2:3: certificate: that of the entry of line 1; a certificate stands for "
+		"one account\n"},
+	{"anonymous with certificate", "- {anonymous: true, certificate: gc}\n",
+		"a.yaml:1:3: anonymous: has a user, password or certificate; an anonymous entry "
+		"has none\n"},
 	{"two passwords", "- {user: x, password: y, password_hash: \"$y$j9T$...\"}\n",
 		"a.yaml:1:3: password: password and password_hash are both given; keep one\n"},
 	{"bad hash", "- {user: x, password_hash: secret}\n",
@@ -102,7 +121,8 @@ static const struct {
 	{"anonymous twice", "- anonymous: true\n- anonymous: true\n",
 		"a.yaml:2:3: anonymous: the entry of line 1 again; each account stands once\n"},
 	{"anonymous with user", "- {anonymous: true, user: x, password: y}\n",
-		"a.yaml:1:3: anonymous: has a user or password; an anonymous entry has neither\n"},
+		"a.yaml:1:3: anonymous: has a user, password or certificate; an anonymous entry "
+		"has none\n"},
 	{"deny", "- {anonymous: true, deny: [a/%u]}\n",
 		"a.yaml:1:3: deny: %u and %c are not used here; write the filter out\n"},
 	{"filter", "- {anonymous: true, read: [a#]}\n",

@@ -140,7 +140,7 @@ static void apply(struct server *s, struct config *new)
 	admin_set_hierarchy(s->admin, hierarchy);
 	sources_set_hierarchy(s->sources, hierarchy);
 	sources_apply(s->sources, new->sources, new->source_count);
-	served_renew(s, true);
+	certificates_look(s, true);
 	log_configure(new->log_level, new->log_json);
 	hierarchy_unref(hierarchy);
 	config_free(old);

@@ -1,4 +1,4 @@
-/* cli/serve.c - listeners of all workers, and their certificates
+/* cli/serve.c - listeners of all workers
  *
  * Every worker has its own socket on the same address (SO_REUSEPORT), so the kernel spreads the
  * connections. A first bind without SO_REUSEPORT finds out whether somebody else is there already:
@@ -14,94 +14,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/server.h"
-
-/* --- certificates ----------------------------------------------------- */
-
-static struct file_mark mark_of(const char *path)
-{
-	struct stat status;
-
-	if (path == NULL || stat(path, &status) < 0)
-		return (struct file_mark){.size = -1};
-	return (struct file_mark){status.st_mtim, status.st_ino, status.st_size};
-}
-
-static bool same_mark(const struct file_mark *a, const struct file_mark *b)
-{
-	return a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec &&
-	       a->inode == b->inode && a->size == b->size;
-}
-
-static bool has_changed(const struct config *c, struct served *at)
-{
-	const char *paths[3] = {config_certificate(c, &at->config), config_key_file(c, &at->config),
-		config_client_ca(c, &at->config)};
-	bool changed = false;
-
-	for (int i = 0; i < 3; i++) {
-		struct file_mark now = mark_of(paths[i]);
-
-		changed |= !same_mark(&now, &at->marks[i]);
-		at->marks[i] = now;
-	}
-	return changed;
-}
-
-/* NULL after the cause was logged. */
-static struct tls_context *load_tls(const struct config *c, const struct served *at)
-{
-	bool is_mqtt = at->config.url.scheme == URL_MQTTS;
-	struct tls_server_settings settings = {
-		.certificate = config_certificate(c, &at->config),
-		.key = config_key_file(c, &at->config),
-		.client_ca = config_client_ca(c, &at->config),
-		.client_certificate_required = at->config.client_certificate_required,
-		.alpn = is_mqtt ? "mqtt" : "http/1.1",
-	};
-	struct tls_context *context = NULL;
-	char *why = NULL;
-
-	if (tls_server_new(&context, &settings, &why) == 0)
-		return context;
-	log_error("cli", "certificate_refused", "listener=%s why=\"%s\"",
-		at->shown ? at->shown : at->config.text, why ? why : "");
-	free(why);
-	return NULL;
-}
-
-struct tls_change {
-	struct served *at;
-	struct server *server;
-};
-
-static void change_tls(struct worker *w, void *argument)
-{
-	struct tls_change *change = argument;
-	struct worker_listener *l = &change->at->workers[w - change->server->workers];
-
-	tls_unref(l->tls);
-	l->tls = tls_ref(change->at->tls);
-}
-
-void served_renew(struct server *s, bool always)
-{
-	for (uint32_t i = 0; i < s->served_count; i++) {
-		struct served *at = &s->served[i];
-		struct tls_context *fresh;
-
-		if (at->tls == NULL || !(has_changed(s->config, at) || always))
-			continue;
-		fresh = load_tls(s->config, at);
-		if (fresh == NULL)
-			continue;
-		tls_unref(at->tls);
-		at->tls = fresh;
-		for (uint32_t n = 0; n < s->worker_count; n++)
-			server_on_loop(&s->workers[n], change_tls, &(struct tls_change){at, s});
-		log_info("cli", "certificate_loaded", "listener=%s file=%s expires=%lld", at->shown,
-			config_certificate(s->config, &at->config), (long long)tls_expires(fresh));
-	}
-}
 
 /* --- opening ---------------------------------------------------------- */
 
@@ -231,8 +143,8 @@ int served_open(struct server *s, const struct config *c, const struct config_li
 	out->workers = mem_new(s->worker_count * sizeof(*out->workers));
 	if (!address_parse(view_of(l->url.host), l->url.port, &out->at))
 		errno = EADDRNOTAVAIL;
-	else if (probe(&out->at) == 0 && (!l->url.tls || (out->tls = load_tls(c, out)) != NULL)) {
-		(void)has_changed(c, out);
+	else if (probe(&out->at) == 0 &&
+		 (!l->url.tls || (out->tls = certificate_load(s, c, out)) != NULL)) {
 		if (open_all(s, out) == 0) {
 			address_format(&out->at, address);
 			out->shown = mem_printf("%s://%s", url_scheme_name(l->url.scheme), address);

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -300,7 +301,10 @@ int server_start(struct server *s, struct config **config)
 
 	*s = (struct server){.config = *config, .centre_id = mem_text((*config)->centre_id)};
 	*config = NULL;
-	err = open_journal(s);
+	s->tickets = tls_tickets_new(clock_mono_ms());
+	if (s->tickets == NULL)
+		log_error("cli", "no_random_numbers", "why=\"OpenSSL has none for ticket keys\"");
+	err = s->tickets ? open_journal(s) : ERR_SYSTEM;
 	if (err == 0)
 		err = make_workers(s);
 	if (err == 0)
@@ -318,6 +322,7 @@ int server_start(struct server *s, struct config **config)
 		enabled += s->config->sources[i].enabled;
 	log_info("cli", "sources", "count=%u enabled=%u accounts=%u", s->config->source_count,
 		enabled, s->config->accounts->count);
+	certificates_look(s, false);
 	admin_set_phase(s->admin, ADMIN_SERVING);
 	return 0;
 }
@@ -368,6 +373,7 @@ void server_stop(struct server *s)
 		free(s->shown[i]);
 	free(s->shown);
 	free(s->served);
+	tls_tickets_unref(s->tickets);
 	free(s->centre_id);
 	config_free(s->config);
 	*s = (struct server){0};

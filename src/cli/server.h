@@ -22,6 +22,7 @@
 #include "net/http_server.h"
 #include "net/listener.h"
 #include "net/tls.h"
+#include "net/tls_tickets.h"
 #include "net/websocket.h"
 #include "source/source.h"
 
@@ -58,6 +59,7 @@ struct served {
 	struct address at;               /* the real port */
 	struct tls_context *tls;         /* what new connections get; NULL: plain */
 	struct file_mark marks[3];       /* certificate, key, client_ca */
+	uint64_t warned_ms;              /* of the certificate's end; 0: not yet */
 	struct worker_listener *workers; /* one each */
 	char *shown;                     /* "mqtt://127.0.0.1:43211" */
 };
@@ -73,6 +75,7 @@ struct server {
 	struct admin *admin;
 	struct worker *workers;
 	uint32_t worker_count;
+	struct tls_tickets *tickets; /* of all its TLS listeners */
 	struct served *served;
 	uint32_t served_count;
 	char **shown; /* for admin, fixed at start */
@@ -114,10 +117,17 @@ int served_open(struct server *s, const struct config *c, const struct config_li
 	struct served *out);
 /* No new connections; those open stay. */
 void served_close(struct server *s, struct served *at);
-/* Certificates whose files have changed are loaded and given to new connections; `always`: those
- * that have not changed as well. A faulty one is logged and the old one stays. */
-void served_renew(struct server *s, bool always);
 /* Is this what the configuration asks for (scheme, host, port, certificates)? */
 bool served_is(const struct served *at, const struct config_listener *l);
+
+/* --- certificates (certificate.c) ------------------------------------- */
+
+/* What new connections to `at` get by c; marks the files. NULL after the cause was logged. */
+struct tls_context *certificate_load(struct server *s, const struct config *c, struct served *at);
+/* To be called now and then. Certificates whose files have changed are loaded and given to new
+ * connections; `always`: those that have not changed as well. A faulty one is logged and the old one
+ * stays. Warns of those that end within 30 days, once a day; tells /metrics when they end; changes
+ * the key of session tickets when it is time. */
+void certificates_look(struct server *s, bool always);
 
 #endif

@@ -12,9 +12,11 @@ database = {folder}/index.txt
 new_certs_dir = {folder}
 rand_serial = yes
 default_md = sha256
+default_crl_days = 30
 policy = p
 unique_subject = no
 [p]
+organizationName = optional
 commonName = supplied
 [req]
 distinguished_name = n
@@ -67,15 +69,29 @@ class Authority:
         _openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", path)
 
     def issue(self, name, names="IP:127.0.0.1,DNS:localhost", start="20200101000000Z",
-              end="20991231235959Z"):
-        """A server certificate for the names given, valid from start to end."""
+              end="20991231235959Z", subject=None):
+        """A certificate of subject (/CN=name) for the names given, valid from start to end."""
         made = Certificate(self._path(name + ".pem"), self._path(name + ".key"))
         request = self._path(name + ".csr")
         config = self._config(names)
         self._make_key(made.key)
-        _openssl("req", "-new", "-key", made.key, "-subj", "/CN=" + name, "-config", config,
+        _openssl("req", "-new", "-key", made.key, "-subj", subject or "/CN=" + name, "-config", config,
                  "-out", request)
         _openssl("ca", "-batch", "-config", config, "-extensions", "leaf", "-cert",
                  self.certificate, "-keyfile", self.key, "-in", request, "-out", made.certificate,
                  "-startdate", start, "-enddate", end, "-notext")
         return made
+
+    def revoke(self, *revoked):
+        """A PEM file with the authority's certificate and its list of those revoked."""
+        config = self._config("DNS:unused")
+        signer = ["-config", config, "-cert", self.certificate, "-keyfile", self.key]
+        for one in revoked:
+            _openssl("ca", *signer, "-revoke", one.certificate)
+        crl, both = self._path("crl.pem"), self._path("ca-and-crl.pem")
+        _openssl("ca", *signer, "-gencrl", "-out", crl)
+        with open(both, "w", encoding="ascii") as out:
+            for path in (self.certificate, crl):
+                with open(path, encoding="ascii") as part:
+                    out.write(part.read())
+        return both
