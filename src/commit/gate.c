@@ -119,6 +119,14 @@ static bool speaks_for(const struct gate_policy *p, struct view centre)
 	return false;
 }
 
+/* A centre nobody knows is named with the one that was meant, perhaps. */
+static struct view nearest_centre(const struct judging *j, struct view name)
+{
+	return hierarchy_knows_centre(j->hierarchy, name)
+		       ? (struct view){0}
+		       : hierarchy_nearest_centre(j->hierarchy, name);
+}
+
 static void add_foreign(struct judging *j, struct findings *found, enum rule rule, struct view at,
 	uint8_t level, const char *reason)
 {
@@ -129,6 +137,7 @@ static void add_foreign(struct judging *j, struct findings *found, enum rule rul
 		.offset = (uint32_t)(at.p - j->topic.p),
 		.level = level,
 		.reason = reason,
+		.nearest = level == 4 ? nearest_centre(j, at) : (struct view){0},
 	};
 }
 
@@ -150,6 +159,13 @@ static void read_levels(
 	j->is_metadata = view_equal(*type, VIEW("metadata"));
 }
 
+/* A Global Cache that describes itself does so as a node would (topics.md, section 4). */
+static bool is_own_metadata(const struct judging *j, struct view centre)
+{
+	return j->policy->own_metadata && j->channel == GATE_ORIGIN && j->is_metadata &&
+	       speaks_for(j->policy, centre);
+}
+
 /* A topic with no level 4, or an unknown level 1, is left to the hierarchy. */
 static bool judge_centre(struct judging *j)
 {
@@ -162,7 +178,7 @@ static bool judge_centre(struct judging *j)
 	if (centre.n && !p->any_centre && !speaks_for(p, centre)) /* WTH-22 */
 		add_foreign(j, &found, RULE_WTH_22, centre, 4,
 			"the source may not speak for this centre");
-	if (j->channel & ~p->channels) /* WTH-23 */
+	if ((j->channel & ~p->channels) && !is_own_metadata(j, centre)) /* WTH-23 */
 		add_foreign(
 			j, &found, RULE_WTH_23, channel, 1, "the source may not use this channel");
 	else if (p->metadata_only && type.n && !j->is_metadata)

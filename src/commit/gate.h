@@ -43,6 +43,7 @@ struct gate_policy {
 	unsigned channels;   /* enum gate_channel, or-ed */
 	bool any_centre;     /* caches, brokers, accounts: level 4 is free */
 	bool metadata_only;  /* catalogue: only its own metadata topic */
+	bool own_metadata;   /* its own metadata topic besides the channels */
 	bool outside_passes; /* accounts: topics outside the WIS2 trees pass unjudged;
 	                                * false: they break WTH-04 */
 	char **centres;      /* owned; may speak for these */

@@ -124,6 +124,50 @@ static void each_message_is_judged_by_the_lowest_rule_of_the_first_stage(void **
 	}
 }
 
+static void an_unknown_centre_comes_with_the_nearest_known_one(void **state)
+{
+	struct gate_policy p;
+	struct gate_verdict v;
+
+	(void)state;
+	policy_init(&p, GATE_ORIGIN, "de-dwd");
+	v = judge(&p, "origin/a/wis2/fr-meteofranc" SYNOP, VALID);
+	assert_int_equal(v.rule, RULE_WTH_22);
+	assert_true(view_equal(v.finding.nearest, VIEW("fr-meteofrance")));
+	v = judge(&p, "origin/a/wis2/fr-meteofrance" SYNOP, VALID);
+	assert_int_equal(v.rule, RULE_WTH_22);
+	assert_null(v.finding.nearest.p);
+	gate_policy_fini(&p);
+}
+
+static void a_cache_may_describe_itself_only(void **state)
+{
+	static const struct {
+		const char *topic;
+		enum rule want;
+	} cases[] = {
+		{"origin/a/wis2/de-dwd-global-cache/metadata", RULE_NONE},
+		{"origin/a/wis2/de-dwd/metadata", RULE_WTH_23},
+		{"origin/a/wis2/de-dwd-global-cache" SYNOP, RULE_WTH_23},
+		{"monitor/a/wis2/de-dwd-global-cache", RULE_WTH_23},
+		{"cache/a/wis2/de-dwd" SYNOP, RULE_NONE},
+	};
+	struct gate_policy p;
+
+	(void)state;
+	policy_init(&p, GATE_CACHE, "de-dwd-global-cache");
+	p.any_centre = p.own_metadata = true;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct gate_verdict v = judge(&p, cases[i].topic, VALID);
+
+		if (v.rule != cases[i].want)
+			fail_msg("%s: got %s", cases[i].topic, rule_id(v.rule));
+	}
+	p.own_metadata = false;
+	assert_int_equal(judge(&p, cases[0].topic, VALID).rule, RULE_WTH_23);
+	gate_policy_fini(&p);
+}
+
 static void the_identity_is_the_id_of_the_message(void **state)
 {
 	struct gate_policy p;
@@ -262,6 +306,8 @@ static void outside_the_trees_an_account_is_not_judged(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_unknown_centre_comes_with_the_nearest_known_one),
+		cmocka_unit_test(a_cache_may_describe_itself_only),
 		cmocka_unit_test(each_message_is_judged_by_the_lowest_rule_of_the_first_stage),
 		cmocka_unit_test(the_identity_is_the_id_of_the_message),
 		cmocka_unit_test(verify_lets_through_and_names_the_rule),

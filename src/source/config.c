@@ -214,13 +214,31 @@ void source_filters_fini(struct source_filters *f)
 	*f = (struct source_filters){0};
 }
 
+/* Does one of the topics given lie under this channel? */
+static bool asks_for(const struct source_config *c, struct view channel)
+{
+	for (uint32_t i = 0; i < c->topic_count; i++) {
+		if (view_starts_with(view_of(c->topics[i]), channel))
+			return true;
+	}
+	return false;
+}
+
+/* Events of a service come only where its `topics` name them: of a node about itself, of any about
+ * its own centre unless level 4 is free to its kind (topics.md, section 4). */
+static unsigned channels_for(const struct source_config *c)
+{
+	return kinds[c->kind].channels | (asks_for(c, VIEW("monitor/")) ? GATE_MONITOR : 0);
+}
+
 void source_policy_for(struct gate_policy *p, const struct source_config *c)
 {
 	*p = (struct gate_policy){
 		.settings = c->checks,
-		.channels = kinds[c->kind].channels,
+		.channels = channels_for(c),
 		.any_centre = kinds[c->kind].any_centre,
 		.metadata_only = c->kind == SOURCE_CATALOGUE,
+		.own_metadata = c->kind == SOURCE_CACHE && asks_for(c, VIEW("origin/")),
 		.centre_count = c->centre_count + 1,
 	};
 	p->centres = mem_new(p->centre_count * sizeof(*p->centres));

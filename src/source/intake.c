@@ -128,11 +128,11 @@ static void log_broken(
 	if (!log_allowed(&s->rejected_log, loop_now_ms(s->worker->loop), REJECTED_LOG_MS, &skipped))
 		return;
 	snprintf(level, sizeof(level), "level=%u", f->level);
-	log_warn("source", event, "name=%s rule=%s %s%s topic=%s why=\"%s\" others=%llu", s->name,
-		rule_id(f->rule),
+	log_warn("source", event, "name=%s rule=%s %s%s topic=%s why=\"%s\"%s%.*s others=%llu",
+		s->name, rule_id(f->rule),
 		f->level ? "" : "path=", f->level ? level : log_quote(f->path, strlen(f->path), at),
 		log_quote(topic.p, topic.n, quoted), f->reason ? f->reason : rule_text(f->rule),
-		(unsigned long long)skipped);
+		f->nearest.n ? " nearest=" : "", VIEW_ARG(f->nearest), (unsigned long long)skipped);
 }
 
 static void count_rule(struct source *s, enum rule rule, enum rule_check check)

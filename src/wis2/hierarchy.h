@@ -48,8 +48,7 @@ struct hierarchy *hierarchy_of_table(const struct hierarchy_table *table);
 unsigned hierarchy_child(const struct hierarchy *h, unsigned node, struct view name);
 bool hierarchy_is_leaf(const struct hierarchy *h, unsigned node);
 
-/* The nearest name among a node's children, or among the centres; {NULL, 0} when none is near. */
+/* The nearest name among a node's children; {NULL, 0} when none is near. */
 struct view hierarchy_nearest_child(const struct hierarchy *h, unsigned node, struct view name);
-struct view hierarchy_nearest_centre(const struct hierarchy *h, struct view name);
 
 #endif

@@ -252,7 +252,7 @@ void judge_content(struct judge *g, const struct json_value *v)
 {
 	const struct json_value *encoding, *value;
 	enum encoding coding = ENCODING_UNKNOWN;
-	int64_t size;
+	int64_t size, decoded;
 	bool has_size;
 
 	if (!judge_object(g, CONTENT, v))
@@ -266,8 +266,10 @@ void judge_content(struct judge *g, const struct json_value *v)
 	if (value)
 		check_content_length(g, value);
 	has_size = check_content_size(g, &size);
-	if (has_size && value && coding != ENCODING_UNKNOWN && judge_asks(g, RULE_WNM_59) &&
-		decoded_length(judge_text(g, value), coding) != size)
+	if (!has_size || value == NULL || coding == ENCODING_UNKNOWN || !judge_asks(g, RULE_WNM_59))
+		return;
+	decoded = decoded_length(judge_text(g, value), coding);
+	if (decoded < 0 || decoded != size)
 		judge_broken(g, RULE_WNM_59, value->offset,
 			"does not decode to as many bytes as size says");
 }

@@ -456,6 +456,22 @@ static void all_broken_rules_are_listed_with_their_places(void **state)
 	}
 }
 
+static void content_that_cannot_be_decoded_has_no_size_not_even_a_negative_one(void **state)
+{
+	static const char text[] = "{\"properties\":{\"content\":{\"encoding\":\"base64\","
+				   "\"size\":-1,\"value\":\"!!!!\"}}}";
+	struct notification_options options = {.mode = MODE_STRICT, .all = true};
+	struct notification note;
+	struct findings found;
+	bool has_59 = false;
+
+	(void)state;
+	notification_judge(view_of(text), &options, &note, &found);
+	for (size_t i = 0; i < found.count; i++)
+		has_59 |= found.at[i].rule == RULE_WNM_59;
+	assert_true(has_59);
+}
+
 static void a_rule_can_be_switched_off_or_made_stricter(void **state)
 {
 	uint8_t modes[RULE_COUNT];
@@ -487,6 +503,8 @@ int main(void)
 		cmocka_unit_test(the_last_of_repeated_members_counts_in_lenient_mode),
 		cmocka_unit_test(what_was_read_on_the_way_is_given),
 		cmocka_unit_test(all_broken_rules_are_listed_with_their_places),
+		cmocka_unit_test(
+			content_that_cannot_be_decoded_has_no_size_not_even_a_negative_one),
 		cmocka_unit_test(a_rule_can_be_switched_off_or_made_stricter),
 	};
 

@@ -29,6 +29,8 @@ void hierarchy_unref(struct hierarchy *h);
 struct hierarchy *hierarchy_with_centres(struct hierarchy *h, const struct view *names, size_t n);
 const char *hierarchy_version(const struct hierarchy *h); /* "1.3.0" */
 bool hierarchy_knows_centre(const struct hierarchy *h, struct view centre);
+/* The known centre of the nearest name; {NULL, 0} when none is near. Lives as long as h. */
+struct view hierarchy_nearest_centre(const struct hierarchy *h, struct view name);
 
 enum topic_kind { TOPIC_UNKNOWN, TOPIC_DATA, TOPIC_METADATA, TOPIC_MONITOR };
 

@@ -175,3 +175,50 @@ def test_live_traffic_from_nowhere_is_a_fault_of_the_environment():
     url = f"mqtt://127.0.0.1:{free_port()}"
     assert isobar("verify", "--from", url, "origin/#").returncode == 3
     assert isobar("verify", "--from", url).returncode == 2
+
+
+# --- centres --------------------------------------------------------------------
+
+
+def test_each_kind_of_source_speaks_for_those_its_kind_may(node, gb, client, subscriber):
+    """WTH-22, WTH-23: what is foreign is received, logged with the nearest centre, in no error counter."""
+    cache = "jp-jma-global-cache"
+    nodes = {name: node(name) for name in ("dwd", "gts", "cache")}
+    broker = gb({
+        "dwd": {"centre_id": DWD, "url": nodes["dwd"].url, "centres": ["at-acg"],
+                "topics": ["origin/a/wis2/#", "cache/a/wis2/#", f"monitor/a/wis2/{DWD}"]},
+        "gts": {"centre_id": "de-dwd-gts-to-wis2", "kind": "gateway", "url": nodes["gts"].url,
+                "topics": ["origin/a/wis2/#"]},
+        "cache": {"centre_id": cache, "kind": "cache", "url": nodes["cache"].url,
+                  "topics": ["cache/a/wis2/#", "origin/a/wis2/#"]},
+    })
+    broker.wait_connected(DWD, "de-dwd-gts-to-wis2", cache)
+    listener = subscriber(broker.port, "origin/a/wis2/#", "cache/a/wis2/#", "monitor/a/wis2/#")
+    event = wnm.Message(f"monitor/a/wis2/{DWD}", json.dumps(EVENT).encode(), EVENT["id"])
+
+    def metadata(centre):
+        m = wnm.valid(centre)
+        return wnm.Message(f"origin/a/wis2/{centre}/metadata", m.payload, m.id)
+
+    good = {
+        "dwd": [wnm.valid(DWD), wnm.valid("at-acg"), event],
+        "gts": [wnm.valid("de-dwd-gts-to-wis2")],
+        "cache": [wnm.valid("fr-meteofrance", channel="cache"), metadata(cache)],
+    }
+    foreign = {
+        "dwd": [wnm.valid("fr-meteofranc"), wnm.valid(DWD, channel="cache")],
+        "gts": [wnm.valid(DWD)],
+        "cache": [metadata(DWD), wnm.valid(cache)],
+    }
+    for name, broken in foreign.items():
+        client(nodes[name].port).publish_all(broken + good[name])
+    wanted = {m.id for messages in good.values() for m in messages}
+    listener.wait_count(len(wanted))
+    assert {json.loads(m.payload)["id"] for m in listener.messages} == wanted
+    rejected = {(s["centre_id"], s["rule"]): v
+                for s, v in broker.metrics().series("isobar_rejected_total")}
+    assert rejected == {(DWD, "WTH-22"): 1, (DWD, "WTH-23"): 1, ("de-dwd-gts-to-wis2", "WTH-22"): 1,
+                        (cache, "WTH-23"): 2}
+    for kind in ("topic", "format"):
+        assert not broker.metric(f"wmo_wis2_gb_messages_invalid_{kind}_total", centre_id=DWD)
+    assert broker.process.find_log("rule=WTH-22 .*nearest=fr-meteofrance")
