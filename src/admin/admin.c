@@ -71,34 +71,49 @@ static void fail(struct http_answer *answer, int status, const char *text)
 
 struct route {
 	const char *path;
+	enum page page;
 	void (*answer)(struct admin *a, const struct http_request *r, struct http_answer *answer);
 };
 
 static const struct route routes[] = {
-	{"/metrics", answer_metrics},
-	{"/healthz", answer_health},
-	{"/readyz", answer_ready},
-	{"/api/v1/status", answer_status},
-	{"/api/v1/sources", answer_sources},
-	{"/", answer_page},
+	{"/metrics", PAGE_METRICS, answer_metrics},
+	{"/healthz", PAGE_FREE, answer_health},
+	{"/readyz", PAGE_FREE, answer_ready},
+	{"/api/v1/status", PAGE_STATUS, answer_status},
+	{"/api/v1/sources", PAGE_SOURCES, answer_sources},
+	{"/", PAGE_UI, answer_page},
 };
 
-/* /api/v1/sources/{centre_id} */
-static bool answer_one_source(struct admin *a, struct view path, struct http_answer *answer)
-{
-	struct view prefix = VIEW("/api/v1/sources/");
+#define ONE_SOURCE VIEW("/api/v1/sources/")
 
-	if (!view_starts_with(path, prefix) || path.n == prefix.n)
-		return false;
-	if (sources_write(a, view_skip(path, prefix.n), &answer->body))
-		return true;
+/* /api/v1/sources/{centre_id} */
+static void answer_one_source(
+	struct admin *a, const struct http_request *r, struct http_answer *answer)
+{
+	if (sources_write(a, view_skip(r->path, ONE_SOURCE.n), &answer->body))
+		return;
 	buf_clear(&answer->body);
-	return false;
+	fail(answer, 404, "no source of this centre");
+}
+
+static const struct route one_source_route = {"", PAGE_SOURCES, answer_one_source};
+
+static const struct route *find_route(struct view path)
+{
+	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
+		if (view_equal(path, view_of(routes[i].path)))
+			return &routes[i];
+	if (view_starts_with(path, ONE_SOURCE) && path.n > ONE_SOURCE.n)
+		return &one_source_route;
+	return NULL;
 }
 
 static void answer_page_or_figures(
-	struct admin *a, const struct http_request *r, struct http_answer *answer)
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
+	const struct route *route = find_route(r->path);
+	struct admin *a = s->admin;
+
 	answer->status = 200;
 	answer->type = "application/json";
 	if (!view_equal(r->method, VIEW("GET")) && !view_equal(r->method, VIEW("HEAD"))) {
@@ -106,14 +121,10 @@ static void answer_page_or_figures(
 		fail(answer, 405, "only GET and HEAD are answered here");
 		return;
 	}
-	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-		if (view_equal(r->path, view_of(routes[i].path))) {
-			routes[i].answer(a, r, answer);
-			return;
-		}
-	}
-	if (!answer_one_source(a, r->path, answer))
+	if (route == NULL)
 		fail(answer, 404, "nothing here; see / for what there is");
+	else if (access_allows(s->access, route->page, a->public, a->generation, r, answer))
+		route->answer(a, r, answer);
 }
 
 static void on_request(
@@ -124,10 +135,30 @@ static void on_request(
 
 	(void)body;
 	if (!settings->first || !settings->first(settings->first_context, s->loop, r, answer))
-		answer_page_or_figures(s->admin, r, answer);
+		answer_page_or_figures(s, r, answer);
 }
 
 /* --- life ------------------------------------------------------------- */
+
+static void forget_listeners(struct admin *a)
+{
+	for (unsigned i = 0; i < a->listener_count; i++)
+		free(a->listeners[i]);
+	free(a->listeners);
+}
+
+void admin_apply(struct admin *a, const struct admin_change *change)
+{
+	pthread_mutex_lock(&a->lock);
+	forget_listeners(a);
+	a->listener_count = change->listener_count;
+	a->listeners = mem_new((change->listener_count + 1) * sizeof(*a->listeners));
+	for (unsigned i = 0; i < change->listener_count; i++)
+		a->listeners[i] = mem_text(change->listeners[i]);
+	pthread_mutex_unlock(&a->lock);
+	a->public = access_pages(change->public_pages, change->public_page_count);
+	a->generation++;
+}
 
 struct admin *admin_new(const struct admin_settings *settings)
 {
@@ -135,9 +166,6 @@ struct admin *admin_new(const struct admin_settings *settings)
 
 	a->settings = *settings;
 	a->centre_id = mem_text(settings->centre_id);
-	a->listeners = mem_new(settings->listener_count * sizeof(*a->listeners));
-	for (unsigned i = 0; i < settings->listener_count; i++)
-		a->listeners[i] = mem_text(settings->listeners[i]);
 	a->settings.hierarchy = hierarchy_ref(settings->hierarchy);
 	a->started_ms = clock_wall_ms();
 	a->started_mono_ms = clock_mono_ms();
@@ -180,14 +208,13 @@ void admin_free(struct admin *a)
 {
 	free_certificates(a->certificates, a->certificate_count);
 	for (unsigned i = 0; i < a->server_count; i++) {
+		access_free(a->servers[i]->access);
 		http_server_free(a->servers[i]->http);
 		free(a->servers[i]);
 	}
-	for (unsigned i = 0; i < a->settings.listener_count; i++)
-		free(a->listeners[i]);
+	forget_listeners(a);
 	hierarchy_unref(a->settings.hierarchy);
 	pthread_mutex_destroy(&a->lock);
-	free(a->listeners);
 	free(a->centre_id);
 	free(a->servers);
 	free(a);
@@ -220,6 +247,7 @@ static struct admin_server *add_server(struct admin *a, struct loop *l)
 	s->admin = a;
 	s->loop = l;
 	s->http = http_server_new(l, NULL, on_request, s);
+	s->access = access_new(broker_worker_of(a->settings.broker, l), l);
 	a->servers = mem_resize(a->servers, (a->server_count + 1) * sizeof(*a->servers));
 	a->servers[a->server_count++] = s;
 	return s;

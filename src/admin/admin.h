@@ -32,8 +32,6 @@ struct admin_settings {
 	struct broker *broker;
 	struct sources *sources;
 	struct hierarchy *hierarchy; /* for its version */
-	char *const *listeners;      /* URLs as shown to people, without credentials */
-	unsigned listener_count;
 	unsigned workers;
 	uint64_t journal_keep_ms;
 	uint64_t journal_size_bytes;
@@ -54,6 +52,15 @@ struct admin_certificate {
 	int64_t ends_s; /* Unix time */
 };
 void admin_set_certificates(struct admin *a, const struct admin_certificate *list, unsigned n);
+
+/* What a reload may change; borrowed for the call. Any one thread; also before the first client. */
+struct admin_change {
+	char *const *listeners; /* URLs as shown to people, without credentials */
+	unsigned listener_count;
+	char *const *public_pages; /* words of `http_public` */
+	unsigned public_page_count;
+};
+void admin_apply(struct admin *a, const struct admin_change *change);
 
 /* Where the process stands; decides /readyz. */
 enum admin_phase { ADMIN_STARTING, ADMIN_SERVING, ADMIN_DRAINING };

@@ -4,6 +4,7 @@
  *     metrics.c     /metrics              status.c   /api/v1/...
  *     exposition.c  metrics as text       centre.c   figures of sources, summed per centre
  *     process.c     the process itself, from /proc
+ *     access.c      who may see a page
  */
 #ifndef ADMIN_INTERNAL_H
 #define ADMIN_INTERNAL_H
@@ -11,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "admin/access.h"
 #include "admin/admin.h"
 #include "base/buf.h"
 #include "net/http_server.h"
@@ -19,16 +21,20 @@ struct admin_server {
 	struct admin *admin;
 	struct loop *loop;
 	struct http_server *http;
+	struct access *access;
 };
 
 struct admin {
 	struct admin_settings settings; /* strings owned */
 	char *centre_id;
-	char **listeners;
 	uint64_t started_ms; /* wall clock */
 	uint64_t started_mono_ms;
-	_Atomic int phase;             /* enum admin_phase */
-	pthread_mutex_t lock;          /* of settings.hierarchy and of what follows */
+	_Atomic int phase;           /* enum admin_phase */
+	_Atomic uint32_t public;     /* pages for anybody, see access_pages() */
+	_Atomic uint32_t generation; /* of the accounts */
+	pthread_mutex_t lock;        /* of settings.hierarchy and of what follows */
+	char **listeners;
+	unsigned listener_count;
 	struct admin_server **servers; /* one per loop, made at its first client */
 	unsigned server_count;
 	struct admin_certificate *certificates; /* texts owned */

@@ -185,12 +185,14 @@ static json_t *clients_of(const struct broker_figures *f)
 		NUMBER(f->delivered_bytes));
 }
 
-static json_t *listeners_of(const struct admin *a)
+static json_t *listeners_of(struct admin *a)
 {
 	json_t *list = json_array();
 
-	for (unsigned i = 0; i < a->settings.listener_count; i++)
+	pthread_mutex_lock(&a->lock);
+	for (unsigned i = 0; i < a->listener_count; i++)
 		json_array_append_new(list, json_string(a->listeners[i]));
+	pthread_mutex_unlock(&a->lock);
 	return list;
 }
 

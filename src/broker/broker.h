@@ -68,6 +68,23 @@ void broker_accept(
 struct conn;
 void broker_accept_open(struct broker_worker *w, struct conn *from);
 
+/* Who logs in by another door than MQTT: the same accounts, the same delays for failed logins. */
+struct broker_rights {
+	bool is_right; /* user and password; else the others are false */
+	bool is_admin;
+	bool may_replay;
+};
+struct login;
+/* The worker of this loop. */
+struct broker_worker *broker_worker_of(struct broker *b, const struct loop *l);
+/* On the worker's loop. NULL: *rights says already. Else on_answer comes later, unless cancelled. */
+struct login *broker_login(struct broker_worker *w, const struct address *peer, struct view user,
+	struct view password, struct broker_rights *rights,
+	void (*on_answer)(void *context, bool is_right), void *context);
+void broker_login_cancel(struct login *l);
+/* What the account of this name may, for one who has logged in. */
+struct broker_rights broker_rights_of(const struct broker_worker *w, struct view user);
+
 /* Sums over the workers; any thread. */
 struct broker_figures {
 	uint64_t connections; /* open now */

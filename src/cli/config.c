@@ -291,6 +291,7 @@ void config_free(struct config *c)
 	for (uint32_t i = 0; i < c->source_count; i++)
 		source_config_fini(&c->sources[i]);
 	free_texts(c->bind, c->bind_count);
+	free_texts(c->http_public, c->http_public_count);
 	free_texts(c->websocket_paths, c->websocket_path_count);
 	free_texts(c->websocket_origins, c->websocket_origin_count);
 	accounts_unref(c->accounts);

@@ -37,6 +37,8 @@ struct config {
 	uint32_t workers; /* `auto` resolved to the number of cores */
 	struct config_listener *listeners;
 	uint32_t listener_count;
+	char **http_public;
+	uint32_t http_public_count;
 	char **websocket_paths;
 	uint32_t websocket_path_count;
 	char **websocket_origins;

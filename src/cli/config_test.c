@@ -349,10 +349,10 @@ static const struct {
 		"f.yaml:1:24: antiloop.compatible: not supported by this version; leave it out or "
 		"write "
 		"no\n"},
-	{"http_public", "http_public: [ui]\n",
-		"f.yaml:1:14: http_public: not supported by this version; leave it out or write ui "
-		"metrics "
-		"status sources rejects\n"},
+	{"http_public", "http_public: [ui, everything]\n",
+		"f.yaml:1:19: http_public: \"everything\" is not among the words known; ui, "
+		"metrics, "
+		"status, sources, rejects, messages, clients are right\n"},
 	{"path of a web socket listener", "listeners: [\"ws://127.0.0.1:8000/other\"]\n",
 		"f.yaml:1:13: listeners: a path on ws; paths of all listeners stand in "
 		"websocket_paths\n"},

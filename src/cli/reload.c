@@ -136,6 +136,7 @@ static void apply(struct server *s, struct config *new)
 	s->config = new;
 	broker = server_broker_settings(new, hierarchy);
 	broker_apply(s->broker, &broker);
+	server_tell_admin(s);
 	upgrade_apply(s, new);
 	admin_set_hierarchy(s->admin, hierarchy);
 	sources_set_hierarchy(s->sources, hierarchy);

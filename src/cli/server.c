@@ -206,12 +206,10 @@ static void stop_threads(struct server *s)
 static int open_listeners(struct server *s)
 {
 	s->served = mem_new((s->config->listener_count + 1) * sizeof(*s->served));
-	s->shown = mem_new((s->config->listener_count + 1) * sizeof(*s->shown));
 	for (uint32_t i = 0; i < s->config->listener_count; i++) {
 		if (served_open(s, s->config, &s->config->listeners[i], &s->served[i]) < 0)
 			return ERR_SYSTEM;
 		s->served_count++;
-		s->shown[s->shown_count++] = mem_text(s->served[i].shown);
 	}
 	return 0;
 }
@@ -248,6 +246,19 @@ struct broker_settings server_broker_settings(const struct config *c, struct hie
 	};
 }
 
+void server_tell_admin(struct server *s)
+{
+	char **shown = mem_new((s->served_count + 1) * sizeof(*shown));
+
+	for (uint32_t i = 0; i < s->served_count; i++)
+		shown[i] = s->served[i].shown;
+	admin_apply(s->admin, &(struct admin_change){.listeners = shown,
+				      .listener_count = s->served_count,
+				      .public_pages = s->config->http_public,
+				      .public_page_count = s->config->http_public_count});
+	free(shown);
+}
+
 static int make_rooms(struct server *s)
 {
 	const struct config *c = s->config;
@@ -280,13 +291,12 @@ static int make_rooms(struct server *s)
 		.broker = s->broker,
 		.sources = s->sources,
 		.hierarchy = s->hierarchy,
-		.listeners = s->shown,
-		.listener_count = s->shown_count,
 		.workers = s->worker_count,
 		.journal_keep_ms = c->journal_keep_ms,
 		.journal_size_bytes = c->journal_size_bytes,
 		.first = upgrade_answer,
 		.first_context = s});
+	server_tell_admin(s);
 	upgrade_start(s);
 	free(ports);
 	return 0;
@@ -369,9 +379,6 @@ void server_stop(struct server *s)
 	if (s->hierarchy)
 		hierarchy_unref(s->hierarchy);
 	free_workers(s);
-	for (uint32_t i = 0; i < s->shown_count; i++)
-		free(s->shown[i]);
-	free(s->shown);
 	free(s->served);
 	tls_tickets_unref(s->tickets);
 	free(s->centre_id);

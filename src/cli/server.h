@@ -78,8 +78,6 @@ struct server {
 	struct tls_tickets *tickets; /* of all its TLS listeners */
 	struct served *served;
 	uint32_t served_count;
-	char **shown; /* for admin, fixed at start */
-	uint32_t shown_count;
 };
 
 /* Takes config (*config becomes NULL). 0, or negative after the cause was logged; then everything
@@ -93,6 +91,9 @@ void server_stop(struct server *s);
 /* Runs call(argument) on the worker's loop and waits for it; before the thread runs: here. */
 void server_on_loop(
 	struct worker *w, void (*call)(struct worker *w, void *argument), void *argument);
+
+/* What admin shows of a configuration and of the listeners there are. */
+void server_tell_admin(struct server *s);
 
 /* What the broker is told of a configuration; the hierarchy knows its sources' centres. */
 struct hierarchy *server_hierarchy(const struct config *c);

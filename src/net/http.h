@@ -14,6 +14,9 @@
 #include "base/buf.h"
 #include "base/view.h"
 
+struct address;
+struct http_conn;
+
 #define HTTP_HEAD_LARGEST (16u * 1024u)
 #define HTTP_BODY_LARGEST (64u * 1024u)
 #define HTTP_HEADERS_MOST 64
@@ -33,6 +36,9 @@ struct http_request {
 	uint64_t body_bytes; /* Content-Length; chunked bodies are refused with 501 */
 	struct http_header headers[HTTP_HEADERS_MOST];
 	int header_count;
+	/* Of requests that net/http_server.h hands over. */
+	const struct address *peer;
+	struct http_conn *conn;
 };
 
 /* >0 bytes of the head (request line, headers, empty line), 0 need more, <0: ERR_MALFORMED,

@@ -27,6 +27,7 @@ enum phase {
 	IDLE,      /* nothing of a request is there */
 	HEAD,      /* part of a head */
 	BODY,      /* a head and part of the body */
+	HELD,      /* paused until the owner can answer */
 	ANSWERING, /* paused until the answer has left */
 	PHASE_COUNT,
 };
@@ -53,6 +54,11 @@ struct http_conn {
 	http_take *take; /* not NULL: upgraded */
 	void *take_context;
 	struct deferred taking;
+	struct http_hold *hold; /* the owner's; NULL: none */
+};
+
+struct http_hold {
+	struct http_conn *conn; /* NULL: gone */
 };
 
 static void enter(struct http_conn *h, enum phase phase)
@@ -102,11 +108,19 @@ static void begin_upgrade(struct http_conn *h, const struct http_answer *answer)
 	loop_defer(h->server->loop, &h->taking);
 }
 
-static void answer_request(struct http_conn *h, const struct http_request *r, struct view body)
+/* False: not yet. */
+static bool answer_request(struct http_conn *h, const struct http_request *r, struct view body)
 {
 	struct http_answer answer = {0};
 
 	h->server->on_request(h->server->context, r, body, &answer);
+	if (h->hold) {
+		buf_fini(&answer.body);
+		buf_fini(&answer.fields);
+		conn_pause(&h->conn);
+		enter(h, HELD);
+		return false;
+	}
 	if (answer.status == 0)
 		answer.status = 500;
 	http_write(conn_out(&h->conn), &answer, r->keep_alive, view_equal(r->method, VIEW("HEAD")));
@@ -116,6 +130,28 @@ static void answer_request(struct http_conn *h, const struct http_request *r, st
 		begin_upgrade(h, &answer);
 	else
 		after_answer(h, r->keep_alive);
+	return true;
+}
+
+struct http_hold *http_server_hold(const struct http_request *r)
+{
+	struct http_hold *hold = mem_new(sizeof(*hold));
+
+	hold->conn = r->conn;
+	r->conn->hold = hold;
+	return hold;
+}
+
+void http_server_release(struct http_hold *hold)
+{
+	struct http_conn *h = hold->conn;
+
+	free(hold);
+	if (h == NULL)
+		return;
+	h->hold = NULL;
+	enter(h, IDLE);
+	conn_resume(&h->conn);
 }
 
 static void answer_fault(struct http_conn *h, int status)
@@ -164,7 +200,10 @@ static ssize_t on_bytes(struct conn *c, const uint8_t *p, size_t n)
 		enter(h, BODY);
 		return 0;
 	}
-	answer_request(h, &r, (struct view){(const char *)p + head, (size_t)r.body_bytes});
+	r.peer = &c->peer;
+	r.conn = h;
+	if (!answer_request(h, &r, (struct view){(const char *)p + head, (size_t)r.body_bytes}))
+		return 0;
 	return head + (ssize_t)r.body_bytes;
 }
 
@@ -193,6 +232,8 @@ static void drop(struct http_conn *h)
 	list_remove(&h->link);
 	list_remove(&h->taking.link);
 	h->server->count--;
+	if (h->hold)
+		h->hold->conn = NULL;
 	free(h);
 }
 
@@ -240,6 +281,7 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_set
 	s->limit_ms[HEAD] = or_default(settings->head_ms, 10000);
 	s->limit_ms[BODY] = or_default(settings->body_ms, 30000);
 	s->limit_ms[IDLE] = or_default(settings->idle_ms, 30000);
+	s->limit_ms[HELD] = s->limit_ms[IDLE];
 	s->limit_ms[ANSWERING] = s->limit_ms[IDLE];
 	list_init(&s->connections);
 	return s;

@@ -29,6 +29,14 @@ struct tls_context;
 typedef void http_on_request(
 	void *context, const struct http_request *r, struct view body, struct http_answer *answer);
 
+/* Inside on_request: no answer yet. What is filled in is left alone, the connection reads nothing more,
+ * and after http_server_release() (within the time limit of an answer) the same request is handed over
+ * again. The ticket is to be released in any case, also when the client has gone meanwhile. */
+struct http_hold;
+struct http_hold *http_server_hold(const struct http_request *r);
+/* Not from inside on_request. Frees the ticket. The server still exists. */
+void http_server_release(struct http_hold *hold);
+
 struct http_server_settings {
 	uint32_t connections_most; /* further ones are closed at once; 0: 1000 */
 	uint32_t head_ms;          /* TLS handshake, and a head from its first byte; 0: 10 s */
