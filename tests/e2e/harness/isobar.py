@@ -90,7 +90,7 @@ class Isobar:
         """From the lines `listener url=mqtt://127.0.0.1:1234`, in the order of the listeners."""
         seen = []
         for line in self.process.find_log(r"\blistener url="):
-            scheme, port = re.search(r'\blistener url="?(\w+)://[^\s"]*?:(\d+)', line).groups()
+            scheme, port = re.search(r'\blistener url="?(\w+)://\S*?:(\d+)"?(?:\s|$)', line).groups()
             seen.append((scheme, int(port)))
         for scheme, port in reversed(seen):
             self.ports[scheme] = port
