@@ -4,6 +4,7 @@
 #   make run        install, build, demo         make asan|tsan   unit tests and the end-to-end core
 #   make test       everything that must pass    make fuzz    each fuzz target for FUZZ_SECONDS
 #   make bench      against mosquitto            make lint    clang-tidy, cppcheck
+#   make bench-judge    cost of one verdict
 #   make differential   verdicts against other readers, on every mutant
 #
 # Debian packages the build and the tests need stand in tools/packages.txt.
@@ -44,7 +45,7 @@ HEADERS  := $(wildcard src/*/*.h src/*/*.def) $(GENERATED)
 # The tests that also run under the sanitizers, besides all unit tests.
 E2E_CORE := tests/e2e/test_core.py
 
-.PHONY: all run test unit unit-build e2e differential check asan tsan fuzz fuzz-build fuzzers bench lint format \
+.PHONY: all run test unit unit-build e2e differential check asan tsan fuzz fuzz-build fuzzers bench bench-judge lint format \
 	clean install packages
 .DELETE_ON_ERROR:
 
@@ -139,6 +140,13 @@ bench:
 	@tools/packages.sh build test
 	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/isobar
 	@bench/run.sh $(BUILD)/isobar
+
+# What judging one notification costs, beside jansson's parse of it.
+$(BUILD)/bench/judge: bench/judge.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDFLAGS) $(LDLIBS)
+bench-judge: $(BUILD)/bench/judge
+	@bench/judge.sh $(BUILD)/bench/judge
 
 lint:
 	@tools/packages.sh build lint
