@@ -132,7 +132,7 @@ static on_packet *const handlers[16] = {
 
 static uint32_t largest_now(const struct client *c)
 {
-	uint32_t limit = c->worker->limits.packet_bytes;
+	uint32_t limit = c->told_bytes ? c->told_bytes : c->worker->limits.packet_bytes;
 
 	return c->is_connected || limit < FIRST_PACKET_BYTES ? limit : FIRST_PACKET_BYTES;
 }

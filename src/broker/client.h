@@ -50,6 +50,8 @@ struct client {
 	struct alias_names *names;  /* topic aliases of the client; owned, NULL: none */
 	struct alias_sent *aliases; /* topic aliases told to the client; owned, NULL: none */
 	uint16_t alias_maximum;     /* aliases it takes */
+	uint16_t told_maximum;      /* receive maximum named in CONNACK: kept over a reload */
+	uint32_t told_bytes;        /* and the maximum packet size; 0: none was named */
 	uint32_t largest;           /* maximum packet size the client takes */
 	uint16_t receive_maximum;   /* QoS 1 and 2 messages it takes at once */
 	uint16_t keep_alive_s;      /* in force; 0: off */

@@ -96,13 +96,15 @@ static int refuse(struct client *c, int err, const char *why)
 	return err;
 }
 
-static void put_limits(const struct client *c, const struct connect_request *r, struct buf *block)
+static void put_limits(struct client *c, const struct connect_request *r, struct buf *block)
 {
 	const struct broker_limits *limits = &c->worker->limits;
 
 	if (r->expiry_ms != r->asked_expiry_s * 1000ull)
 		mqtt_put_number(block, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL,
 			(uint32_t)(r->expiry_ms / 1000));
+	c->told_maximum = (uint16_t)limits->receive_maximum;
+	c->told_bytes = limits->packet_bytes;
 	mqtt_put_number(block, MQTT_PROPERTY_RECEIVE_MAXIMUM, limits->receive_maximum);
 	mqtt_put_number(block, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, ALIAS_NAMES);
 	mqtt_put_number(block, MQTT_PROPERTY_RETAIN_AVAILABLE, 0);

@@ -121,9 +121,9 @@ static bool is_repeat(const struct client *c, const struct mqtt_packet *p)
 static int check_room(struct client *c, const struct mqtt_packet *p)
 {
 	bool is_v5 = c->version == MQTT_5;
-	bool is_over =
-		p->publish.qos && !is_repeat(c, p) &&
-		c->acks_open + (is_v5 ? c->unreleased : 0) >= c->worker->limits.receive_maximum;
+	uint32_t most = is_v5 ? c->told_maximum : c->worker->limits.receive_maximum;
+	bool is_over = p->publish.qos && !is_repeat(c, p) &&
+		       c->acks_open + (is_v5 ? c->unreleased : 0) >= most;
 
 	if (is_over && is_v5)
 		return client_fault(

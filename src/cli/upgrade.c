@@ -81,6 +81,7 @@ static void change_rules(struct worker *w, void *argument)
 {
 	const struct config *c = argument;
 
+	http_server_set_most(w->web, c->limits.connections);
 	free_rules(&w->rules);
 	w->rules = (struct websocket_rules){
 		.paths = copy_texts(c->websocket_paths, c->websocket_path_count),

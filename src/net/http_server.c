@@ -287,6 +287,11 @@ struct http_server *http_server_new(struct loop *l, const struct http_server_set
 	return s;
 }
 
+void http_server_set_most(struct http_server *s, uint32_t connections_most)
+{
+	s->most = connections_most;
+}
+
 void http_server_free(struct http_server *s)
 {
 	if (s == NULL)

@@ -48,6 +48,9 @@ struct http_server_settings {
 struct http_server *http_server_new(struct loop *l, const struct http_server_settings *settings,
 	http_on_request *on_request, void *context);
 
+/* connections_most from now on; those there are stay. */
+void http_server_set_most(struct http_server *s, uint32_t connections_most);
+
 /* Closes all connections at once. Not from inside on_request. */
 void http_server_free(struct http_server *s);
 

@@ -287,6 +287,79 @@ static void an_upgraded_connection_that_nobody_takes_is_closed(void **state)
 	end(&r);
 }
 
+/* --- held requests ------------------------------------------------------ */
+
+struct holding {
+	struct http_hold *hold;
+	unsigned shown;
+	bool is_known;
+};
+
+/* Holds each request until is_known. */
+static void hold_first(
+	void *context, const struct http_request *r, struct view body, struct http_answer *answer)
+{
+	struct holding *h = context;
+
+	(void)body;
+	h->shown++;
+	buf_text(&answer->body, "answered");
+	answer->status = 200;
+	answer->type = "text/plain";
+	if (!h->is_known)
+		h->hold = http_server_hold(r);
+}
+
+static void begin_holding(struct rig *r, struct holding *h, uint32_t idle_ms)
+{
+	struct http_server_settings settings = {.idle_ms = idle_ms};
+	struct address peer = loopback(1);
+	int fds[2];
+
+	r->loop = loop_new();
+	r->server = http_server_new(r->loop, &settings, hold_first, h);
+	tcp_pair(fds);
+	r->fd = fds[1];
+	http_server_accept(r->server, fds[0], &peer, NULL);
+}
+
+static void a_held_request_is_shown_again_and_those_behind_it_wait(void **state)
+{
+	struct holding h = {0};
+	struct rig r = {0};
+
+	(void)state;
+	begin_holding(&r, &h, 0);
+	say(&r, GET("/one") GET("/two"));
+	while (h.hold == NULL)
+		drive_turns(r.loop, 1);
+	drive_turns(r.loop, 3);
+	receive(&r);
+	assert_int_equal(h.shown, 1);
+	assert_int_equal(buf_length(&r.got), 0);
+	h.is_known = true;
+	http_server_release(h.hold);
+	wait_for(&r, "answered");
+	while (h.shown < 3)
+		drive_turns(r.loop, 1);
+	end(&r);
+}
+
+static void a_client_may_leave_while_its_request_is_held(void **state)
+{
+	struct holding h = {0};
+	struct rig r = {0};
+
+	(void)state;
+	begin_holding(&r, &h, 20); /* and it is not held for ever */
+	say(&r, GET("/one"));
+	wait_for_end(&r);
+	assert_int_equal(http_server_connections(r.server), 0);
+	assert_int_equal(h.shown, 1);
+	http_server_release(h.hold);
+	end(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -298,6 +371,8 @@ int main(void)
 		cmocka_unit_test(too_many_connections_are_closed_at_once),
 		cmocka_unit_test(an_upgraded_connection_is_handed_on_with_what_follows),
 		cmocka_unit_test(an_upgraded_connection_that_nobody_takes_is_closed),
+		cmocka_unit_test(a_held_request_is_shown_again_and_those_behind_it_wait),
+		cmocka_unit_test(a_client_may_leave_while_its_request_is_held),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

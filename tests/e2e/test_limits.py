@@ -6,7 +6,7 @@ import time
 import pytest
 
 from harness.process import factor, wait_until
-from harness.wire import DISCONNECT, Wire, connect, subscribe
+from harness.wire import DISCONNECT, Wire, connect, packet, publish, subscribe
 
 QUOTA, TOO_FAST, BAD_LOGIN, BAD_ID = 0x97, 0x9F, 0x86, 0x85
 HERE, THERE = "127.0.0.1", "127.0.0.2"
@@ -67,7 +67,7 @@ def test_connections_of_an_address_over_the_limit_are_told_so_and_others_are_not
     # more than the limit: who is there stays, and is counted
     reloaded(broker, connections_per_address=1)
     assert answer(broker.port)[0] == QUOTA
-    assert broker.metric("isobar_connections") == 3
+    broker.wait_metric("isobar_connections", 3)
     reloaded(broker)
     assert answer(broker.port)[0] == 0
 
@@ -211,3 +211,29 @@ def test_an_account_gets_a_lower_qos_and_expiry_than_asked_and_is_told(gb, wire)
     assert b"\x24\x01" not in body[2:], "it may publish at QoS 2, so no maximum is named"
     made.send(subscribe(["a/b"], qos=2))
     assert made.read() == (0x90, b"\0\1\0\1")
+
+
+def test_what_connack_named_holds_over_a_reload_for_who_was_told(gb, wire):
+    broker = gb(accounts=[dict(EVERYONE, write=["t/#"])])
+
+    def login():
+        made = wire(broker.port)
+        made.send(connect())
+        body = made.read()[1]
+        assert body[1] == 0
+        return made, body[2:]
+    made, named = login()
+    assert b"\x21\x00\x64" in named and b"\x27" + struct.pack(">I", 256 << 10) in named
+    reloaded(broker, receive_maximum=1, packet_size="1KiB")
+    for i in range(1, 6):       # five are open towards the broker
+        made.send(publish("t/a", b"x" * 5000, qos=2, packet_id=i))
+        assert made.read() == (0x50, struct.pack(">H", i)), "no DISCONNECT"
+    other, named = login()
+    assert b"\x21\x00\x01" in named and b"\x27" + struct.pack(">I", 1024) in named
+    other.send(publish("t/a", b"x", qos=2, packet_id=1))
+    assert other.read()[0] == 0x50
+    other.send(publish("t/a", b"x", qos=2, packet_id=2))
+    first, body = other.read()
+    assert first == 0xE0 and body[0] == 0x93
+    made.send(packet(0x62, b"\0\1"))
+    assert made.read()[0] == 0x70
