@@ -12,6 +12,7 @@ from harness.certificates import Authority  # noqa: E402
 from harness.clients import Client, MosquittoSub, Subscriber  # noqa: E402
 from harness.isobar import Isobar  # noqa: E402
 from harness.mosquitto import Mosquitto  # noqa: E402
+from harness.peer import Peer  # noqa: E402
 
 
 class _Keeper:
@@ -86,6 +87,33 @@ def _client_fixture(kind):
 client = _client_fixture(Client)
 subscriber = _client_fixture(Subscriber)
 mosquitto_sub = _client_fixture(MosquittoSub)
+
+
+CONFORMANCE = {
+    "config": {"workers": 1, "limits": {"in_flight": 1000}},
+    "accounts": [{"user": "owner", "password": "owner", "max_qos": 2, "read": ["#", "$odd/#"],
+                  "write": ["t/#", "$odd/#", "#"]},
+                 {"user": "reader", "password": "reader", "read": ["t/#"], "write": []}],
+}
+
+
+@pytest.fixture(scope="module")
+def hall(tmp_path_factory):
+    """One broker for all tests of a module, with one worker, so that all is in one order."""
+    broker = Isobar(tmp_path_factory.mktemp("hall"), **CONFORMANCE).start()
+    yield broker
+    was_running = broker.process.is_running()
+    assert broker.end() == 0 and was_running, broker.process.log()
+
+
+@pytest.fixture
+def peer(hall, keeper):
+    """peer(version, client_id, **settings): connected to the module's broker; connect=False: not."""
+    def make(version=5, *arguments, connect=True, **settings):
+        made = Peer(hall.port, version)
+        keeper.keep(made.end)
+        return made.connect(*arguments, **settings) if connect else made
+    return make
 
 
 @pytest.fixture

@@ -229,6 +229,7 @@ def plain(gb):
 
 @pytest.mark.parametrize("scheme", ["ws", "http"])
 def test_the_handshake_is_answered_as_prescribed(scheme, plain, raw):
+    """[MQTT-6.0.0-4], [MQTT3-6.0.0-4]."""
     got = raw(plain.ports[scheme], {"Connection": "keep-alive, Upgrade", "Upgrade": "WebSocket"})
     digest = hashlib.sha1((KEY + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()).digest()
     assert got.status == 101
@@ -254,6 +255,7 @@ REFUSED = [
 
 @pytest.mark.parametrize("scheme", ["ws", "http"])
 def test_requests_that_cannot_become_one_are_answered_and_the_connection_lives(scheme, plain, raw):
+    """Who does not offer "mqtt" is refused [MQTT-6.0.0-3], [MQTT3-6.0.0-3]."""
     port = plain.ports[scheme]
     for status, headers in REFUSED:
         got = raw(port, headers)
@@ -299,6 +301,7 @@ def test_paths_and_origins_are_those_configured_and_follow_a_reload(gb, raw):
 
 
 def test_packets_split_and_joined_across_frames_are_read(plain, raw):
+    """[MQTT-6.0.0-1], [MQTT-6.0.0-2], [MQTT3-6.0.0-1], [MQTT3-6.0.0-2]."""
     got = raw(plain.ports["ws"])
     bytes_ = wire.connect(5) + wire.subscribe([ALL], 5) + wire.PINGREQ
     fragments = frame(BINARY, bytes_[:3], first=0) + frame(PING, b"between") \
@@ -357,6 +360,7 @@ def test_frames_right_behind_the_request_are_not_lost(plain, raw):
     ("MQTT that is none", frame(BINARY, b"\xf0\x01\x02"), None),
 ])
 def test_each_end_has_its_code(what, sent, code, plain, raw):
+    """A text frame is the first [MQTT-6.0.0-1], [MQTT3-6.0.0-1]."""
     got = raw(plain.ports["ws"]).login(4)
     got.send(sent)
     ended = got.closed_with()
