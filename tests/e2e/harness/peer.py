@@ -1,5 +1,6 @@
 """A client by hand for the conformance tests: any packet, whatever is wrong with it, and every packet
 that comes back, decoded by model.packets."""
+import itertools
 import struct
 
 from model import packets as mqtt
@@ -76,8 +77,13 @@ def ack(first, packet_id, reason=None):
 
 
 class Peer(Wire):
+    """Each comes from an address of its own, so that what an address may do (failed logins, sessions
+    left behind) does not add up over the tests."""
+    addresses = itertools.count(1)
+
     def __init__(self, port, version=V5):
-        super().__init__(port)
+        n = next(self.addresses)
+        super().__init__(port, source=f"127.77.{n >> 8 & 255}.{n & 255}")
         self.version = version
         self.connack = None
         self.passed = []        # read while something else was waited for
