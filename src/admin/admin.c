@@ -49,6 +49,23 @@ static void answer_sources(
 	sources_write(a, (struct view){NULL, 0}, &answer->body);
 }
 
+static void fail(struct http_answer *answer, int status, const char *text)
+{
+	answer->status = status;
+	buf_text(&answer->body, "{\"error\":");
+	buf_json_string(&answer->body, view_of(text));
+	buf_text(&answer->body, "}\n");
+}
+
+static void answer_rejects(
+	struct admin *a, const struct http_request *r, struct http_answer *answer)
+{
+	const char *why = rejects_write(a, r, &answer->body);
+
+	if (why)
+		fail(answer, 400, why);
+}
+
 static void answer_page(struct admin *a, const struct http_request *r, struct http_answer *answer)
 {
 	(void)a;
@@ -57,14 +74,6 @@ static void answer_page(struct admin *a, const struct http_request *r, struct ht
 	answer->extra = "Content-Security-Policy: default-src 'self'; script-src 'unsafe-inline'; "
 			"style-src 'unsafe-inline'\r\n";
 	buf_append(&answer->body, overview_html, sizeof(overview_html) - 1);
-}
-
-static void fail(struct http_answer *answer, int status, const char *text)
-{
-	answer->status = status;
-	buf_text(&answer->body, "{\"error\":");
-	buf_json_string(&answer->body, view_of(text));
-	buf_text(&answer->body, "}\n");
 }
 
 /* --- paths ------------------------------------------------------------ */
@@ -81,6 +90,7 @@ static const struct route routes[] = {
 	{"/readyz", PAGE_FREE, answer_ready},
 	{"/api/v1/status", PAGE_STATUS, answer_status},
 	{"/api/v1/sources", PAGE_SOURCES, answer_sources},
+	{"/api/v1/rejects", PAGE_REJECTS, answer_rejects},
 	{"/", PAGE_UI, answer_page},
 };
 
@@ -96,7 +106,18 @@ static void answer_one_source(
 	fail(answer, 404, "no source of this centre");
 }
 
+#define ONE_REJECT VIEW("/api/v1/rejects/")
+
+/* /api/v1/rejects/{number} */
+static void answer_one_reject(
+	struct admin *a, const struct http_request *r, struct http_answer *answer)
+{
+	if (!reject_write(a, view_skip(r->path, ONE_REJECT.n), &answer->body))
+		fail(answer, 404, "no such reject, or not any longer");
+}
+
 static const struct route one_source_route = {"", PAGE_SOURCES, answer_one_source};
+static const struct route one_reject_route = {"", PAGE_REJECTS, answer_one_reject};
 
 static const struct route *find_route(struct view path)
 {
@@ -105,6 +126,8 @@ static const struct route *find_route(struct view path)
 			return &routes[i];
 	if (view_starts_with(path, ONE_SOURCE) && path.n > ONE_SOURCE.n)
 		return &one_source_route;
+	if (view_starts_with(path, ONE_REJECT) && path.n > ONE_REJECT.n)
+		return &one_reject_route;
 	return NULL;
 }
 

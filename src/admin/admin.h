@@ -17,6 +17,7 @@
 #include "net/http.h"
 #include "net/loop.h"
 #include "net/tls.h"
+#include "report/report.h"
 #include "source/source.h"
 
 struct admin;
@@ -31,6 +32,7 @@ struct admin_settings {
 	struct commit *commit;
 	struct broker *broker;
 	struct sources *sources;
+	struct reports *reports;
 	struct hierarchy *hierarchy; /* for its version */
 	unsigned workers;
 	uint64_t journal_keep_ms;

@@ -2,6 +2,7 @@
  *
  *     admin.c       who asks for what: paths to answers
  *     metrics.c     /metrics              status.c   /api/v1/...
+ *     rejects.c     /api/v1/rejects
  *     exposition.c  metrics as text       centre.c   figures of sources, summed per centre
  *     process.c     the process itself, from /proc
  *     access.c      who may see a page
@@ -87,6 +88,13 @@ void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics);
 double admin_journal_reach(const struct admin *a, const struct journal_figures *j);
 
 void status_write(struct admin *a, struct buf *out);
+/* Appends and takes the document. */
+struct json_t;
+void status_write_document(struct buf *out, struct json_t *document);
+/* NULL, or what is wrong with the request's parameters (400). */
+const char *rejects_write(struct admin *a, const struct http_request *r, struct buf *out);
+/* The payload of one, as it came. False: it is not there (any longer). */
+bool reject_write(struct admin *a, struct view number, struct buf *out);
 /* centre_id {NULL,0}: all. Gives how many sources were written. */
 uint32_t sources_write(struct admin *a, struct view centre_id, struct buf *out);
 /* False: 503. */

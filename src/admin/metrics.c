@@ -288,11 +288,15 @@ static void write_process(struct exposition *e, struct admin *a)
 void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics)
 {
 	struct exposition e = {out, is_openmetrics};
+	struct reports_figures reports;
 	struct commit_figures c;
 
 	write_centres(&e, a);
 	commit_figures(a->settings.commit, &c);
 	one_count(&e, METRIC_COMMITTED, c.first);
+	reports_figures(a->settings.reports, &reports);
+	one_count(&e, METRIC_EVENTS, reports.events);
+	one_count(&e, METRIC_EVENTS_DROPPED, reports.events_dropped);
 	one_count(&e, METRIC_REPEATS, c.repeats);
 	write_broker(&e, a);
 	write_journal(&e, a);

@@ -26,7 +26,7 @@ static json_t *figure(const count *c)
 }
 
 /* Takes the document. */
-static void write_document(struct buf *out, json_t *document)
+void status_write_document(struct buf *out, json_t *document)
 {
 	char *text;
 
@@ -90,7 +90,7 @@ uint32_t sources_write(struct admin *a, struct view centre_id, struct buf *out)
 
 	sources_each(a->settings.sources, add_source, &sources);
 	n = (uint32_t)json_array_size(sources.list);
-	write_document(out, json_pack("{s:o}", "sources", sources.list));
+	status_write_document(out, json_pack("{s:o}", "sources", sources.list));
 	return n;
 }
 
@@ -138,7 +138,7 @@ bool ready_write(struct admin *a, struct buf *out)
 		reason = phase_texts[phase];
 	else if (j.failed)
 		reason = "the journal cannot be written";
-	write_document(out,
+	status_write_document(out,
 		json_pack("{s:b, s:s, s:b, s:s, s:o, s:s, s:f}", "ready", reason[0] == '\0',
 			"reason", reason, "degraded", j.held, "degraded_reason",
 			j.held ? "the journal cannot take more: sources are held" : "", "sources",
@@ -206,7 +206,7 @@ void status_write(struct admin *a, struct buf *out)
 	journal_figures(commit_journal(a->settings.commit), &j);
 	commit_figures(a->settings.commit, &c);
 	broker_figures(a->settings.broker, &f);
-	write_document(out,
+	status_write_document(out,
 		json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o}",
 			"centre_id", a->centre_id, "version", ISOBAR_VERSION, "topic_hierarchy",
 			hierarchy_version(hierarchy), "phase", phase_texts[atomic_load(&a->phase)],

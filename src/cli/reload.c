@@ -137,6 +137,7 @@ static void apply(struct server *s, struct config *new)
 	broker = server_broker_settings(new, hierarchy);
 	broker_apply(s->broker, &broker);
 	server_tell_admin(s);
+	reports_set_hierarchy(s->reports, hierarchy);
 	upgrade_apply(s, new);
 	admin_set_hierarchy(s->admin, hierarchy);
 	sources_set_hierarchy(s->sources, hierarchy);

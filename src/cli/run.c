@@ -130,7 +130,7 @@ static void serve_until_stopped(struct server *server, const char *file, const s
 		if (number == SIGHUP)
 			reload(server, file);
 		else
-			certificates_look(server, false);
+			server_look(server);
 	}
 }
 

@@ -280,16 +280,21 @@ static int make_rooms(struct server *s)
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		s->workers[i].broker = broker_worker(s->broker, i);
 	s->resolver = resolver_new();
+	s->reports = reports_new(&(struct reports_settings){
+		.centre_id = s->centre_id, .port = ports[0], .publishes = !c->shadow});
+	reports_set_hierarchy(s->reports, s->hierarchy);
 	s->sources = sources_new(ports, s->worker_count, s->resolver,
 		&(struct sources_settings){.centre_id = s->centre_id,
 			.hierarchy = s->hierarchy,
 			.bind = c->bind,
 			.bind_count = c->bind_count,
-			.packet_size = SOURCE_PACKET_BYTES});
+			.packet_size = SOURCE_PACKET_BYTES,
+			.reports = s->reports});
 	s->admin = admin_new(&(struct admin_settings){.centre_id = s->centre_id,
 		.commit = s->commit,
 		.broker = s->broker,
 		.sources = s->sources,
+		.reports = s->reports,
 		.hierarchy = s->hierarchy,
 		.workers = s->worker_count,
 		.journal_keep_ms = c->journal_keep_ms,
@@ -334,7 +339,21 @@ int server_start(struct server *s, struct config **config)
 		enabled, s->config->accounts->count);
 	certificates_look(s, false);
 	admin_set_phase(s->admin, ADMIN_SERVING);
+	reports_notice(s->reports, NULL, EVENT_STARTED, "Version " ISOBAR_VERSION ".");
 	return 0;
+}
+
+void server_look(struct server *s)
+{
+	struct journal_figures j;
+
+	certificates_look(s, false);
+	journal_figures(commit_journal(s->commit), &j);
+	watch_look(&s->watch, s->sources,
+		j.failed ? "The journal cannot be written."
+		: j.held ? "The journal cannot take more: sources are held."
+			 : NULL,
+		s->reports, clock_mono_ms());
 }
 
 /* Only what runs on a loop that runs can end in order. */
@@ -346,8 +365,12 @@ static void end_traffic(struct server *s)
 		admin_set_phase(s->admin, ADMIN_DRAINING);
 	for (uint32_t i = 0; i < s->served_count; i++)
 		served_close(s, &s->served[i]);
+	if (running && s->reports)
+		reports_notice(s->reports, NULL, EVENT_STOPPING, "");
 	if (running && s->sources)
 		sources_stop(s->sources);
+	if (running && s->reports)
+		reports_stop(s->reports);
 	if (running && s->broker)
 		broker_stop(s->broker);
 	stop_threads(s);
@@ -372,6 +395,9 @@ void server_stop(struct server *s)
 		admin_free(s->admin);
 	if (s->sources)
 		sources_free(s->sources);
+	if (s->reports)
+		reports_free(s->reports);
+	watch_fini(&s->watch);
 	if (s->broker)
 		broker_free(s->broker);
 	if (s->resolver)

@@ -18,6 +18,7 @@
 #include "admin/admin.h"
 #include "broker/broker.h"
 #include "cli/config.h"
+#include "cli/watch.h"
 #include "commit/commit.h"
 #include "net/http_server.h"
 #include "net/listener.h"
@@ -72,6 +73,8 @@ struct server {
 	struct broker *broker;
 	struct resolver *resolver;
 	struct sources *sources;
+	struct reports *reports;
+	struct watch watch;
 	struct admin *admin;
 	struct worker *workers;
 	uint32_t worker_count;
@@ -86,6 +89,8 @@ int server_start(struct server *s, struct config **config);
 /* Takes config. Parts that need a restart are logged and stay as they were. 0, or negative with
  * nothing changed (logged). */
 int server_reload(struct server *s, struct config **config);
+/* From time to time: looks at certificates, and at what the world should be told. */
+void server_look(struct server *s);
 void server_stop(struct server *s);
 
 /* Runs call(argument) on the worker's loop and waits for it; before the thread runs: here. */

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "mqtt/filter.h"
+#include "report/report.h"
 #include "source/internal.h"
 
 #define REJECTED_LOG_MS 10000u
@@ -119,20 +120,37 @@ void source_intake_fini(struct source *s)
 
 /* --- the batch --------------------------------------------------------- */
 
-static void log_broken(
-	struct source *s, const char *event, const struct finding *f, struct view topic)
+static void log_broken(struct source *s, const struct source_broken *broken)
 {
+	const struct finding *f = &broken->finding;
 	char quoted[LOG_QUOTE_BYTES], at[LOG_QUOTE_BYTES], level[16];
 	uint64_t skipped;
 
 	if (!log_allowed(&s->rejected_log, loop_now_ms(s->worker->loop), REJECTED_LOG_MS, &skipped))
 		return;
 	snprintf(level, sizeof(level), "level=%u", f->level);
-	log_warn("source", event, "name=%s rule=%s %s%s topic=%s why=\"%s\"%s%.*s others=%llu",
-		s->name, rule_id(f->rule),
+	log_warn("source", broken->passes ? "let-through" : "rejected",
+		"name=%s rule=%s %s%s topic=%s why=\"%s\"%s%.*s others=%llu", s->name,
+		rule_id(f->rule),
 		f->level ? "" : "path=", f->level ? level : log_quote(f->path, strlen(f->path), at),
-		log_quote(topic.p, topic.n, quoted), f->reason ? f->reason : rule_text(f->rule),
-		f->nearest.n ? " nearest=" : "", VIEW_ARG(f->nearest), (unsigned long long)skipped);
+		log_quote(broken->topic.p, broken->topic.n, quoted),
+		f->reason ? f->reason : rule_text(f->rule), f->nearest.n ? " nearest=" : "",
+		VIEW_ARG(f->nearest), (unsigned long long)skipped);
+}
+
+static void report(const struct source *s, const struct source_broken *broken)
+{
+	if (s->set->reports == NULL)
+		return;
+	reports_add(s->set->reports, &(struct report){
+					     .source = s->name,
+					     .centre = s->setup->config.centre_id,
+					     .topic = broken->topic,
+					     .payload = broken->payload,
+					     .finding = &broken->finding,
+					     .passes = broken->passes,
+					     .speaks_for_others = s->setup->policy.any_centre,
+				     });
 }
 
 static void count_rule(struct source *s, enum rule rule, enum rule_check check)
@@ -160,16 +178,17 @@ static void count_batch(struct source *s)
 			mark_dirty(s);
 		}
 	}
-	if (b->has_broken)
-		log_broken(s, b->broken_passes ? "let-through" : "rejected", &b->broken,
-			b->broken_topic);
+	if (b->broken_count)
+		log_broken(s, &b->broken[0]);
+	for (uint32_t i = 0; i < b->broken_count; i++)
+		report(s, &b->broken[i]);
 }
 
 static void clear_batch(struct source_batch *b)
 {
 	b->item_count = 0;
 	b->request_count = 0;
-	b->has_broken = false;
+	b->broken_count = 0;
 	buf_clear(&b->bytes);
 }
 
@@ -208,15 +227,10 @@ static struct source_item *add_item(
 	return item;
 }
 
-static void note_broken(
-	struct source_batch *b, const struct finding *f, struct view topic, bool passes)
+static void note_broken(struct source_batch *b, const struct finding *f, struct view topic,
+	struct view payload, bool passes)
 {
-	if (b->has_broken)
-		return;
-	b->has_broken = true;
-	b->broken_passes = passes;
-	b->broken = *f;
-	b->broken_topic = topic;
+	b->broken[b->broken_count++] = (struct source_broken){*f, topic, payload, passes};
 }
 
 /* --- what is passed on ------------------------------------------------- */
@@ -328,7 +342,8 @@ static void judge(struct source *s, const struct mqtt_packet *packet, const uint
 	item->rule = (uint16_t)v->rule;
 	item->check = (uint8_t)v->check;
 	if (v->rule != RULE_NONE)
-		note_broken(b, &v->finding, packet->publish.topic, v->pass);
+		note_broken(
+			b, &v->finding, packet->publish.topic, packet->publish.payload, v->pass);
 	if (!v->pass)
 		return;
 	item->has_delay = v->note.has_pubtime;
@@ -413,7 +428,7 @@ static bool reject_topic(struct source *s, const uint8_t *p, size_t n)
 	item = add_item(s, p, head.packet_id, head.qos);
 	item->rule = RULE_WTH_01;
 	item->check = CHECK_TOPIC;
-	note_broken(s->worker->batch, &finding, head.topic, false);
+	note_broken(s->worker->batch, &finding, head.topic, (struct view){"", 0}, false);
 	return true;
 }
 
@@ -460,7 +475,8 @@ static size_t skip_bytes(struct source *s, size_t n)
 /* Counted as a payload over the limit, whatever else it may be (WNM-01). */
 static int64_t begin_skipping(struct source *s, const uint8_t *p, size_t n, uint32_t length)
 {
-	struct finding finding = {.rule = RULE_WNM_01, .reason = "packet too large, read past"};
+	struct source_broken broken = {
+		.finding = {.rule = RULE_WNM_01, .reason = "packet too large, read past"}};
 	struct publish_head head;
 
 	if (!read_head(p, n, &head))
@@ -473,7 +489,9 @@ static int64_t begin_skipping(struct source *s, const uint8_t *p, size_t n, uint
 	count_add(&s->figures.oversized, 1);
 	count_rule(s, RULE_WNM_01, CHECK_MESSAGE);
 	count_set(&s->figures.last_message_ms, loop_wall_ms(s->worker->loop));
-	log_broken(s, "rejected", &finding, head.topic);
+	broken.topic = head.topic;
+	log_broken(s, &broken);
+	report(s, &broken);
 	s->taken++;
 	s->skip_token = window_take(&s->window, head.packet_id, head.qos);
 	s->skip = length - head.bytes;

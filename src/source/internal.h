@@ -161,17 +161,23 @@ struct source_item {
 
 #define BATCH_MOST 512u
 
+/* A message of the batch that broke a rule; its bytes are the connection's. */
+struct source_broken {
+	struct finding finding;
+	struct view topic;
+	struct view payload;
+	bool passes; /* it is let through (verify) */
+};
+
 /* Reused by all sources of a worker: a batch lives within one on_bytes call. */
 struct source_batch {
 	const uint8_t *start;  /* first packet of the batch */
 	const uint8_t *rewind; /* the batch was refused: reading goes on here later */
 	uint32_t item_count;
 	uint32_t request_count;
-	bool has_broken;    /* `broken` names one of the batch for the log */
-	bool broken_passes; /* it is let through (verify) */
+	uint32_t broken_count;
 	struct gate_verdict verdict;
-	struct finding broken;
-	struct view broken_topic;
+	struct source_broken broken[BATCH_MOST];
 	struct buf bytes; /* payloads without content, properties to forward */
 	struct source_item items[BATCH_MOST];
 	struct commit_request requests[BATCH_MOST];
@@ -194,6 +200,7 @@ struct source_worker {
 };
 
 struct sources {
+	struct reports *reports; /* NULL: nobody is told of broken messages */
 	struct resolver *resolver;
 	char *centre_id;
 	struct hierarchy *hierarchy;

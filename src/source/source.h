@@ -91,13 +91,15 @@ struct source_figures {
 };
 
 struct sources;
+struct reports;
 
 struct sources_settings {
 	const char *centre_id;       /* this broker's: part of the client id */
 	struct hierarchy *hierarchy; /* reffed */
 	char **bind;                 /* local addresses for outgoing connections */
 	uint32_t bind_count;
-	uint32_t packet_size; /* largest PUBLISH taken from a source, bytes */
+	uint32_t packet_size;    /* largest PUBLISH taken from a source, bytes */
+	struct reports *reports; /* told of messages that break a rule; NULL: nobody */
 };
 
 /* Borrows ports and resolver for its life. Before the loops run. */

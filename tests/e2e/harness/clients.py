@@ -12,6 +12,12 @@ from paho.mqtt.properties import Properties
 from .process import factor, wait_until
 
 V4, V5 = paho.MQTTv311, paho.MQTTv5
+OWN_SOURCE = b'"source":"io-wis2dev-global-broker"'
+
+
+def is_own_event(topic, payload):
+    """A monitoring event of Isobar itself: clients keep these apart, in `events`."""
+    return topic.startswith("monitor/a/wis2/") and OWN_SOURCE in payload
 
 
 @dataclass
@@ -38,6 +44,7 @@ class Client:
                  clean=True, keep_alive=60, expiry=None, tls=None, connect=True, limit=10.0,
                  receive_maximum=None):
         self.messages = []
+        self.events = []            # Isobar's own, on monitor/
         self.codes = {}             # SUBACK codes by packet id
         self.acknowledged = {}      # PUBACK reason codes by packet id (v5), 0 in 3.1.1
         self.connects = []          # (CONNACK code, session present)
@@ -93,7 +100,8 @@ class Client:
         # paho decodes topics lazily and may raise on invalid ones: take the text here.
         got = Received(m.topic, m.payload, m.qos, m.retain, time.monotonic(),
                        getattr(m, "properties", None))
-        self._note(lambda: self.messages.append(got))
+        kept = self.events if is_own_event(got.topic, got.payload) else self.messages
+        self._note(lambda: kept.append(got))
 
     def _on_subscribe(self, client, userdata, mid, granted, props=None):
         codes = [g if isinstance(g, int) else g.value for g in granted]
@@ -192,6 +200,7 @@ class MosquittoSub:
         for f in filters:
             argv += ["-t", f]
         self.messages = []
+        self.events = []
         self.lines = []
         self.changed = threading.Condition()
         self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -209,8 +218,9 @@ class MosquittoSub:
                     # an empty payload leaves the last field empty
                     _, qos, rest = line.split(" ", 2)
                     topic, _, text = rest.rpartition(" ")
-                    self.messages.append(Received(topic, bytes.fromhex(text), int(qos), False,
-                                                  time.monotonic()))
+                    payload = bytes.fromhex(text)
+                    kept = self.events if is_own_event(topic, payload) else self.messages
+                    kept.append(Received(topic, payload, int(qos), False, time.monotonic()))
                 else:
                     self.lines.append(line)
                 self.changed.notify_all()
