@@ -195,6 +195,9 @@ static void write_broker(struct exposition *e, struct admin *a)
 	one_count(e, METRIC_SESSIONS_OFFLINE, f.sessions_offline);
 	one_count(e, METRIC_SESSIONS_BEHIND, f.behind);
 	one_count(e, METRIC_SUBSCRIPTIONS, f.subscriptions);
+	one_count(e, METRIC_RETAINED, f.retained);
+	one_count(e, METRIC_RETAINED_BYTES, f.retained_bytes);
+	one_count(e, METRIC_RETAINED_REFUSED, f.retained_refused);
 	write_histogram(e, METRIC_DELIVERY, &f.delivery);
 	write_lag(e, a->settings.broker);
 }

@@ -42,6 +42,15 @@ static inline bool view_ends_with(struct view v, struct view suffix)
 	       (suffix.n == 0 || memcmp(v.p + v.n - suffix.n, suffix.p, suffix.n) == 0);
 }
 
+/* By bytes, a shorter one before those it begins: below, 0 or above 0. */
+static inline int view_order(struct view a, struct view b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int difference = n ? memcmp(a.p, b.p, n) : 0;
+
+	return difference ? difference : (a.n > b.n) - (a.n < b.n);
+}
+
 /* What is left after the first n bytes; n may exceed the length. */
 static inline struct view view_skip(struct view v, size_t n)
 {

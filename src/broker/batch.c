@@ -70,7 +70,9 @@ static void make_properties(struct batch *b, const struct batch_form *form,
 	}
 	if (alias)
 		mqtt_put_number(&b->properties, MQTT_PROPERTY_TOPIC_ALIAS, alias);
-	if (form->ids)
+	if (form->id)
+		mqtt_put_number(&b->properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER, form->id);
+	else if (form->ids)
 		subscriptions_put_ids(form->ids, record_topic(segment, entry), seq,
 			is_own ? SUBSCRIPTION_NO_LOCAL : 0, &b->properties);
 	/* [MQTT-3.3.2-4], [MQTT-3.3.2-15] to [MQTT-3.3.2-18], [MQTT-3.3.2-20] */
@@ -125,14 +127,26 @@ static void put_properties(uint8_t *to, const struct buf *properties)
 		memcpy(to, buf_bytes(properties), n);
 }
 
+/* Set for what a new subscription gets [MQTT3-3.3.1-8] and where the subscriber wants it as it was
+ * published [MQTT-3.3.1-13]; otherwise 0 [MQTT-3.3.1-12], [MQTT3-3.3.1-9]. */
+static bool is_retained(
+	const struct batch_form *form, const struct journal_entry *entry, struct view topic)
+{
+	if (form->retain)
+		return true;
+	return form->as_published && entry->flags & JOURNAL_RETAIN &&
+	       group_wants_as_published(form->as_published, topic);
+}
+
 static enum batch_answer add_made(struct batch *b, const struct batch_form *form,
 	const struct journal_segment *segment, const struct journal_entry *entry, uint64_t seq,
 	uint8_t qos)
 {
 	bool is_v5 = form->version == MQTT_5;
-	/* [MQTT-3.3.1-2], [MQTT-3.3.1-3], [MQTT-4.3.1-1], [MQTT-4.3.2-2], [MQTT-4.3.3-2] */
-	uint8_t flags = (uint8_t)((form->dup && qos ? 0x08 : 0) | qos << 1);
 	struct view topic = record_topic(segment, entry);
+	bool retain = is_retained(form, entry, topic);
+	/* [MQTT-3.3.1-2], [MQTT-3.3.1-3], [MQTT-4.3.1-1], [MQTT-4.3.2-2], [MQTT-4.3.3-2] */
+	uint8_t flags = (uint8_t)((form->dup && qos ? 0x08 : 0) | qos << 1 | retain);
 	bool is_known = false;
 	uint16_t alias = form->aliases ? alias_find(form->aliases, topic, &is_known) : 0;
 	uint32_t id_at = 0;
@@ -163,6 +177,7 @@ static enum batch_answer add_made(struct batch *b, const struct batch_form *form
 	if (alias && !is_known)
 		alias_tell(form->aliases, alias, topic, b->count);
 	add_record(b, entry, seq, l.head_bytes + l.payload_bytes, id_at, qos);
+	b->records[b->count - 1].retain = retain;
 	return BATCH_ADDED;
 }
 
@@ -198,7 +213,7 @@ uint32_t batch_within(const struct batch *b, uint32_t room)
 
 static uint64_t slot_of(const struct batch_record *r)
 {
-	return r->qos == 2 ? r->seq | INFLIGHT_QOS_2 : r->seq;
+	return r->seq | (r->qos == 2 ? INFLIGHT_QOS_2 : 0) | (r->retain ? INFLIGHT_RETAIN : 0);
 }
 
 static void patch_id(struct batch *b, uint32_t record, uint16_t id)

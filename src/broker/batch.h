@@ -33,6 +33,7 @@ struct batch_record {
 	uint32_t id_at;    /* packet id's place in scratch; 0: QoS 0 */
 	uint32_t sessions; /* this turn: live sessions that got up to here */
 	uint8_t qos;
+	bool retain; /* sent with the retain flag */
 };
 
 struct batch {
@@ -57,10 +58,13 @@ struct batch_form {
 	const struct session *alone;     /* the only one this is for, if that makes a difference */
 	struct alias_sent
 		*aliases; /* of the only client this is for; NULL: topics are sent in full */
-	uint64_t now_ms;  /* journal's clock, for the remaining expiry */
+	const struct group *as_published; /* whose Retain As Published options count; NULL: none */
+	uint64_t now_ms;                  /* journal's clock, for the remaining expiry */
+	uint32_t id;      /* the one subscription this is sent for; 0: none, or as `ids` */
 	uint32_t largest; /* client's maximum packet size */
 	uint8_t version;
 	bool is_direct; /* the journal's bytes are the packets */
+	bool retain;    /* a retained message for a new subscription */
 	bool dup;       /* a resend: it was begun in time, so expiry does not stop it */
 };
 

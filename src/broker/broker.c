@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "broker/client.h"
 #include "broker/deliver.h"
+#include "broker/retained.h"
 #include "broker/worker.h"
 
 void broker_limits_default(struct broker_limits *l)
@@ -113,6 +114,11 @@ struct broker *broker_new(struct commit *c, struct commit_port *const *ports, un
 		free(b);
 		return NULL;
 	}
+	if (retained_open(&b->retained, c, settings->retained_dir) < 0) {
+		persist_close(b);
+		free(b);
+		return NULL;
+	}
 	b->journal = commit_journal(c);
 	b->shadow = settings->shadow;
 	b->passwords = passwords_new();
@@ -126,6 +132,7 @@ struct broker *broker_new(struct commit *c, struct commit_port *const *ports, un
 	for (unsigned i = 0; i < port_count; i++)
 		worker_init(&b->workers[i], b, ports[i], settings);
 	persist_start(b, settings->limits.sessions);
+	retained_start(b->retained, b->workers[0].loop);
 	return b;
 }
 
@@ -154,6 +161,7 @@ void broker_stop(struct broker *b)
 		pthread_cond_wait(&b->stopped, &b->stop_lock);
 	pthread_mutex_unlock(&b->stop_lock);
 	persist_stop(b);
+	retained_stop(b->retained);
 }
 
 void broker_free(struct broker *b)
@@ -161,6 +169,7 @@ void broker_free(struct broker *b)
 	passwords_free(b->passwords);
 	for (unsigned i = 0; i < b->worker_count; i++)
 		worker_fini(&b->workers[i]);
+	retained_free(b->retained);
 	persist_close(b);
 	registry_fini(&b->registry);
 	users_fini(&b->users);
@@ -291,11 +300,22 @@ static uint64_t gauge(const _Atomic int64_t *g)
 	return value > 0 ? (uint64_t)value : 0;
 }
 
+static void add_retained(struct broker_figures *to, struct retained *retained)
+{
+	struct retained_figures r;
+
+	retained_figures(retained, &r);
+	to->retained = r.count;
+	to->retained_bytes = r.bytes;
+	to->retained_refused = r.refused;
+}
+
 void broker_figures(struct broker *b, struct broker_figures *out)
 {
 	*out = (struct broker_figures){0};
 	for (unsigned i = 0; i < b->worker_count; i++)
 		add_counts(out, &b->workers[i].counts);
+	add_retained(out, b->retained);
 	out->sessions = gauge(&b->sessions);
 	out->sessions_offline = gauge(&b->sessions_offline);
 	out->subscriptions = gauge(&b->subscriptions);

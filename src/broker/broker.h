@@ -46,9 +46,10 @@ struct broker_settings {
 	struct accounts *accounts;   /* reffed */
 	bool shadow;                 /* serve nothing */
 	const char *dir;             /* sessions are stored here; NULL: not. Read by broker_new() */
+	const char *retained_dir;    /* retained messages likewise */
 };
 
-/* NULL, after the cause was logged, when the stored sessions cannot be opened. Loops do not run yet. */
+/* NULL, after the cause was logged, when what is stored cannot be opened. Loops do not run yet. */
 struct broker *broker_new(struct commit *c, struct commit_port *const *ports, unsigned port_count,
 	const struct broker_settings *settings);
 /* Tells clients (0x8B), saves sessions, closes; loops still run. Waits until done. */
@@ -108,6 +109,9 @@ struct broker_figures {
 	uint64_t dropped_removed;  /* wanted, but removed from the journal before (broker/lost.h) */
 	uint64_t
 		skipped_records; /* records, wanted or not, removed before a session behind got there */
+	uint64_t retained; /* retained messages, and bytes of their topics, payloads, properties */
+	uint64_t retained_bytes;
+	uint64_t retained_refused; /* not published, as there was no room to retain them */
 	struct histogram delivery; /* append to hand-over to the socket, live sessions */
 };
 void broker_figures(struct broker *b, struct broker_figures *out);

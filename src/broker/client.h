@@ -93,6 +93,11 @@ void client_publish_fini(struct client *c);
 struct gate_verdict;
 int publish_judge(struct broker_worker *w, const struct account *a, struct view client_id,
 	struct view topic, struct view payload, struct gate_verdict *v);
+/* Flags of its record. */
+uint8_t publish_flags(struct view topic, bool claim, bool retain);
+/* If it is to be retained: is there room? 0 or ERR_QUOTA. */
+int publish_check_retained(struct broker_worker *w, uint8_t flags, struct view topic,
+	size_t payload, size_t properties);
 /* Is the property passed on to subscribers as it is? */
 bool publish_forwards(enum mqtt_property which);
 

@@ -18,7 +18,6 @@
 #include "broker/client.h"
 #include "broker/login.h"
 #include "broker/will.h"
-#include "commit/gate.h"
 #include "mqtt/reason.h"
 
 #define CLIENT_ID_BYTES 1024u
@@ -107,7 +106,6 @@ static void put_limits(struct client *c, const struct connect_request *r, struct
 	c->told_bytes = limits->packet_bytes;
 	mqtt_put_number(block, MQTT_PROPERTY_RECEIVE_MAXIMUM, limits->receive_maximum);
 	mqtt_put_number(block, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, ALIAS_NAMES);
-	mqtt_put_number(block, MQTT_PROPERTY_RETAIN_AVAILABLE, 0);
 	mqtt_put_number(block, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE, limits->packet_bytes);
 	mqtt_put_number(block, MQTT_PROPERTY_SHARED_SUBSCRIPTION_AVAILABLE, 0);
 	if (c->keep_alive_s != r->keep_alive_s) /* [MQTT-3.2.2-21] */
@@ -484,8 +482,6 @@ int client_on_connect(struct client *c, const struct mqtt_packet *p)
 	}
 	if (m->client_id.n > CLIENT_ID_BYTES) /* [MQTT-3.1.3-8], [MQTT3-3.1.3-9] */
 		return refuse(c, ERR_CLIENT_ID, "client identifier longer than 1024 bytes");
-	if (m->has_will && m->will.retain && c->version == MQTT_5 && !gate_is_wis2(m->will.topic))
-		return refuse(c, ERR_RETAIN, "retain is not available [MQTT-3.2.2-13]");
 	if (m->has_will) /* [MQTT3-3.1.2-12] */
 		r->will = will_new(&m->will);
 	name_session(c, r, m->client_id);

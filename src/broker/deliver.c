@@ -10,6 +10,7 @@
 #include "broker/client.h"
 #include "broker/lost.h"
 #include "broker/own.h"
+#include "broker/walk.h"
 #include "broker/worker.h"
 #include "mqtt/reason.h"
 
@@ -31,6 +32,7 @@ static struct batch_form form_of(
 	return (struct batch_form){
 		.ids = group && group->has_ids ? &c->session->subscriptions : NULL,
 		.alone = group ? group->alone : NULL,
+		.as_published = group && group->as_published ? group : NULL,
 		.aliases = aliases_of(c),
 		.now_ms = w->now_ms,
 		.largest = c->largest,
@@ -92,6 +94,8 @@ static void collect(struct broker_worker *w, uint64_t from, uint64_t to)
 		if (segment == NULL)
 			continue;
 		entry = &segment->entries[seq - segment->base];
+		if (entry->flags & JOURNAL_HIDDEN)
+			continue;
 		m = match_record(&w->groups, segment, entry);
 		for (uint32_t i = 0; i < m->count; i++) {
 			struct group *group = m->items[i].group;
@@ -115,6 +119,7 @@ static uint32_t fill_from_refs(
 	struct batch_form form = {
 		.ids = group->has_ids ? &group->filters : NULL,
 		.alone = group->alone,
+		.as_published = group->as_published ? group : NULL,
 		.now_ms = w->now_ms,
 		.aliases = group->alone ? aliases_of(group->alone->client) : NULL,
 		.largest = UINT32_MAX,
@@ -283,14 +288,6 @@ static bool is_warm(struct broker_worker *w, struct session *s, uint64_t seq)
 	return false;
 }
 
-static void count_drop_reason(struct broker_worker *w, enum batch_answer answer)
-{
-	if (answer == BATCH_EXPIRED)
-		count_add(&w->counts.dropped_expired, 1);
-	else if (answer == BATCH_TOO_LARGE)
-		count_add(&w->counts.dropped_oversize, 1);
-}
-
 /* Once a connection, before anything else: PUBREL again for what the client has received and not
  * completed, in the order in which it said so. */
 static void release_again(struct client *c, const struct inflight *window)
@@ -318,7 +315,7 @@ static void lose(struct session *s, uint16_t i)
 
 /* Adds the message of slot i; what is gone or too large for this client is left out. */
 static enum batch_answer add_again(struct broker_worker *w, struct session *s,
-	const struct batch_form *form, const struct journal_segment *segment, uint16_t i)
+	struct batch_form *form, const struct journal_segment *segment, uint16_t i)
 {
 	uint64_t seq = inflight_seq(&s->window, i);
 	enum batch_answer answer;
@@ -328,10 +325,11 @@ static enum batch_answer add_again(struct broker_worker *w, struct session *s,
 		lose(s, i);
 		return BATCH_EXPIRED;
 	}
+	form->retain = inflight_is_retained(&s->window, i);
 	answer = batch_add(w->batch, form, segment, &segment->entries[seq - segment->base], seq,
 		inflight_qos(&s->window, i));
 	if (answer == BATCH_TOO_LARGE) { /* [MQTT-3.1.2-25] */
-		count_drop_reason(w, answer);
+		worker_count_dropped(w, answer);
 		lose(s, i);
 	}
 	return answer;
@@ -348,6 +346,7 @@ static bool fill_resend(struct broker_worker *w, struct session *s, uint32_t roo
 
 	form.is_direct = false;
 	form.aliases = NULL;
+	form.as_published = NULL;
 	form.dup = true; /* [MQTT-3.3.1-1], [MQTT-4.3.3-7] */
 	batch_clear(b);
 	for (; i < s->window.count && b->count < room; i++) { /* [MQTT3-4.6.0-1] */
@@ -429,13 +428,15 @@ static uint64_t fill_by_scan(struct broker_worker *w, struct session *s, uint64_
 		if (segment == NULL)
 			continue;
 		entry = &segment->entries[seq - segment->base];
+		if (entry->flags & JOURNAL_HIDDEN)
+			continue;
 		qos = deliver_qos(s, segment, entry, seq);
 		if (qos < 0)
 			continue;
 		answer = batch_add(w->batch, &form, segment, entry, seq, (uint8_t)qos);
 		if (answer == BATCH_IS_FULL)
 			break;
-		count_drop_reason(w, answer);
+		worker_count_dropped(w, answer);
 	}
 	return seq;
 }
@@ -452,7 +453,8 @@ static void skip_removed(struct broker_worker *w, struct session *s)
 	s->position = head;
 }
 
-static enum piece send_scanned(struct broker_worker *w, struct session *s, uint64_t stopped)
+/* The batch as far as window and socket take it; how many left, negative: the connection closes. */
+static int send_alone(struct broker_worker *w, struct session *s)
 {
 	struct batch *b = w->batch;
 	uint32_t room = batch_within(b, inflight_room(&s->window, client_window(s->client)));
@@ -461,17 +463,10 @@ static enum piece send_scanned(struct broker_worker *w, struct session *s, uint6
 
 	if (s->client->aliases)
 		alias_settle(s->client->aliases, sent > 0 ? (uint32_t)sent : 0);
-	if (sent < 0)
-		return PIECE_BLOCKED;
 	count_sent(w, s, b, sent);
-	if (sent < (int)b->count) {
-		s->position = b->records[sent].seq;
-		if (most < room && sent == (int)most)
-			throttle_wait(s, sent > 0);
-		return PIECE_BLOCKED;
-	}
-	s->position = stopped;
-	return s->position == w->live ? PIECE_LIVE : PIECE_MORE;
+	if (most < room && sent == (int)most)
+		throttle_wait(s, sent > 0);
+	return sent;
 }
 
 static bool waits_for_throttle(const struct broker_worker *w, struct session *s)
@@ -482,6 +477,37 @@ static bool waits_for_throttle(const struct broker_worker *w, struct session *s)
 		return false;
 	throttle_wait(s, false);
 	return true;
+}
+
+/* The session stands where it subscribed: what is retained comes first. */
+static enum piece send_walk(struct broker_worker *w, struct session *s)
+{
+	struct batch_form form = form_of(w, s->client, s->group);
+	int sent;
+
+	if (inflight_room(&s->window, client_window(s->client)) == 0 || waits_for_throttle(w, s) ||
+		!walk_fill(w, s, &form))
+		return PIECE_BLOCKED;
+	sent = send_alone(w, s);
+	if (sent < 0)
+		return PIECE_BLOCKED;
+	walk_sent(w, s, (uint32_t)sent);
+	return sent < (int)w->batch->count ? PIECE_BLOCKED : PIECE_MORE;
+}
+
+static enum piece send_scanned(struct broker_worker *w, struct session *s, uint64_t stopped)
+{
+	struct batch *b = w->batch;
+	int sent = send_alone(w, s);
+
+	if (sent < 0)
+		return PIECE_BLOCKED;
+	if (sent < (int)b->count) {
+		s->position = b->records[sent].seq;
+		return PIECE_BLOCKED;
+	}
+	s->position = stopped;
+	return s->position == w->live && s->walks == NULL ? PIECE_LIVE : PIECE_MORE;
 }
 
 static enum piece catch_up(struct broker_worker *w, struct session *s)
@@ -498,6 +524,9 @@ static enum piece catch_up(struct broker_worker *w, struct session *s)
 	if (s->group == NULL)
 		s->position = end;
 	skip_removed(w, s);
+	if (walk_is_due(s))
+		return send_walk(w, s);
+	end = walk_limit(s, end);
 	if (s->position >= end)
 		return s->position == end ? PIECE_LIVE : PIECE_MORE;
 	if (s->group && !backlog_hold(w, s))
@@ -555,6 +584,17 @@ static void deliver_behind(struct broker_worker *w)
 bool deliver_has_work(const struct broker_worker *w)
 {
 	return w->live != journal_tail(w->journal) || !list_is_empty(&w->ready);
+}
+
+void deliver_to_tail(struct broker_worker *w)
+{
+	uint64_t tail = journal_tail(w->journal);
+
+	w->now_ms = journal_now(w->journal);
+	journal_reader_enter(&w->reader);
+	while (w->live < tail)
+		deliver_live(w);
+	journal_reader_leave(&w->reader);
 }
 
 bool deliver_turn(struct broker_worker *w)

@@ -70,7 +70,8 @@ static void build_key(struct buf *key, const struct subscriptions *s, uint8_t ve
 	buf_append(key, &alone, sizeof(alone));
 	while (subscriptions_next(s, &at, &one)) {
 		uint16_t bytes = (uint16_t)one.filter.n;
-		uint8_t kept = one.options & SUBSCRIPTION_NO_LOCAL;
+		uint8_t kept =
+			one.options & (SUBSCRIPTION_NO_LOCAL | SUBSCRIPTION_RETAIN_AS_PUBLISHED);
 
 		buf_append(key, &one.id, sizeof(one.id));
 		buf_append(key, &one.qos, 1);
@@ -91,6 +92,7 @@ static void plant(struct groups *g, struct group *group, const struct subscripti
 		subscriptions_put(&group->filters, &one);
 		filter_tree_add(g->tree, one.filter, group);
 		group->has_ids |= one.id != 0;
+		group->as_published |= (one.options & SUBSCRIPTION_RETAIN_AS_PUBLISHED) != 0;
 		qos |= one.qos;
 	}
 	group->is_direct = group->version != MQTT_5 && qos == 0;
@@ -355,4 +357,17 @@ void subscriptions_put_ids(const struct subscriptions *s, struct view topic, uin
 			filter_match(one.filter, topic))
 			mqtt_put_number(properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER, one.id);
 	}
+}
+
+bool group_wants_as_published(const struct group *group, struct view topic)
+{
+	struct subscription one;
+	uint32_t at = 0;
+
+	while (subscriptions_next(&group->filters, &at, &one)) {
+		if (one.options & SUBSCRIPTION_RETAIN_AS_PUBLISHED &&
+			filter_match(one.filter, topic))
+			return true;
+	}
+	return false;
 }

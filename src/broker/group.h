@@ -42,8 +42,9 @@ struct group {
 	struct list live;  /* sessions at the tail */
 	uint32_t sessions; /* in the group, live or behind */
 	uint8_t version;
-	bool has_ids;   /* some filter has a subscription identifier */
-	bool is_direct; /* MQTT 3.1.1, QoS 0: the journal's bytes are the packets */
+	bool has_ids;      /* some filter has a subscription identifier */
+	bool as_published; /* some filter has Retain As Published */
+	bool is_direct;    /* MQTT 3.1.1, QoS 0: the journal's bytes are the packets */
 	/* the present turn */
 	struct group *next_active;
 	bool is_active;
@@ -111,6 +112,9 @@ int subscriptions_want_own(const struct subscriptions *s, const struct account *
  * that match, are not younger, and have none of the options `without`. */
 void subscriptions_put_ids(const struct subscriptions *s, struct view topic, uint64_t seq,
 	uint8_t without, struct buf *properties);
+
+/* Does a filter that matches have Retain As Published? */
+bool group_wants_as_published(const struct group *group, struct view topic);
 
 void group_add_ref(struct group *group, uint32_t delta, uint8_t qos);
 

@@ -90,6 +90,13 @@ bool inflight_is_released(const struct inflight *w, uint16_t i)
 	return raw != INFLIGHT_ACKED && raw & INFLIGHT_RELEASED;
 }
 
+bool inflight_is_retained(const struct inflight *w, uint16_t i)
+{
+	uint64_t raw = *slot(w, i);
+
+	return raw != INFLIGHT_ACKED && raw & INFLIGHT_RETAIN;
+}
+
 uint32_t inflight_open(const struct inflight *w)
 {
 	uint32_t n = 0;

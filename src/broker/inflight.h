@@ -7,7 +7,7 @@
  *      first                                first + count
  *        | open | acked | open | open | ... |          ids modulo 65535
  *
- * A slot is a position and two flags (positions stay far below 2^62), or INFLIGHT_ACKED. At QoS 2 it
+ * A slot is a position and three flags (positions stay far below 2^61), or INFLIGHT_ACKED. At QoS 2 it
  * is open until PUBCOMP; from PUBREC on the message itself is not needed any more, only its id:
  *
  *      QoS 1   PUBLISH -> open --PUBACK--> acked
@@ -24,7 +24,8 @@
 #define INFLIGHT_ACKED UINT64_MAX
 #define INFLIGHT_QOS_2 (1ull << 62)    /* delivered at QoS 2 */
 #define INFLIGHT_RELEASED (1ull << 63) /* PUBREC came, PUBREL was sent, PUBCOMP is to come */
-#define INFLIGHT_FLAGS (INFLIGHT_QOS_2 | INFLIGHT_RELEASED)
+#define INFLIGHT_RETAIN (1ull << 61)   /* sent with the retain flag, which a resend keeps */
+#define INFLIGHT_FLAGS (INFLIGHT_QOS_2 | INFLIGHT_RELEASED | INFLIGHT_RETAIN)
 
 struct inflight {
 	uint64_t *seqs;    /* ring of `size` slots, owned; NULL until something is in flight;
@@ -57,7 +58,7 @@ uint16_t inflight_next_id(const struct inflight *w);
 void inflight_restore(struct inflight *w, uint16_t first_id, const void *slots, uint16_t n,
 	uint16_t next_id, uint64_t tail);
 
-/* Puts seq, at QoS 2 with INFLIGHT_QOS_2, into the next slot; gives its packet id. The caller looked
+/* Puts seq, with INFLIGHT_QOS_2 and INFLIGHT_RETAIN where they hold, into the next slot; gives its packet id. The caller looked
  * at inflight_room(). */
 uint16_t inflight_add(struct inflight *w, uint64_t seq);
 
@@ -97,6 +98,8 @@ uint16_t inflight_id(const struct inflight *w, uint16_t i);
 /* Slot i's QoS, 1 or 2; does it wait for PUBCOMP? False, 1 when acknowledged. */
 uint8_t inflight_qos(const struct inflight *w, uint16_t i);
 bool inflight_is_released(const struct inflight *w, uint16_t i);
+/* Did it go out with the retain flag? */
+bool inflight_is_retained(const struct inflight *w, uint16_t i);
 
 /* The message of slot i (QoS 2) cannot be sent again: its id is released as if PUBREC had come. */
 void inflight_give_up(struct inflight *w, uint16_t i);

@@ -7,8 +7,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "broker/row.h"
 #include "broker/session.h"
 #include "broker/store.h"
+#include "broker/walk.h"
 #include "broker/will.h"
 #include "broker/worker.h"
 
@@ -207,6 +209,7 @@ static struct session *restore(const struct load *l, const struct row *row, stru
 		return NULL;
 	}
 	w->broker->subscriptions += s->subscriptions.count;
+	walks_restore(s);
 	s->expiry_ms = row->expiry_ms;
 	s->address = row->address;
 	s->offline_ms = row->offline_ms ? row->offline_ms : l->past->wall_ms;
@@ -241,11 +244,16 @@ static void take_in(struct load *l, const struct row *row, struct session *s)
 		persist_save(s);
 }
 
-static bool on_row(void *context, const struct row *row)
+static bool on_row(void *context, struct view bytes)
 {
 	struct load *l = context;
 	struct broker *b = l->broker;
 	struct session *s = NULL;
+	struct row decoded;
+	const struct row *row = &decoded;
+
+	if (row_decode(bytes, &decoded) < 0)
+		return true; /* the store dropped it */
 
 	if (l->loaded >= l->most)
 		l->over_limit++;
@@ -260,9 +268,18 @@ static bool on_row(void *context, const struct row *row)
 	return true;
 }
 
+static int check_row(struct view bytes)
+{
+	struct row row;
+
+	return row_decode(bytes, &row);
+}
+
+static const struct store_kind sessions_kind = {"sessions", ROW_VERSION, check_row};
+
 int persist_open(struct broker *b, const char *dir)
 {
-	struct store_config config = {.dir = dir};
+	struct store_config config = {.kind = &sessions_kind, .dir = dir};
 	char *why = NULL;
 	int err;
 

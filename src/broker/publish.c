@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "broker/client.h"
 #include "broker/persist.h"
+#include "broker/retained.h"
 #include "commit/gate.h"
 #include "wis2/rule.h"
 
@@ -200,7 +201,7 @@ static void add_request(struct client *c, const struct mqtt_packet *p, bool clai
 		.publisher = c->account->number,
 		.origin = c->session->origin,
 		.qos = p->publish.qos,
-		.flags = claim ? JOURNAL_CLAIMED : 0,
+		.flags = publish_flags(p->publish.topic, claim, p->publish.retain),
 		.expiry_s = mqtt_number(&p->properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL, 0),
 	};
 }
@@ -240,14 +241,6 @@ static int take_repeat(struct client *c, const struct mqtt_packet *p)
 			   .is_decided = true,
 			   .is_repeat = true});
 	send_decided(c);
-	return 0;
-}
-
-/* What this server said in CONNACK that it does not take. */
-static int check_supported(struct client *c, const struct mqtt_packet *p)
-{
-	if (p->publish.retain && c->version == MQTT_5 && !gate_is_wis2(p->publish.topic))
-		return client_fault(c, ERR_RETAIN, "retain is not available [MQTT-3.2.2-14]");
 	return 0;
 }
 
@@ -300,6 +293,20 @@ int publish_judge(struct broker_worker *w, const struct account *a, struct view 
 					   : ERR_DENIED;
 }
 
+uint8_t publish_flags(struct view topic, bool claim, bool retain)
+{
+	/* Under origin/, cache/ and monitor/ the retain flag is cleared. */
+	return claim ? JOURNAL_CLAIMED : retain && !gate_is_wis2(topic) ? JOURNAL_RETAIN : 0;
+}
+
+int publish_check_retained(struct broker_worker *w, uint8_t flags, struct view topic,
+	size_t payload, size_t properties)
+{
+	if (!(flags & JOURNAL_RETAIN) || payload == 0)
+		return 0;
+	return retained_check(w->broker->retained, topic, topic.n + payload + properties);
+}
+
 /* Notes the packet for the batch, and at QoS 2 its identifier until PUBREL. */
 static void take_request(struct client *c, const struct mqtt_packet *p,
 	const struct gate_verdict *v, uint32_t *batched)
@@ -321,8 +328,6 @@ int client_on_publish(struct client *c, struct mqtt_packet *p, uint32_t *batched
 	struct gate_verdict v;
 	int err = resolve_alias(c, p, batched);
 
-	if (err == 0)
-		err = check_supported(c, p);
 	if (err)
 		return err;
 	if (*batched == REQUESTS_MOST && client_commit(c, batched) == ERR_HELD)
@@ -334,6 +339,10 @@ int client_on_publish(struct client *c, struct mqtt_packet *p, uint32_t *batched
 		return take_repeat(c, p);
 	err = publish_judge(c->worker, c->account, session_client_id(c->session), p->publish.topic,
 		p->publish.payload, &v);
+	if (err == 0)
+		err = publish_check_retained(c->worker,
+			publish_flags(p->publish.topic, v.claim, p->publish.retain),
+			p->publish.topic, p->publish.payload.n, p->properties.raw.n);
 	/* What stands before a refused packet is committed first, so that nothing is judged twice. */
 	if (err && client_commit(c, batched) == ERR_HELD)
 		return ERR_HELD;

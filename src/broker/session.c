@@ -8,6 +8,7 @@
 #include "broker/client.h"
 #include "broker/persist.h"
 #include "broker/own.h"
+#include "broker/walk.h"
 #include "broker/will.h"
 #include "broker/worker.h"
 
@@ -23,6 +24,7 @@ void registry_init(struct registry *r)
 
 static void session_free(struct session *s)
 {
+	walks_free(s);
 	subscriptions_fini(&s->subscriptions);
 	inflight_fini(&s->window);
 	received_fini(&s->received);
@@ -159,6 +161,7 @@ void session_detach(struct session *s)
 
 	leave_group(s);
 	drop_prefetch(s);
+	walks_pause(s);
 	s->warm_to = 0;
 	s->client = NULL;
 	s->state = SESSION_OFFLINE;
@@ -182,6 +185,7 @@ void session_reset(struct session *s)
 {
 	will_session_ended(s); /* what the client left behind ends here (MQTT 5, 3.1.2.5) */
 	s->worker->broker->subscriptions -= s->subscriptions.count;
+	walks_free(s);
 	subscriptions_fini(&s->subscriptions);
 	inflight_fini(&s->window);
 	received_fini(&s->received);
@@ -202,7 +206,7 @@ void session_regroup(struct session *s)
 	s->state = SESSION_BEHIND;
 	persist_save(s);
 	persist_touch(s);
-	if (was == SESSION_LIVE && s->position >= s->subscriptions.youngest) {
+	if (was == SESSION_LIVE && s->position >= s->subscriptions.youngest && s->walks == NULL) {
 		s->state = SESSION_LIVE;
 		count_add(&w->counts.live, 1);
 		if (group)

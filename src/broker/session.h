@@ -31,6 +31,7 @@
 struct broker;
 struct broker_worker;
 struct client;
+struct walk;
 struct will;
 struct backlog;
 
@@ -53,6 +54,7 @@ struct session {
 	struct session_prefetch *prefetch;
 	struct backlog *backlog; /* present while its account's limit makes it count */
 	struct subscriptions subscriptions;
+	struct walk *walks; /* of new subscriptions, see broker/walk.h; NULL: none */
 	struct inflight window;
 	struct received received; /* QoS 2 from the client */
 	uint64_t origin_from;     /* records from here on may carry `origin` */

@@ -22,7 +22,7 @@
 #define CHUNK_FIRST 4096u
 #define CHUNK_MOST (256u << 10)
 
-/* The latest of a session, waiting to be written. */
+/* The latest of a key, waiting to be written. */
 struct pending {
 	struct view key; /* behind the struct */
 	struct view row; /* behind the key; {NULL, 0}: remove */
@@ -211,7 +211,7 @@ void store_mark(struct store *s, unsigned mark, uint64_t position)
 
 /* --- the thread ------------------------------------------------------- */
 
-/* With the lock. Without sessions on disk nobody asks for the position or the time. */
+/* With the lock. Without rows on disk nobody asks for the position or the time. */
 static bool has_work(const struct store *s)
 {
 	if (s->jobs || s->waiting.rows.count || s->is_stopping || s->flush_until > s->rounds_begun)
@@ -245,8 +245,8 @@ static void do_round(struct store *s)
 	pthread_mutex_unlock(&s->lock);
 	err = commit(s, &waiting.rows, &meta);
 	if (err)
-		log_error("broker", "session-store-failed", "rows=%zu why=\"%s\": tried again",
-			waiting.rows.count, mdb_strerror(err));
+		log_error("broker", "store-failed", "store=%s rows=%zu why=\"%s\": tried again",
+			s->file.kind->name, waiting.rows.count, mdb_strerror(err));
 	else
 		rows = store_file_rows(&s->file);
 	pthread_mutex_lock(&s->lock);
@@ -321,6 +321,18 @@ static void *run(void *argument)
 	return NULL;
 }
 
+bool store_get(struct store *s, struct view key, struct buf *out)
+{
+	const struct pending *p;
+
+	pthread_mutex_lock(&s->lock);
+	p = map_get(&s->waiting.rows, key);
+	if (p)
+		buf_append(out, p->row.p, p->row.n);
+	pthread_mutex_unlock(&s->lock);
+	return p ? p->row.p != NULL : store_file_get(&s->file, key, out);
+}
+
 void store_flush(struct store *s)
 {
 	uint64_t round;
@@ -351,6 +363,7 @@ int store_open(struct store **out, const struct store_config *config, char **why
 	int err;
 
 	s->size_most = config->size_bytes ? config->size_bytes : SIZE_MOST;
+	s->file.kind = config->kind;
 	s->file.size = s->size_most < SIZE_FIRST ? s->size_most : SIZE_FIRST;
 	err = store_file_open(&s->file, config->dir, &meta, why);
 	if (err < 0) {
@@ -373,7 +386,7 @@ const struct store_past *store_past(const struct store *s)
 	return &s->past;
 }
 
-void store_walk(struct store *s, bool (*on_row)(void *, const struct row *), void *context)
+void store_walk(struct store *s, bool (*on_row)(void *, struct view), void *context)
 {
 	store_file_walk(&s->file, on_row, context);
 }
@@ -391,7 +404,7 @@ void store_begin(struct store *s, unsigned marks, uint64_t live)
 	s->flush_until = 1; /* the first round says: running */
 	err = pthread_create(&s->thread, NULL, run, s);
 	check(err == 0);
-	pthread_setname_np(s->thread, "sessions");
+	pthread_setname_np(s->thread, s->file.kind->name);
 	s->is_running = true;
 	store_flush(s);
 	store_file_opened(&s->file);

@@ -1,15 +1,18 @@
-/* broker/store.h - sessions on disk: an LMDB environment and the thread that writes it
+/* broker/store.h - rows on disk: an LMDB environment and the thread that writes it
  *
- *     worker --store_put, store_remove--> pending (latest per session) --one transaction--> LMDB
- *     worker --store_mark-------------->  "all live sessions are at P"  ------^
+ * There are two: that of the sessions (broker/persist.h) and that of the retained messages
+ * (broker/retained.h). What a row means is its owner's; here it has a key, bytes and a check.
+ *
+ *     worker --store_put, store_remove--> pending (latest per key) --one transaction--> LMDB
+ *     worker --store_mark-------------->  "all that counts below P is in rows" -^
  *
  * Workers only leave bytes behind, under a lock held for a map look-up; the store's thread takes
  * all that is there, commits it, and looks again, so that what waits is never more than one row a
- * session, even while the disk refuses. What is urgent is written to a file beside it before the call
+ * key, even while the disk refuses. What is urgent is written to a file beside it before the call
  * returns (broker/store_recent.h).
  *
- * The environment (`data.mdb` in the folder) holds one row a session (broker/row.h) under the
- * SHA-256 of its key, and under "meta" the format's version, the position of all live sessions, the
+ * The environment (`data.mdb` in the folder) holds one row a key under the key's
+ * SHA-256, and under "meta" the format's version, the position of the marks, the
  * time, and whether the last stop was clean. A transaction is on the disk when its commit returns;
  * after a power cut the last one may be missing, never half of one.
  *
@@ -25,24 +28,33 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "broker/row.h"
+#include "base/buf.h"
+#include "base/view.h"
 
 struct store;
 
+/* What the rows are. */
+struct store_kind {
+	const char *name;              /* of the thread and in the log; at most 15 bytes */
+	uint32_t version;              /* of their format, the newest that is read */
+	int (*judge)(struct view row); /* 0, ERR_CORRUPT, ERR_VERSION: written by a newer version */
+};
+
 struct store_config {
+	const struct store_kind *kind;
 	const char *dir;
 	uint64_t size_bytes; /* the file grows to at most this; 0: 64 GiB */
 };
 
 /* What the last process left. */
 struct store_past {
-	uint64_t live;    /* ROW_LIVE in a row stands for this position */
-	uint64_t wall_ms; /* when it last wrote */
+	uint64_t live;    /* least position of the marks (store_mark()) */
+	uint64_t wall_ms; /* when it last wrote; 0: never, the store is new */
 	bool is_clean;    /* it stopped in order: rows are exact */
 };
 
 struct store_figures {
-	uint64_t rows;    /* sessions on disk */
+	uint64_t rows;    /* on disk */
 	uint64_t written; /* rows put or removed since the start */
 	uint64_t failed;  /* transactions the disk refused */
 };
@@ -53,18 +65,17 @@ int store_open(struct store **out, const struct store_config *config, char **why
 const struct store_past *store_past(const struct store *s);
 
 /* Each row, before store_begin(); false ends the walk. The views are valid for the call. */
-void store_walk(struct store *s, bool (*on_row)(void *context, const struct row *r), void *context);
+void store_walk(struct store *s, bool (*on_row)(void *context, struct view row), void *context);
 
 /* From now on the process counts as running and rows are written; `marks` workers are at `live`. */
 void store_begin(struct store *s, unsigned marks, uint64_t live);
 
-/* Replaces the session's row; copies both. Urgent: it survives a kill of the process from now on, a
+/* Replaces the key's row; copies both. Urgent: it survives a kill of the process from now on, a
  * removal always does; otherwise from the next commit on. */
 void store_put(struct store *s, struct view key, struct view row, bool is_urgent);
 void store_remove(struct store *s, struct view key);
 
-/* Worker number `mark` has left rows for all its sessions for which "live, at this position" does
- * not hold. The position never goes back. */
+/* Mark number `mark`: whatever counts below this position has been put. The position never goes back. */
 void store_mark(struct store *s, unsigned mark, uint64_t position);
 
 /* Work that may wait for the disk and belongs to no loop, on the store's thread (after store_stop(): on
@@ -74,6 +85,9 @@ struct store_job {
 	struct store_job *next;
 };
 void store_run(struct store *s, struct store_job *job);
+
+/* Appends the key's row as it was put last to out; false: there is none. In a job. */
+bool store_get(struct store *s, struct view key, struct buf *out);
 
 /* Waits until what was put before is on the disk (or was refused). */
 void store_flush(struct store *s);

@@ -61,9 +61,9 @@ static int set_aside(struct store_file *f, const char *why)
 	char *aside = mem_printf("%s.damaged-%llu", path, (unsigned long long)clock_wall_ms());
 	int err = rename(path, aside) == 0 || errno == ENOENT ? 0 : ERR_SYSTEM;
 
-	log_error("broker", "session-store-damaged",
-		"file=%s set_aside_as=%s why=\"%s\": the sessions in it are lost", path, aside,
-		why);
+	log_error("broker", "store-damaged",
+		"file=%s set_aside_as=%s why=\"%s\": the %s in it are lost", path, aside, why,
+		f->kind->name);
 	free(aside);
 	free(path);
 	return err;
@@ -146,7 +146,7 @@ int store_file_put_meta(struct store_file *f, MDB_txn *txn, const struct store_m
 	MDB_val key = {strlen(META_KEY), (void *)META_KEY};
 	MDB_val value = {sizeof(m), &m};
 
-	m.version = ROW_VERSION;
+	m.version = f->kind->version;
 	m.checksum = meta_checksum(&m);
 	return mdb_put(txn, f->dbi, &key, &value, 0);
 }
@@ -157,7 +157,7 @@ static bool is_meta(const MDB_val *key)
 	       memcmp(key->mv_data, META_KEY, key->mv_size) == 0;
 }
 
-static int read_meta(const MDB_val *value, struct store_meta *meta)
+static int read_meta(const struct store_file *f, const MDB_val *value, struct store_meta *meta)
 {
 	struct store_meta m;
 
@@ -166,7 +166,7 @@ static int read_meta(const MDB_val *value, struct store_meta *meta)
 	memcpy(&m, value->mv_data, sizeof(m));
 	if (m.checksum != meta_checksum(&m))
 		return ERR_CORRUPT;
-	if (m.version == 0 || m.version > ROW_VERSION)
+	if (m.version == 0 || m.version > f->kind->version)
 		return ERR_VERSION;
 	*meta = m;
 	return 0;
@@ -174,18 +174,43 @@ static int read_meta(const MDB_val *value, struct store_meta *meta)
 
 /* --- rows ------------------------------------------------------------- */
 
+#define HASH_BYTES 32
+
+/* The place of a key: LMDB's end at 511 bytes. */
+static MDB_val place_of(struct view key, unsigned char hash[HASH_BYTES])
+{
+	check(EVP_Digest(key.p, key.n, hash, NULL, EVP_sha256(), NULL) == 1);
+	return (MDB_val){HASH_BYTES, hash};
+}
+
 int store_file_put(struct store_file *f, MDB_txn *txn, struct view key, struct view row)
 {
-	unsigned char hash[32]; /* LMDB's keys end at 511 bytes */
-	MDB_val place = {sizeof(hash), hash};
+	unsigned char hash[HASH_BYTES];
+	MDB_val place = place_of(key, hash);
 	MDB_val value = {row.n, (void *)row.p};
 	int err;
 
-	check(EVP_Digest(key.p, key.n, hash, NULL, EVP_sha256(), NULL) == 1);
 	if (row.p)
 		return mdb_put(txn, f->dbi, &place, &value, 0);
 	err = mdb_del(txn, f->dbi, &place, NULL);
 	return err == MDB_NOTFOUND ? 0 : err;
+}
+
+bool store_file_get(struct store_file *f, struct view key, struct buf *out)
+{
+	unsigned char hash[HASH_BYTES];
+	MDB_val place = place_of(key, hash);
+	MDB_val value;
+	MDB_txn *txn;
+	int err = mdb_txn_begin(f->env, NULL, MDB_RDONLY, &txn);
+
+	if (err)
+		return false;
+	err = mdb_get(txn, f->dbi, &place, &value);
+	if (err == 0)
+		buf_append(out, value.mv_data, value.mv_size);
+	mdb_txn_abort(txn);
+	return err == 0;
 }
 
 static int put_recent(
@@ -230,6 +255,7 @@ static int take_recent(struct store_file *f, struct store_meta *meta)
 /* --- reading ---------------------------------------------------------- */
 
 struct survey {
+	const struct store_file *file;
 	struct store_meta *meta;
 	uint32_t dropped;
 	bool is_newer;
@@ -238,11 +264,9 @@ struct survey {
 /* One entry: 0 good, ERR_CORRUPT, ERR_VERSION. */
 static int look_at(struct survey *v, const MDB_val *key, const MDB_val *value)
 {
-	struct row row;
-
 	if (is_meta(key))
-		return read_meta(value, v->meta);
-	return row_decode((struct view){value->mv_data, value->mv_size}, &row);
+		return read_meta(v->file, value, v->meta);
+	return v->file->kind->judge((struct view){value->mv_data, value->mv_size});
 }
 
 static int survey_rows(MDB_cursor *cursor, struct survey *v)
@@ -309,7 +333,7 @@ static bool is_damage(int err)
 
 int store_file_open(struct store_file *f, const char *dir, struct store_meta *meta, char **why)
 {
-	struct survey v = {.meta = meta};
+	struct survey v = {.file = f, .meta = meta};
 	int err = mkdir(dir, 0750) == 0 || errno == EEXIST ? 0 : errno;
 
 	f->dir = mem_text(dir);
@@ -323,13 +347,14 @@ int store_file_open(struct store_file *f, const char *dir, struct store_meta *me
 	if (err == 0)
 		err = open_and_survey(f, &v);
 	if (is_damage(err) && set_aside(f, mdb_strerror(err)) == 0) {
-		v = (struct survey){.meta = meta};
+		v = (struct survey){.file = f, .meta = meta};
 		*meta = (struct store_meta){0};
 		err = open_and_survey(f, &v);
 	}
 	if (err == 0 && !v.is_newer) {
 		if (v.dropped)
-			log_error("broker", "session-rows-damaged", "rows=%u: dropped", v.dropped);
+			log_error("broker", "store-rows-damaged", "store=%s rows=%u: dropped",
+				f->kind->name, v.dropped);
 		return 0;
 	}
 	*why = v.is_newer ? mem_printf("%s was written by a newer version of isobar", dir)
@@ -340,22 +365,20 @@ int store_file_open(struct store_file *f, const char *dir, struct store_meta *me
 }
 
 void store_file_walk(
-	struct store_file *f, bool (*on_row)(void *context, const struct row *r), void *context)
+	struct store_file *f, bool (*on_row)(void *context, struct view row), void *context)
 {
 	MDB_cursor *cursor;
 	MDB_txn *txn;
 	MDB_val key;
 	MDB_val value;
-	struct row row;
 
 	if (mdb_txn_begin(f->env, NULL, MDB_RDONLY, &txn))
 		return;
 	if (mdb_cursor_open(txn, f->dbi, &cursor) == 0) {
 		while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
-			if (is_meta(&key) ||
-				row_decode((struct view){value.mv_data, value.mv_size}, &row) < 0)
-				continue;
-			if (!on_row(context, &row))
+			struct view row = {value.mv_data, value.mv_size};
+
+			if (!is_meta(&key) && f->kind->judge(row) == 0 && !on_row(context, row))
 				break;
 		}
 		mdb_cursor_close(cursor);

@@ -1,4 +1,4 @@
-/* broker/store_file.h - the LMDB environment of the sessions: opening, damage, meta (inside the
+/* broker/store_file.h - the LMDB environment of a store: opening, damage, meta (inside the
  * store; contract in broker/store.h)
  *
  * Threads: one at a time.
@@ -10,10 +10,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "broker/row.h"
+#include "broker/store.h"
 #include "broker/store_recent.h"
 
 struct store_file {
+	const struct store_kind *kind;
 	MDB_env *env;
 	MDB_dbi dbi;
 	uint64_t size; /* of the map: what the file may grow to */
@@ -31,7 +32,7 @@ struct store_meta {
 };
 
 /* Opens or makes it, sets a damaged one aside, drops damaged rows (both are logged), takes in the
- * recent entries; f->size is the
+ * recent entries; f->kind is set, f->size is the
  * first size. 0, ERR_VERSION or ERR_SYSTEM with *why. */
 int store_file_open(struct store_file *f, const char *dir, struct store_meta *meta, char **why);
 /* Reading and the first write went well: the next start may trust it. */
@@ -40,7 +41,10 @@ void store_file_close(struct store_file *f);
 
 uint64_t store_file_rows(struct store_file *f);
 void store_file_walk(
-	struct store_file *f, bool (*on_row)(void *context, const struct row *r), void *context);
+	struct store_file *f, bool (*on_row)(void *context, struct view row), void *context);
+
+/* Appends the row to out; false: there is none, or it cannot be read. */
+bool store_file_get(struct store_file *f, struct view key, struct buf *out);
 
 /* Under the SHA-256 of the key; row {NULL, 0} removes. 0 or LMDB's error. */
 int store_file_put(struct store_file *f, MDB_txn *txn, struct view key, struct view row);

@@ -1,7 +1,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "broker/client.h"
+#include "broker/deliver.h"
 #include "broker/replay.h"
+#include "broker/retained.h"
+#include "broker/walk.h"
 #include "mqtt/filter.h"
 #include "mqtt/reason.h"
 
@@ -44,7 +47,21 @@ static int find_replay(struct answer *a, struct view since, uint64_t *from)
 	return 0;
 }
 
-static int add_subscription(struct answer *a, const struct mqtt_subscription *asked, uint64_t from)
+/* Retain Handling: 0 every time, 1 for a new subscription only, 2 never [MQTT-3.3.1-9] to
+ * [MQTT-3.3.1-11]; 3.1.1: every time [MQTT-3.8.4-3]. A replay gets what was published, not what is. */
+static bool wants_retained(const struct client *c, const struct mqtt_subscription *asked)
+{
+	const struct session *s = c->session;
+
+	if (asked->retain_handling == 2 ||
+		(asked->retain_handling == 1 &&
+			subscriptions_has(&s->subscriptions, asked->filter)))
+		return walk_is_pending(s, asked->filter);
+	return retained_may_match(c->worker->broker->retained, asked->filter);
+}
+
+static int add_subscription(
+	struct answer *a, const struct mqtt_subscription *asked, uint64_t from, bool is_replay)
 {
 	struct client *c = a->client;
 	struct session *s = c->session;
@@ -56,6 +73,11 @@ static int add_subscription(struct answer *a, const struct mqtt_subscription *as
 		one.options |= SUBSCRIPTION_NO_LOCAL;
 	if (asked->retain_as_published)
 		one.options |= SUBSCRIPTION_RETAIN_AS_PUBLISHED;
+	if (!is_replay && wants_retained(c, asked))
+		one.options |= SUBSCRIPTION_WALKS;
+	if (one.options & SUBSCRIPTION_WALKS &&
+		!(asked->retain_handling && walk_is_pending(s, asked->filter)))
+		walk_add(s, asked->filter, c->worker->live);
 	if (from < session_position(s))
 		subscriptions_not_before(&s->subscriptions, session_position(s));
 	if (!subscriptions_put(&s->subscriptions, &one))
@@ -92,7 +114,7 @@ static int do_subscribe(struct answer *a, struct mqtt_subscription *asked)
 		return err;
 	if (from < a->replay_from && since.p)
 		a->replay_from = from;
-	return add_subscription(a, asked, from);
+	return add_subscription(a, asked, from, since.p != NULL);
 }
 
 static uint8_t code_of(const struct client *c, int result)
@@ -137,6 +159,9 @@ int client_on_subscribe(struct client *c, const struct mqtt_packet *p)
 	struct view rest = p->list.items;
 	struct buf codes = {0};
 
+	/* What was retained before is retained for these, not live. */
+	if (retained_end(c->worker->broker->retained) > c->worker->live)
+		deliver_to_tail(c->worker);
 	a.id = mqtt_number(&p->properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER, 0);
 	while (mqtt_next_subscription(&rest, &asked)) { /* [MQTT-3.8.4-5] */
 		struct view whole = asked.filter;
@@ -174,6 +199,7 @@ int client_on_unsubscribe(struct client *c, const struct mqtt_packet *p)
 		found = subscriptions_remove(&c->session->subscriptions, filter);
 		/* [MQTT-3.11.3-2] */
 		code = found ? MQTT_RC_SUCCESS : MQTT_RC_NO_SUBSCRIPTION_EXISTED;
+		walk_remove(c->session, filter);
 		if (found)
 			c->worker->broker->subscriptions--;
 		buf_append(&codes, &code, 1); /* [MQTT-3.11.3-1] */

@@ -42,14 +42,6 @@ bool subscriptions_next(const struct subscriptions *s, uint32_t *at, struct subs
 	return true;
 }
 
-static int order(struct view a, struct view b)
-{
-	size_t n = a.n < b.n ? a.n : b.n;
-	int difference = n ? memcmp(a.p, b.p, n) : 0;
-
-	return difference ? difference : a.n < b.n ? -1 : a.n > b.n;
-}
-
 /* Where the filter stands or would stand; *bytes is its entry's length, 0 when absent. */
 static uint32_t find(const struct subscriptions *s, struct view filter, uint32_t *bytes)
 {
@@ -59,7 +51,7 @@ static uint32_t find(const struct subscriptions *s, struct view filter, uint32_t
 
 	*bytes = 0;
 	while (subscriptions_next(s, &at, &one)) {
-		int where = order(one.filter, filter);
+		int where = view_order(one.filter, filter);
 
 		if (where == 0) /* [MQTT-3.10.4-1] */
 			*bytes = at - start;
@@ -120,7 +112,7 @@ int subscriptions_restore(struct subscriptions *s, struct view block, uint64_t l
 	uint32_t count = 0;
 
 	for (; rest.n; count++) {
-		if (!cut_entry(&rest, &filter) || (last.p && order(last, filter) >= 0))
+		if (!cut_entry(&rest, &filter) || (last.p && view_order(last, filter) >= 0))
 			return ERR_CORRUPT;
 		last = filter;
 	}
@@ -169,6 +161,14 @@ bool subscriptions_put(struct subscriptions *s, const struct subscription *one)
 	return old != 0;
 }
 
+bool subscriptions_has(const struct subscriptions *s, struct view filter)
+{
+	uint32_t bytes;
+
+	find(s, filter, &bytes);
+	return bytes != 0;
+}
+
 bool subscriptions_remove(struct subscriptions *s, struct view filter)
 {
 	uint32_t bytes;
@@ -180,6 +180,19 @@ bool subscriptions_remove(struct subscriptions *s, struct view filter)
 	s->count--;
 	find_youngest(s);
 	return true;
+}
+
+void subscriptions_unmark(struct subscriptions *s, struct view filter, uint8_t option)
+{
+	uint32_t bytes;
+	uint32_t at = find(s, filter, &bytes);
+	struct entry_head head;
+
+	if (bytes == 0)
+		return;
+	memcpy(&head, block_of(s) + at, sizeof(head));
+	head.options = (uint8_t)(head.options & ~option);
+	memcpy(block_of(s) + at, &head, sizeof(head));
 }
 
 void subscriptions_not_before(struct subscriptions *s, uint64_t position)

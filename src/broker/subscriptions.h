@@ -16,6 +16,7 @@
 
 #define SUBSCRIPTION_NO_LOCAL 1u
 #define SUBSCRIPTION_RETAIN_AS_PUBLISHED 2u
+#define SUBSCRIPTION_WALKS 4u /* has not got all retained messages yet (broker/walk.h) */
 
 struct subscription {
 	struct view filter;
@@ -40,8 +41,13 @@ int subscriptions_restore(struct subscriptions *s, struct view block, uint64_t l
 /* Replaces the one with the same filter (true; the earlier `from` of both holds) or adds it (false). */
 bool subscriptions_put(struct subscriptions *s, const struct subscription *one);
 
+bool subscriptions_has(const struct subscriptions *s, struct view filter);
+
 /* False when there is none with this filter. */
 bool subscriptions_remove(struct subscriptions *s, struct view filter);
+
+/* Takes an option off the one with this filter, if there is one. */
+void subscriptions_unmark(struct subscriptions *s, struct view filter, uint8_t option);
 
 /* Walk: *at starts at 0. */
 bool subscriptions_next(const struct subscriptions *s, uint32_t *at, struct subscription *out);

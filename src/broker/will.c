@@ -22,7 +22,7 @@ struct will_head {
 	uint32_t topic_bytes;
 	uint32_t payload_bytes;
 	uint32_t property_bytes;
-	uint32_t unused;
+	uint32_t retain;
 };
 _Static_assert(sizeof(struct will_head) == 32, "no padding, as its bytes are stored");
 
@@ -101,6 +101,7 @@ struct will *will_new(const struct mqtt_will *m)
 		.delay_ms = mqtt_number(p, MQTT_PROPERTY_WILL_DELAY_INTERVAL, 0) * 1000ull,
 		.expiry_s = mqtt_number(p, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL, 0),
 		.qos = m->qos,
+		.retain = m->retain,
 		.topic_bytes = (uint32_t)m->topic.n,
 		.payload_bytes = (uint32_t)m->payload.n,
 	};
@@ -138,7 +139,8 @@ static int submit(struct broker_worker *w, struct will *will)
 		.publisher = will->publisher,
 		.origin = will->origin,
 		.qos = (uint8_t)will->head.qos,
-		.flags = will->claim ? JOURNAL_CLAIMED : 0,
+		/* [MQTT-3.1.2-14], [MQTT-3.1.2-15] (3.1.1: -16, -17) */
+		.flags = publish_flags(topic_of(will), will->claim, will->head.retain != 0),
 		.expiry_s = will->head.expiry_s,
 	};
 	err = commit_submit(w->port, &w->wills.owner, &r, 1);
@@ -181,6 +183,10 @@ static int judge(const struct session *s, struct will *will, enum rule *rule)
 	will->id = v.identity;
 	will->publisher = a->number;
 	will->origin = s->origin;
+	if (err == 0)
+		err = publish_check_retained(w,
+			publish_flags(topic_of(will), v.claim, will->head.retain != 0),
+			topic_of(will), will->head.payload_bytes, will->head.property_bytes);
 	return err;
 }
 

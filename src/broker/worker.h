@@ -71,6 +71,7 @@ struct broker_worker {
 	struct wills wills;
 };
 
+struct retained;
 struct store;
 
 struct broker {
@@ -79,6 +80,7 @@ struct broker {
 	struct registry registry;
 	_Atomic uint64_t lost; /* messages wanted and removed, see broker/lost.h */
 	struct store *store;   /* NULL: sessions live in memory only */
+	struct retained *retained;
 	struct users users;
 	struct addresses addresses;
 	struct passwords *passwords;
@@ -94,6 +96,15 @@ struct broker {
 	pthread_cond_t stopped;
 	unsigned workers_stopped;
 };
+
+/* A message that a subscriber wanted was not added to its batch. */
+static inline void worker_count_dropped(struct broker_worker *w, enum batch_answer answer)
+{
+	if (answer == BATCH_EXPIRED)
+		count_add(&w->counts.dropped_expired, 1);
+	else if (answer == BATCH_TOO_LARGE)
+		count_add(&w->counts.dropped_oversize, 1);
+}
 
 /* A gauge goes down as well. */
 static inline void count_drop(count *c, uint64_t n)

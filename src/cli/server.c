@@ -264,6 +264,7 @@ static int make_rooms(struct server *s)
 	const struct config *c = s->config;
 	struct commit_port **ports = mem_new(s->worker_count * sizeof(struct commit_port *));
 	char *dir = mem_printf("%s/sessions", c->data_dir);
+	char *retained_dir = mem_printf("%s/retained", c->data_dir);
 	struct broker_settings broker;
 
 	for (uint32_t i = 0; i < s->worker_count; i++)
@@ -271,8 +272,10 @@ static int make_rooms(struct server *s)
 	s->hierarchy = server_hierarchy(c);
 	broker = server_broker_settings(c, s->hierarchy);
 	broker.dir = dir;
+	broker.retained_dir = retained_dir;
 	s->broker = broker_new(s->commit, ports, s->worker_count, &broker);
 	free(dir);
+	free(retained_dir);
 	if (s->broker == NULL) {
 		free(ports);
 		return ERR_SYSTEM;

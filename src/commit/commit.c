@@ -66,6 +66,8 @@ struct commit {
 	uint64_t held_since_ms;
 	uint64_t held_ms;
 	atomic_bool held;
+	void (*on_retain)(void *context, const struct journal_message *m, uint64_t seq);
+	void *on_retain_context;
 	pthread_mutex_t ports_lock; /* the keeper's walk, and ports that come and go */
 	unsigned port_count;
 	struct commit_port *ports[PORTS_MOST]; /* fixed while loops run: no lock there */
@@ -337,6 +339,20 @@ static uint32_t claim_batch(
 	return count;
 }
 
+/* With the lock: these have just been appended. */
+static void tell_retained(
+	struct commit *c, const struct journal_message *const *messages, uint32_t n)
+{
+	uint64_t base = journal_tail(c->journal) - n;
+
+	for (uint32_t i = 0; i < n; i++) {
+		unsigned flags = messages[i]->flags & (JOURNAL_RETAIN | JOURNAL_HIDDEN);
+
+		if (flags == JOURNAL_RETAIN && c->on_retain)
+			c->on_retain(c->on_retain_context, messages[i], base + i);
+	}
+}
+
 /* Under the journal's lock, so that the keeper's sign that there is room comes after it. */
 static void note_held(struct commit *c, bool held)
 {
@@ -381,6 +397,8 @@ static int append_batch(struct commit_port *p, const struct commit_request *requ
 			seen_forget_newest(c->seen, claimed);
 			return err;
 		}
+		if (claimed < count) /* what passed the antiloop is never retained */
+			tell_retained(c, p->firsts, count);
 	}
 	c->first += count;
 	c->repeats += n - count;
@@ -425,6 +443,30 @@ int commit_submit(struct commit_port *p, struct commit_owner *owner,
 	p->tail += n;
 	wake_others(p);
 	return 0;
+}
+
+int commit_append(struct commit *c, const struct journal_message *m, uint64_t *seq)
+{
+	const struct commit_request r = {.message = *m};
+	int err;
+
+	journal_lock(c->journal);
+	err = journal_reserve(c->journal, bytes_of(&r, 1), 1);
+	if (err == 0)
+		err = journal_append(c->journal, &m, 1);
+	if (err == 0) {
+		*seq = journal_tail(c->journal) - 1;
+		tell_retained(c, &m, 1);
+	}
+	journal_unlock(c->journal);
+	return err == 0 || err == ERR_TOO_LARGE ? err : ERR_HELD;
+}
+
+void commit_on_retain(struct commit *c,
+	void (*call)(void *context, const struct journal_message *m, uint64_t seq), void *context)
+{
+	c->on_retain = call;
+	c->on_retain_context = context;
 }
 
 void commit_forget(struct commit_port *p, struct commit_owner *owner)

@@ -67,6 +67,16 @@ struct commit_request {
 int commit_submit(struct commit_port *p, struct commit_owner *owner,
 	const struct commit_request *requests, uint32_t n);
 
+/* A message of this process's own, of which nobody waits to hear: no claim, no figure counts it, no
+ * worker is woken for it. 0 with its place in *seq, or ERR_HELD / ERR_TOO_LARGE. Any thread. */
+int commit_append(struct commit *c, const struct journal_message *m, uint64_t *seq);
+
+/* Called for every message appended with JOURNAL_RETAIN and not JOURNAL_HIDDEN, in the order of the
+ * journal and under its lock, before anybody hears that the message counts. Set before the first
+ * submission; m is borrowed. */
+void commit_on_retain(struct commit *c,
+	void (*call)(void *context, const struct journal_message *m, uint64_t seq), void *context);
+
 /* The owner goes away: no on_done any more for what it has under way. */
 void commit_forget(struct commit_port *p, struct commit_owner *owner);
 

@@ -52,6 +52,8 @@ static struct tally *count_topics(const struct segment *s, uint32_t *topics)
 	for (uint64_t i = 0; i < n; i++) {
 		struct tally *t = &tallies[entries[i].topic];
 
+		if (entries[i].flags & JOURNAL_HIDDEN)
+			continue;
 		if (t->count++ == 0)
 			t->first = &entries[i];
 	}
