@@ -493,7 +493,7 @@ def test_a_damaged_store_is_set_aside_and_said(damage, broker, client, publish):
         except AssertionError:
             assert attempt < 2
     if damage != "empty":
-        assert broker.process.find_log(r"session-(store|rows)-damaged")
+        assert broker.process.find_log(r"broker store-(rows-)?damaged")
     fresh = Session(client, V4, "fresh")
     fresh.connect(broker.port, False).subscribe(ALL)
     fresh.client.disconnect()

@@ -300,12 +300,3 @@ def test_a_refused_connect_leaves_no_will(world):
     connection.send(connect(version=4, client_id="", clean=False))
     connection.wait_closed(5)
     world.heard_only()
-
-
-def test_a_will_to_be_retained_is_refused_where_nothing_is_retained(world):
-    """[MQTT-3.2.2-13]."""
-    connection = Wire(world.broker.port)
-    answer = connection.send(connect(retain=True)).read()
-    assert answer[0] == 0x20 and answer[1][1] == 0x9A
-    connection.wait_closed(5)
-    world.heard_only()
