@@ -246,48 +246,6 @@ enum piece {
 	PIECE_LIVE,    /* reached the tail */
 };
 
-static void on_warm_task(struct task *task)
-{
-	struct session_prefetch *p = container_of(task, struct session_prefetch, task);
-	struct session *s = p->session;
-
-	if (s) {
-		s->prefetch = NULL;
-		s->warm_to = p->ticket.warm_to;
-		if (s->state == SESSION_BEHIND)
-			session_ready(s);
-	}
-	free(p);
-}
-
-static void on_warm(struct journal_prefetch *ticket)
-{
-	struct session_prefetch *p = container_of(ticket, struct session_prefetch, ticket);
-
-	loop_post(p->worker->loop, &p->task);
-}
-
-/* Is the packet at seq in memory? If not, has it fetched; the session waits. */
-static bool is_warm(struct broker_worker *w, struct session *s, uint64_t seq)
-{
-	struct session_prefetch *p;
-
-	if (seq < s->warm_to || journal_is_warm(w->journal, seq))
-		return true;
-	if (s->prefetch)
-		return false;
-	p = mem_new(sizeof(*p));
-	p->session = s;
-	p->worker = w;
-	p->task.run = on_warm_task;
-	p->ticket.from = seq;
-	p->ticket.on_warm = on_warm;
-	list_init(&p->ticket.link);
-	s->prefetch = p;
-	journal_prefetch(w->journal, &p->ticket);
-	return false;
-}
-
 /* Once a connection, before anything else: PUBREL again for what the client has received and not
  * completed, in the order in which it said so. */
 static void release_again(struct client *c, const struct inflight *window)
@@ -358,7 +316,7 @@ static bool fill_resend(struct broker_worker *w, struct session *s, uint32_t roo
 		if (seq == INFLIGHT_ACKED || inflight_is_released(&s->window, i))
 			continue;
 		segment = journal_find(w->journal, seq);
-		if (segment && !is_warm(w, s, seq)) {
+		if (segment && !session_is_warm(s, seq)) {
 			*next = i;
 			return b->count > 0;
 		}
@@ -533,7 +491,7 @@ static enum piece catch_up(struct broker_worker *w, struct session *s)
 		return PIECE_MORE;
 	if (inflight_room(&s->window, client_window(s->client)) == 0 || waits_for_throttle(w, s))
 		return PIECE_BLOCKED;
-	if (!is_warm(w, s, s->position))
+	if (!session_is_warm(s, s->position))
 		return PIECE_BLOCKED;
 	if (s->position < s->warm_to && s->warm_to < end &&
 		!journal_is_warm(w->journal, s->position))

@@ -84,8 +84,8 @@ static void forget(struct retained *r, struct retained_topic *t)
 		free(t);
 }
 
-/* The record at seq is the topic's from now on [MQTT-3.3.1-5]. An empty payload clears it and is not
- * kept itself [MQTT-3.3.1-6], [MQTT-3.3.1-7] (3.1.1: [MQTT-3.3.1-10], [MQTT-3.3.1-11]). */
+/* The record at seq is the topic's from now on [MQTT-3.3.1-5], [MQTT3-3.3.1-5], [MQTT3-3.3.1-7]. An empty payload clears it and is not
+ * kept itself [MQTT-3.3.1-6], [MQTT-3.3.1-7] [MQTT3-3.3.1-10], [MQTT3-3.3.1-11]. */
 static struct retained_topic *set(
 	struct retained *r, const struct journal_message *m, uint64_t seq, uint64_t time_ms)
 {

@@ -101,6 +101,48 @@ struct session *session_new(struct broker_worker *w, struct view key)
 	return s;
 }
 
+static void on_warm_task(struct task *task)
+{
+	struct session_prefetch *p = container_of(task, struct session_prefetch, task);
+	struct session *s = p->session;
+
+	if (s) {
+		s->prefetch = NULL;
+		s->warm_to = p->ticket.warm_to;
+		if (s->state == SESSION_BEHIND)
+			session_ready(s);
+	}
+	free(p);
+}
+
+static void on_warm(struct journal_prefetch *ticket)
+{
+	struct session_prefetch *p = container_of(ticket, struct session_prefetch, ticket);
+
+	loop_post(p->worker->loop, &p->task);
+}
+
+bool session_is_warm(struct session *s, uint64_t seq)
+{
+	struct broker_worker *w = s->worker;
+	struct session_prefetch *p;
+
+	if (seq < s->warm_to || journal_is_warm(w->journal, seq))
+		return true;
+	if (s->prefetch)
+		return false;
+	p = mem_new(sizeof(*p));
+	p->session = s;
+	p->worker = w;
+	p->task.run = on_warm_task;
+	p->ticket.from = seq;
+	p->ticket.on_warm = on_warm;
+	list_init(&p->ticket.link);
+	s->prefetch = p;
+	journal_prefetch(w->journal, &p->ticket);
+	return false;
+}
+
 static void drop_prefetch(struct session *s)
 {
 	struct session_prefetch *p = s->prefetch;

@@ -46,7 +46,8 @@ struct session_prefetch {
 };
 
 struct session {
-	struct list link; /* in group->live, worker->ready or ->patient; offline: among its address's */
+	struct list
+		link; /* in group->live, worker->ready or ->patient; offline: among its address's */
 	struct client *client; /* NULL: offline */
 	struct group *group;   /* NULL: offline or nothing subscribed */
 	uint64_t position;     /* next record to look at; a live session's is worker->live */
@@ -128,6 +129,9 @@ void session_ready(struct session *s);
 
 /* The same, but if nothing calls for it before, only in some milliseconds. */
 void session_ready_soon(struct session *s);
+
+/* Is the packet at seq in memory? If not, has it fetched; the session is ready again then. */
+bool session_is_warm(struct session *s, uint64_t seq);
 
 /* Was live and could not take everything: goes on alone from position. */
 void session_fall_behind(struct session *s, uint64_t position);

@@ -47,8 +47,8 @@ static int find_replay(struct answer *a, struct view since, uint64_t *from)
 	return 0;
 }
 
-/* Retain Handling: 0 every time, 1 for a new subscription only, 2 never [MQTT-3.3.1-9] to
- * [MQTT-3.3.1-11]; 3.1.1: every time [MQTT-3.8.4-3]. A replay gets what was published, not what is. */
+/* Retain Handling: 0 every time, 1 for a new subscription only, 2 never [MQTT-3.3.1-9],
+ * [MQTT-3.3.1-10], [MQTT-3.3.1-11], [MQTT-3.8.4-4]; 3.1.1: every time [MQTT3-3.3.1-6], [MQTT3-3.8.4-3]. A replay gets what was published, not what is. */
 static bool wants_retained(const struct client *c, const struct mqtt_subscription *asked)
 {
 	const struct session *s = c->session;

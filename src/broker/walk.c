@@ -232,7 +232,7 @@ bool walk_fill(struct broker_worker *w, struct session *s, const struct batch_fo
 	f.form.retain = true;
 	f.form.is_direct = false;
 	f.form.ids = NULL;
-	f.form.id = f.subscription.id; /* [MQTT-3.3.4-4] */
+	f.form.id = f.subscription.id;
 	for (uint32_t i = 0; i < PIECES && piece == PIECE_WHOLE && !walk->is_end; i++) {
 		bool is_end;
 		uint32_t n;

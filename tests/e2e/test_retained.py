@@ -68,7 +68,7 @@ VERSIONS = pytest.mark.parametrize("version", [V4, V5], ids=["3.1.1", "5"])
 @VERSIONS
 @pytest.mark.parametrize("qos", [0, 1, 2])
 def test_the_last_one_of_a_topic_is_kept_and_sent_to_a_new_subscription(qos, version, world):
-    """[MQTT-3.3.1-5], [MQTT-3.3.1-8]; at the QoS it was published with, at most."""
+    """[MQTT-3.3.1-5], [MQTT3-3.3.1-6], [MQTT3-3.3.1-7], [MQTT3-3.3.1-8]."""
     world.retain("sandbox/a", b"one", qos)
     world.retain("sandbox/a", b"two", qos)
     world.publish("sandbox/fence", b"behind both")
@@ -78,7 +78,7 @@ def test_the_last_one_of_a_topic_is_kept_and_sent_to_a_new_subscription(qos, ver
 
 @VERSIONS
 def test_an_empty_payload_clears_it_and_is_not_kept(version, world):
-    """[MQTT-3.3.1-6], [MQTT-3.3.1-7]."""
+    """[MQTT-3.3.1-6], [MQTT-3.3.1-7], [MQTT3-3.3.1-10], [MQTT3-3.3.1-11]."""
     listener = world.seen("sandbox/a", version=version, fence=False)
     world.retain("sandbox/a", b"one")
     world.retain("sandbox/a", b"")
@@ -87,7 +87,7 @@ def test_an_empty_payload_clears_it_and_is_not_kept(version, world):
 
 
 def test_a_message_without_the_flag_leaves_the_retained_one(world):
-    """[MQTT-3.3.1-8]."""
+    """[MQTT-3.3.1-8], [MQTT3-3.3.1-12]."""
     world.retain("sandbox/a", b"kept")
     world.publish("sandbox/a", b"passing")
     assert world.seen("sandbox/a") == [("sandbox/a", b"kept", True)]
@@ -154,7 +154,7 @@ def test_retain_handling_says_when_they_are_sent(world):
 
 @VERSIONS
 def test_a_repeated_subscription_gets_them_again(version, world):
-    """3.1.1: [MQTT-3.8.4-3]; MQTT 5: [MQTT-3.3.1-9]."""
+    """[MQTT3-3.8.4-3], [MQTT-3.8.4-4], [MQTT-3.3.1-9]."""
     world.retain("sandbox/a", b"x")
     one = world.seen("sandbox/a", version=version, count=1, fence=False)
     one.subscribe("sandbox/a", qos=1)
@@ -216,7 +216,7 @@ def test_denied_topics_are_left_out(world):
 
 
 def test_a_retained_will_is_retained(world):
-    """[MQTT-3.1.2-15]."""
+    """[MQTT-3.1.2-15], [MQTT3-3.1.2-17]."""
     dying = world.connect(connect=False)
     dying.paho.will_set("sandbox/will", b"gone", 1, True)
     dying.connect()
