@@ -94,6 +94,21 @@ static void write_rejected(struct exposition *e, const struct centres *centres)
 	buf_fini(&labels);
 }
 
+static void write_first(void *context, const struct source_view *v)
+{
+	struct exposition *e = context;
+	const struct first *one = NULL;
+	struct buf labels = {0};
+
+	while ((one = firsts_next(v->firsts, one)) != NULL) {
+		buf_clear(&labels);
+		exposition_label(&labels, "centre_id", view_of(one->centre));
+		exposition_label(&labels, "source", view_of(v->name));
+		exposition_count(e, METRIC_FIRST, &labels, count_read(&one->messages));
+	}
+	buf_fini(&labels);
+}
+
 static void write_delays(struct exposition *e, const struct centres *centres)
 {
 	struct buf labels = {0};
@@ -120,6 +135,8 @@ static void write_centres(struct exposition *e, struct admin *a)
 	write_wis2_gauges(e, &centres, a->centre_id);
 	for (; i < rows; i++)
 		write_row(e, &centres, &centre_rows[i], NULL);
+	exposition_family(e, METRIC_FIRST);
+	sources_each(a->settings.sources, write_first, e);
 	write_rejected(e, &centres);
 	write_delays(e, &centres);
 	centres_fini(&centres);

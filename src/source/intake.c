@@ -75,8 +75,11 @@ static void on_done(struct commit_owner *o, uint32_t token, enum commit_outcome 
 {
 	struct source *s = container_of(o, struct source, owner);
 
+	uint16_t centre = window_done(&s->window, token);
+
 	count_add(outcome == COMMIT_FIRST ? &s->figures.published : &s->figures.duplicates, 1);
-	window_done(&s->window, token);
+	if (outcome == COMMIT_FIRST)
+		firsts_add(&s->firsts, centre);
 	mark_dirty(s);
 }
 
@@ -349,6 +352,9 @@ static void judge(struct source *s, const struct mqtt_packet *packet, const uint
 	item->has_delay = v->note.has_pubtime;
 	if (v->note.has_pubtime && wall > v->note.pubtime_ms)
 		item->delay_us = (wall - v->note.pubtime_ms) * 1000;
+	if (v->parts.centre.n)
+		window_set_centre(
+			&s->window, item->token, firsts_number(&s->firsts, v->parts.centre));
 	add_request(s, packet, v, item->token);
 }
 

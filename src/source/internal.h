@@ -95,6 +95,7 @@ struct source {
 	struct sources *set;
 	struct source_worker *worker;
 	struct source_figures figures; /* read by any thread */
+	struct firsts firsts;          /* the same */
 	struct source_shown shown;
 	struct source_config known; /* the applying thread's copy, to see what has changed */
 

@@ -450,6 +450,7 @@ void source_free(struct source *s)
 	source_setup_free(s->setup);
 	source_filters_fini(&s->stale);
 	source_config_fini(&s->known);
+	firsts_fini(&s->firsts);
 	free(s->memory);
 	free(s->name);
 	free(s);

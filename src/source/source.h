@@ -20,6 +20,7 @@
 #include "commit/commit.h"
 #include "commit/gate.h"
 #include "net/resolve.h"
+#include "source/firsts.h"
 
 enum source_kind {
 #define X(name, text, channels, any_centre, topics) SOURCE_##name,
@@ -128,6 +129,7 @@ struct source_view {
 	bool enabled;
 	uint8_t protocol; /* in use: 5 or 4 */
 	const struct source_figures *figures;
+	const struct firsts *firsts; /* published first, by centre of the message */
 };
 /* Any thread; in order of name. */
 void sources_each(struct sources *s, void (*on_source)(void *context, const struct source_view *v),

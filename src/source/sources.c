@@ -502,6 +502,7 @@ void sources_each(struct sources *set,
 				.enabled = shown.enabled,
 				.protocol = shown.protocol,
 				.figures = &s->figures,
+				.firsts = &s->firsts,
 			});
 	}
 	pthread_mutex_unlock(&set->lock);

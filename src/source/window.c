@@ -51,10 +51,16 @@ void window_give_back(struct window *w, uint32_t token)
 	}
 }
 
-void window_done(struct window *w, uint32_t token)
+void window_set_centre(struct window *w, uint32_t token, uint16_t centre)
+{
+	place(w, token)->centre = centre;
+}
+
+uint16_t window_done(struct window *w, uint32_t token)
 {
 	check(token - w->head < w->tail - w->head);
 	place(w, token)->done = true;
+	return place(w, token)->centre;
 }
 
 bool window_pop(struct window *w, struct window_place *out)

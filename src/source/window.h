@@ -18,6 +18,7 @@
 
 struct window_place {
 	uint16_t packet_id; /* 0: nothing to acknowledge */
+	uint16_t centre;    /* whose message it is, source/firsts.h; 0: not known */
 	uint8_t qos;
 	bool done;
 };
@@ -49,8 +50,11 @@ uint32_t window_take(struct window *w, uint16_t packet_id, uint8_t qos);
 /* Gives back the newest places, down to and with this token. */
 void window_give_back(struct window *w, uint32_t token);
 
-/* The message of this token is published, a repeat, or refused for good. */
-void window_done(struct window *w, uint32_t token);
+/* Whose message this token stands for. */
+void window_set_centre(struct window *w, uint32_t token, uint16_t centre);
+
+/* The message of this token is published, a repeat, or refused for good. Gives its centre. */
+uint16_t window_done(struct window *w, uint32_t token);
 
 /* Removes the oldest place if it is done. False: nothing may leave. */
 bool window_pop(struct window *w, struct window_place *out);

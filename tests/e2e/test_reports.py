@@ -181,3 +181,24 @@ def test_a_shadow_tells_nothing_and_keeps_rejects(node, gb, client):
     client(made.port).publish_all([Message(topic_of(DWD), b"{}")])
     wait_until(lambda: len(rejects(broker)) == 1)
     assert broker.metrics().value("isobar_events_total") == 0
+
+
+def test_who_brings_a_centres_messages_first_is_counted_by_source(node, gb, client):
+    """A node and a cache's broker bring the same centre's messages; the cache those of another too."""
+    nodes = {name: node(name) for name in (DWD, "fr-meteofrance-global-broker")}
+    peer = nodes["fr-meteofrance-global-broker"]
+    broker = gb({"dwd": {"centre_id": DWD, "url": nodes[DWD].url},
+                 "peer": {"centre_id": "fr-meteofrance-global-broker", "kind": "broker",
+                          "url": peer.url}})
+    broker.wait_connected(DWD, "fr-meteofrance-global-broker")
+    mine, others = wnm.valid_many(DWD, 5), wnm.valid_many("ca-eccc-msc", 3)
+    client(nodes[DWD].port).publish_all(mine)
+    broker.wait_metric("wmo_wis2_gb_messages_published_total", 5, centre_id=DWD)
+    client(peer.port).publish_all(mine + wnm.valid_many(DWD, 2) + others)
+    broker.wait_metric("wmo_wis2_gb_messages_received_total", 10,
+                       centre_id="fr-meteofrance-global-broker")
+    wait_until(lambda: broker.metrics().value("isobar_committed_total")
+               - broker.metrics().value("isobar_events_total") == 10)
+    found = {(labels["centre_id"], labels["source"]): value
+             for labels, value in broker.metrics().series("isobar_first_total")}
+    assert found == {(DWD, "dwd"): 5, (DWD, "peer"): 2, ("ca-eccc-msc", "peer"): 3}
