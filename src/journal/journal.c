@@ -9,6 +9,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -93,6 +94,13 @@ static void free_journal(struct journal *j)
 	free(j);
 }
 
+/* Whose it is, for commands that tell the broker to reload. Without the number they cannot. */
+static void note_owner(int fd)
+{
+	if (ftruncate(fd, 0) == 0)
+		(void)dprintf(fd, "%ld\n", (long)getpid());
+}
+
 /* The folder, for this process alone. */
 static int take_folder(struct journal *j, char **why)
 {
@@ -111,6 +119,7 @@ static int take_folder(struct journal *j, char **why)
 		*why = mem_printf("%s: in use by another process", j->dir);
 		return errno == EWOULDBLOCK ? ERR_IN_USE : ERR_SYSTEM;
 	}
+	note_owner(j->lock_fd);
 	return 0;
 }
 

@@ -14,7 +14,7 @@ from harness.process import Process, binary, factor
 
 DWD = "de-dwd"
 DONE, NO, USAGE, ENVIRONMENT = 0, 1, 2, 3
-COMMANDS = ("run", "check", "verify", "topic", "sub", "pub", "simulate", "bench", "version")
+COMMANDS = ("run", "check", "verify", "topic", "sub", "pub", "simulate", "bench", "version", "source")
 
 
 # --- help and statuses --------------------------------------------------------

@@ -1,0 +1,115 @@
+"""`isobar source`: files of the sources folder, of a broker that runs or does not."""
+import json
+import os
+
+import pytest
+
+from harness import notifications as wnm
+from harness.isobar import Isobar, isobar
+
+DWD, MSC = "de-dwd", "ca-eccc-msc"
+
+
+def source(broker, *arguments):
+    return isobar("source", *arguments, "-c", broker.path)
+
+
+def is_without_content(got, sent):
+    """One piece is cut out, all other bytes are as they were, and what is gone is properties.content."""
+    document = json.loads(sent)
+    del document["properties"]["content"]
+    before = len(os.path.commonprefix([got, sent]))
+    behind = len(os.path.commonprefix([got[::-1], sent[::-1]]))
+    return json.loads(got) == document and before + behind >= len(got)
+
+
+def test_a_stopped_brokers_sources_are_managed(tmp_path):
+    broker = Isobar(tmp_path)
+    assert source(broker, "list").stdout == ""
+    result = source(broker, "add", "dwd", "--centre", DWD, "--url", "mqtts://u:secret@a.example.org:8883",
+                    "--url", "mqtt://b.example.org", "--topic", f"origin/a/wis2/{DWD}/data/#")
+    assert result.returncode == 0, result.stderr
+    line = source(broker, "list").stdout
+    assert all(word in line for word in ("dwd", DWD, "node", "enabled", "mqtts://a.example.org:8883"))
+    shown = source(broker, "show", "dwd").stdout
+    assert "mqtt://b.example.org:1883" in shown and "secret" not in shown + line
+    assert source(broker, "add", "dwd", "--url", "mqtt://x").returncode == 1
+    assert source(broker, "add", "other", "--centre", "De Dwd", "--url", "mqtt://x").returncode == 2
+    assert source(broker, "add", "../x", "--url", "mqtt://x").returncode == 2
+    assert os.listdir(broker.sources_folder) == ["dwd.yaml"]
+    assert source(broker, "disable", "dwd").returncode == 0
+    assert "disabled" in source(broker, "list").stdout
+    assert source(broker, "enable", "dwd").returncode == 0
+    assert "enabled: true" in source(broker, "show", "dwd").stdout
+    assert source(broker, "remove", "nobody").returncode == 1
+    assert source(broker, "remove", "dwd").returncode == 0
+    assert os.listdir(broker.sources_folder) == []
+    assert isobar("check", "-c", broker.path).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["show"], ["add", "a", "b"], ["list", "x"]])
+def test_wrong_usage_is_told(arguments, tmp_path):
+    result = source(Isobar(tmp_path), *arguments)
+    assert result.returncode == 2 and "isobar source" in result.stderr
+
+
+def test_without_a_configuration_nothing_is_written(tmp_path):
+    result = isobar("source", "add", "x", "--url", "mqtt://x", "-c", tmp_path / "none.yaml", cwd=tmp_path)
+    assert result.returncode == 2 and os.listdir(tmp_path) == []
+
+
+def test_a_running_broker_reads_what_changed(node, gb, client, subscriber):
+    dwd = node("dwd")
+    broker = gb({})
+    result = source(broker, "add", "dwd", "--centre", DWD, "--url", dwd.url)
+    assert "the running broker reads it" in result.stdout, result.stderr
+    broker.wait_connected(DWD)
+    listener = subscriber(broker.port, "origin/a/wis2/#")
+    client(dwd.port).publish_all([wnm.valid(DWD)])
+    listener.wait_count(1)
+    source(broker, "disable", "dwd")
+    dwd.process.wait_log("disconnected|closed its connection")
+    source(broker, "enable", "dwd")
+    broker.wait_connected(DWD)
+    mark = broker.process.mark()
+    source(broker, "remove", "dwd")
+    broker.process.wait_log("reloaded.* sources=0", since=mark)
+    broker.stop()
+    assert "running" not in source(broker, "add", "dwd", "--centre", DWD, "--url", dwd.url).stdout
+
+
+def test_env_files_of_existing_antiloops_become_sources(node, gb, client, subscriber, tmp_path):
+    a_node = node("msc")
+    broker = gb({})
+    env = tmp_path / f"{MSC}.env"
+    env.write_text(f"""# made by an antiloop
+CENTRE_ID={MSC}
+MQTT_SUB_BROKER="{a_node.url}"   # the node
+MQTT_SUB_USERNAME=everyone
+MQTT_SUB_PASSWORD=everyone
+MQTT_SUB_TOPIC=origin/a/wis2/{MSC}/#,monitor/a/wis2/{MSC}/#
+MQTT_SUB_BROKERVERSION=4
+MQTT_SUB_VERIFYCERT=false
+MSG_CHECK_OPTION=verify
+TOPIC_CHECK_OPTION=discard
+METADATA_CHECK_OPTION=no
+DELETE_CONTENT_OPTION=discard
+REDIS_URL=[]
+""")
+    (tmp_path / "common.env").write_text("GB_ID=x\n")
+    result = source(broker, "import", env)
+    assert result.returncode == 0, result.stderr
+    assert "REDIS_URL: ignored: the antiloop is built in" in result.stdout
+    broker.wait_connected(MSC)
+    listener = subscriber(broker.port, "origin/a/wis2/#")
+    broken = wnm.broken_payload(MSC, next(r for r in wnm.BROKEN_PAYLOADS if r[1] == "WNM-65"))
+    good = wnm.valid(MSC)
+    client(a_node.port).publish_all([broken, good])
+    listener.wait_count(2)
+    for got, sent in zip(listener.messages, (broken, good)):
+        assert is_without_content(got.payload, sent.payload)
+    assert broker.metric("isobar_rejected_total", centre_id=MSC, rule="WNM-65") == 1
+    result = source(broker, "import", tmp_path / "common.env")
+    assert result.returncode == 2 and "not of a source" in result.stderr
+    assert source(broker, "import", env).returncode == 1
+    assert source(broker, "import", "--force", env).returncode == 0
