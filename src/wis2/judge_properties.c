@@ -5,6 +5,7 @@
 #include "wis2/datetime.h"
 #include "wis2/inline_data.h"
 #include "wis2/number.h"
+#include "wis2/record.h"
 
 #define CONTENT_LARGEST 4096 /* WNM-56, WNM-57 */
 
@@ -86,33 +87,6 @@ static void check_times(struct judge *g, uint32_t properties)
 			"start_datetime is after end_datetime");
 }
 
-/* Lower-case letters, digits and dashes: loose, because published examples have `int` here. */
-static bool is_centre_text(struct view text)
-{
-	for (size_t i = 0; i < text.n; i++) {
-		char c = text.p[i];
-
-		if (!(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '-')
-			return false;
-	}
-	return text.n > 0;
-}
-
-/* urn:wmo:md:{centre-id}:{local id} */
-static bool is_metadata_id(struct view text)
-{
-	if (!view_starts_with(text, VIEW("urn:wmo:md:")))
-		return false;
-	text = view_skip(text, sizeof("urn:wmo:md:") - 1);
-	if (!is_centre_text(view_cut(&text, ':')) || text.p == NULL || text.n == 0)
-		return false;
-	for (size_t i = 0; i < text.n; i++) {
-		if (text.p[i] <= ' ' || text.p[i] > '~' || text.p[i] == ';')
-			return false;
-	}
-	return true;
-}
-
 /* WNM-34, WNM-43 */
 static void check_names(struct judge *g)
 {
@@ -127,7 +101,7 @@ static void check_names(struct judge *g)
 	if (metadata_id == NULL)
 		return;
 	g->out->metadata_id = metadata_id->raw;
-	if (judge_asks(g, RULE_WNM_43) && !is_metadata_id(judge_text(g, metadata_id)))
+	if (judge_asks(g, RULE_WNM_43) && metadata_id_centre(judge_text(g, metadata_id)).p == NULL)
 		judge_broken(g, RULE_WNM_43, metadata_id->offset,
 			"not of the form urn:wmo:md:{centre-id}:{local id}");
 }
