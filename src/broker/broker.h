@@ -44,6 +44,7 @@ struct broker_settings {
 	struct broker_limits limits;
 	struct hierarchy *hierarchy; /* reffed */
 	struct accounts *accounts;   /* reffed */
+	struct shelf *shelf;         /* borrowed for the broker's life; NULL: no metadata check */
 	bool shadow;                 /* serve nothing */
 	const char *dir;             /* sessions are stored here; NULL: not. Read by broker_new() */
 	const char *retained_dir;    /* retained messages likewise */

@@ -9,6 +9,7 @@
 #include "broker/persist.h"
 #include "broker/retained.h"
 #include "commit/gate.h"
+#include "commit/metadata.h"
 #include "wis2/rule.h"
 
 #define REQUESTS_FIRST 64u
@@ -286,6 +287,7 @@ int publish_judge(struct broker_worker *w, const struct account *a, struct view 
 		return 0;
 	}
 	gate_judge(w->hierarchy, &a->policy, topic, payload, v);
+	metadata_judge(w->broker->shelf, &a->policy, payload, v);
 	if (v->pass)
 		return 0;
 	return v->check == CHECK_TOPIC     ? ERR_TOPIC

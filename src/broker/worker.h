@@ -86,6 +86,7 @@ struct broker {
 	struct passwords *passwords;
 	struct broker_worker *workers;
 	unsigned worker_count;
+	struct shelf *shelf; /* fixed at start */
 	_Atomic bool shadow; /* serves nothing */
 	/* gauges that sessions moving between workers change from several threads */
 	_Atomic int64_t sessions;

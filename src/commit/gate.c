@@ -39,7 +39,8 @@ static const struct {
 
 void gate_settings_default(struct gate_settings *s)
 {
-	*s = (struct gate_settings){.message_mode = MODE_STANDARD, .test_centres = true};
+	*s = (struct gate_settings){
+		.message_mode = MODE_STANDARD, .test_centres = true, .metadata_fallback = true};
 	for (unsigned r = 0; r < RULE_COUNT; r++)
 		s->rules[r] = -1;
 }

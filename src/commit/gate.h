@@ -2,8 +2,8 @@
  *
  * Asks, in this order: may this publisher use this channel and speak for this centre
  * (WTH-22, WTH-23), is the topic in the hierarchy (WTH-), is the payload a valid notification
- * (WNM-) or, on monitor/, a valid event (MON-), does the dataset have discovery metadata (MD-;
- * passes everything while there is no catalogue). Each rule is `discard`, `verify` (count, report,
+ * (WNM-) or, on monitor/, a valid event (MON-). Whether the dataset has discovery metadata (MD-) is
+ * asked behind it, by commit/metadata.h. Each rule is `discard`, `verify` (count, report,
  * let through) or `off`; the verdict names the lowest-numbered rule that decides. No allocation.
  *
  * Threads: any; a gate and its policies do not change while in use (a reload makes new ones).
@@ -32,6 +32,8 @@ struct gate_settings {
 	bool leaf_only;
 	bool metadata_subtopics;
 	bool test_centres;
+	bool metadata_any_owner; /* metadata_owner: any */
+	bool metadata_fallback;
 };
 
 /* The defaults of interface.md. */
@@ -61,6 +63,7 @@ void gate_policy_fini(struct gate_policy *p);
 struct gate_verdict {
 	bool pass;              /* publish it */
 	bool claim;             /* it is a WIS2 message: the antiloop decides */
+	bool by_centre;         /* its metadata_id is unknown, its centre's record counted */
 	enum rule rule;         /* the lowest-numbered that decides; or RULE_NONE */
 	enum rule_check check;  /* of that rule */
 	struct uuid identity;   /* the claim's key: id, or a hash of topic and payload

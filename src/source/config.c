@@ -147,7 +147,10 @@ static bool checks_equal(const struct gate_settings *a, const struct gate_settin
 	return memcmp(a->checks, b->checks, sizeof(a->checks)) == 0 &&
 	       memcmp(a->rules, b->rules, sizeof(a->rules)) == 0 &&
 	       a->message_mode == b->message_mode && a->leaf_only == b->leaf_only &&
-	       a->metadata_subtopics == b->metadata_subtopics && a->test_centres == b->test_centres;
+	       a->metadata_subtopics == b->metadata_subtopics &&
+	       a->test_centres == b->test_centres &&
+	       a->metadata_any_owner == b->metadata_any_owner &&
+	       a->metadata_fallback == b->metadata_fallback;
 }
 
 static bool connection_equal(const struct source_config *a, const struct source_config *b)

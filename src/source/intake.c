@@ -16,6 +16,7 @@
 #include <xxhash.h>
 
 #include "base/error.h"
+#include "commit/metadata.h"
 #include "mqtt/filter.h"
 #include "report/report.h"
 #include "source/internal.h"
@@ -156,6 +157,19 @@ static void report(const struct source *s, const struct source_broken *broken)
 				     });
 }
 
+/* Its centre names the dataset wrongly, or has just renamed it (metadata.md, section 2). */
+static void log_by_centre(struct source *s, struct view topic)
+{
+	uint64_t now = loop_now_ms(s->worker->loop), skipped;
+	char quoted[LOG_QUOTE_BYTES];
+
+	if (log_allowed(&s->by_centre_log, now, REJECTED_LOG_MS, &skipped))
+		log_warn("source", "metadata-by-centre",
+			"name=%s topic=%s why=\"metadata_id is unknown, the centre has another "
+			"record for the topic\" others=%llu",
+			s->name, log_quote(topic.p, topic.n, quoted), (unsigned long long)skipped);
+}
+
 static void count_rule(struct source *s, enum rule rule, enum rule_check check)
 {
 	count_add(&s->figures.rejected[rule], 1);
@@ -174,6 +188,7 @@ static void count_batch(struct source *s)
 
 		if (item->rule)
 			count_rule(s, (enum rule)item->rule, (enum rule_check)item->check);
+		count_add(&s->figures.by_centre, item->by_centre);
 		if (item->has_delay)
 			histogram_add(&s->figures.delay, item->delay_us, 1);
 		if (!item->pass) {
@@ -341,6 +356,7 @@ static void judge(struct source *s, const struct mqtt_packet *packet, const uint
 
 	gate_judge(s->worker->hierarchy, &s->setup->policy, packet->publish.topic,
 		packet->publish.payload, v);
+	metadata_judge(s->set->shelf, &s->setup->policy, packet->publish.payload, v);
 	item->pass = v->pass;
 	item->rule = (uint16_t)v->rule;
 	item->check = (uint8_t)v->check;
@@ -349,6 +365,9 @@ static void judge(struct source *s, const struct mqtt_packet *packet, const uint
 			b, &v->finding, packet->publish.topic, packet->publish.payload, v->pass);
 	if (!v->pass)
 		return;
+	item->by_centre = v->by_centre;
+	if (v->by_centre)
+		log_by_centre(s, packet->publish.topic);
 	item->has_delay = v->note.has_pubtime;
 	if (v->note.has_pubtime && wall > v->note.pubtime_ms)
 		item->delay_us = (wall - v->note.pubtime_ms) * 1000;

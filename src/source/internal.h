@@ -146,6 +146,7 @@ struct source {
 	uint64_t taken;   /* PUBLISH packets of this connection */
 	struct poison poison;
 	struct log_limit rejected_log;
+	struct log_limit by_centre_log;
 };
 
 /* --- one worker -------------------------------------------------------- */
@@ -156,6 +157,7 @@ struct source_item {
 	uint16_t rule; /* enum rule */
 	uint8_t check;
 	bool pass;
+	bool by_centre; /* struct gate_verdict */
 	bool has_delay;
 	uint64_t delay_us;
 };
@@ -205,6 +207,7 @@ struct sources {
 	struct resolver *resolver;
 	char *centre_id;
 	struct hierarchy *hierarchy;
+	struct shelf *shelf;
 	struct address *bind;
 	uint32_t bind_count;
 	uint32_t packet_size;

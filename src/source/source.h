@@ -80,6 +80,7 @@ struct source_figures {
 	count duplicates;
 	count rejected[RULE_COUNT]; /* messages whose verdict named it, discarded or not */
 	count checks[CHECK_COUNT];  /* the same by check (monitoring.md, section 1) */
+	count by_centre;            /* let through by their centre's record, metadata_id unknown */
 	count oversized;            /* packets read past, counted, acknowledged */
 	count lost_by_clean_start;  /* times a poisoned session was dropped */
 	count connects;
@@ -97,6 +98,7 @@ struct reports;
 struct sources_settings {
 	const char *centre_id;       /* this broker's: part of the client id */
 	struct hierarchy *hierarchy; /* reffed */
+	struct shelf *shelf;         /* borrowed for life; NULL: no metadata check */
 	char **bind;                 /* local addresses for outgoing connections */
 	uint32_t bind_count;
 	uint32_t packet_size;    /* largest PUBLISH taken from a source, bytes */

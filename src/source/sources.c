@@ -168,6 +168,7 @@ struct sources *sources_new(struct commit_port *const *ports, unsigned port_coun
 	set->centre_id = mem_text(settings->centre_id);
 	set->hierarchy = hierarchy_ref(settings->hierarchy);
 	set->reports = settings->reports;
+	set->shelf = settings->shelf;
 	set->packet_size = settings->packet_size && settings->packet_size < most
 				   ? settings->packet_size
 				   : most;
