@@ -17,7 +17,7 @@ PREFIX   ?= /usr/local
 FUZZ_SECONDS ?= 60
 
 VERSION  := $(shell cat VERSION)
-LIBS_PC  := openssl libfyaml jansson libxxhash zlib libzip
+LIBS_PC  := openssl libfyaml jansson libxxhash zlib libcurl libzip
 # The program builds before its packages are there only far enough to install them.
 PC_CFLAGS := $(shell pkg-config --cflags $(LIBS_PC) 2>/dev/null)
 PC_LIBS   := $(shell pkg-config --libs $(LIBS_PC) 2>/dev/null)
@@ -29,7 +29,7 @@ LDFLAGS  += -pthread $(SANITIZE)
 LDLIBS   += $(PC_LIBS) -lcrypt -llmdb -lm
 
 # A part of the house can be built alone: make ROOMS="base mqtt" BUILD=build/mqtt unit
-ROOMS    ?= base net mqtt wis2 journal seen commit report broker source admin cli
+ROOMS    ?= base net mqtt wis2 catalogue journal seen commit report broker source admin cli
 SOURCES  := $(filter-out %_test.c,$(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c)))
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 TESTS    := $(foreach room,$(ROOMS),$(wildcard src/$(room)/*_test.c))

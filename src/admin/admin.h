@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "broker/broker.h"
+#include "catalogue/librarian.h"
 #include "commit/commit.h"
 #include "net/address.h"
 #include "net/http.h"
@@ -33,6 +34,7 @@ struct admin_settings {
 	struct broker *broker;
 	struct sources *sources;
 	struct reports *reports;
+	struct librarian *librarian;
 	struct hierarchy *hierarchy; /* for its version */
 	unsigned workers;
 	uint64_t journal_keep_ms;

@@ -22,6 +22,7 @@ static void add_counts(struct centre *to, const struct source_figures *f)
 	to->received += count_read(&f->received);
 	to->published += count_read(&f->published);
 	to->duplicates += count_read(&f->duplicates);
+	to->by_centre += count_read(&f->by_centre);
 	to->oversized += count_read(&f->oversized);
 	to->clean_starts += count_read(&f->lost_by_clean_start);
 	to->connects += count_read(&f->connects);

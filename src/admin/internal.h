@@ -48,6 +48,7 @@ struct centre {
 	uint64_t received;
 	uint64_t published;
 	uint64_t duplicates;
+	uint64_t by_centre;
 	uint64_t oversized;
 	uint64_t clean_starts;
 	uint64_t connects;

@@ -24,6 +24,7 @@ static const struct centre_row centre_rows[] = {
 	{METRIC_INVALID_FORMAT, PLACE(checks[CHECK_MESSAGE]), true},
 	{METRIC_NO_METADATA, PLACE(checks[CHECK_METADATA]), true},
 	{METRIC_DUPLICATES, PLACE(duplicates), false},
+	{METRIC_BY_CENTRE, PLACE(by_centre), false},
 	{METRIC_OVERSIZED, PLACE(oversized), false},
 	{METRIC_SESSION_LOSS, PLACE(clean_starts), false},
 	{METRIC_SOURCE_CONNECTS, PLACE(connects), false},
@@ -239,6 +240,40 @@ static void write_journal(struct exposition *e, struct admin *a)
 	one_count(e, METRIC_IDS_BYTES, c.id_bytes);
 }
 
+/* A metric that is one number of struct librarian_list_figures. */
+static const struct {
+	enum metric metric;
+	size_t place;
+} catalogue_rows[] = {
+	{METRIC_CATALOGUE_RECORDS, offsetof(struct librarian_list_figures, records)},
+	{METRIC_CATALOGUE_FETCHES, offsetof(struct librarian_list_figures, fetches)},
+	{METRIC_CATALOGUE_FAILURES, offsetof(struct librarian_list_figures, failures)},
+};
+
+static void write_catalogues(struct exposition *e, struct admin *a)
+{
+	struct librarian_figures f;
+
+	librarian_figures(a->settings.librarian, &f);
+	one_count(e, METRIC_CATALOGUE_IN_FORCE, librarian_state_in_force(f.state));
+	exposition_family(e, METRIC_CATALOGUE_AGE);
+	if (f.has_age) /* no list, no age of one */
+		exposition_number(e, METRIC_CATALOGUE_AGE, NULL, (double)f.age_ms / 1000);
+	one_count(e, METRIC_CATALOGUE_PAIRS, f.pairs);
+	one_count(e, METRIC_CATALOGUE_BYTES, f.bytes);
+	for (size_t row = 0; row < sizeof(catalogue_rows) / sizeof(catalogue_rows[0]); row++) {
+		exposition_family(e, catalogue_rows[row].metric);
+		for (uint32_t i = 0; i < f.list_count; i++) {
+			const char *at = (const char *)&f.lists[i] + catalogue_rows[row].place;
+			uint64_t value;
+
+			memcpy(&value, at, sizeof(value));
+			one_labelled(
+				e, catalogue_rows[row].metric, "catalogue", f.lists[i].url, value);
+		}
+	}
+}
+
 struct state_counts {
 	uint64_t of[SOURCE_STATE_COUNT];
 };
@@ -320,6 +355,7 @@ void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics)
 	one_count(&e, METRIC_REPEATS, c.repeats);
 	write_broker(&e, a);
 	write_journal(&e, a);
+	write_catalogues(&e, a);
 	write_sources(&e, a);
 	write_certificates(&e, a);
 	write_process(&e, a);

@@ -185,6 +185,29 @@ static json_t *clients_of(const struct broker_figures *f)
 		NUMBER(f->delivered_bytes));
 }
 
+static json_t *list_of(const struct librarian_list_figures *l)
+{
+	return json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:s}", "url", l->url, "records",
+		NUMBER(l->records), "refused", NUMBER(l->refused), "age_seconds",
+		l->has_list ? json_real((double)l->age_ms / 1000) : json_null(), "fetches",
+		NUMBER(l->fetches), "failures", NUMBER(l->failures), "last_error", l->last_error);
+}
+
+static json_t *catalogue_of(const struct admin *a)
+{
+	json_t *lists = json_array();
+	struct librarian_figures f;
+
+	librarian_figures(a->settings.librarian, &f);
+	for (uint32_t i = 0; i < f.list_count; i++)
+		json_array_append_new(lists, list_of(&f.lists[i]));
+	return json_pack("{s:s, s:b, s:s, s:o, s:f, s:I, s:o}", "state",
+		librarian_state_text(f.state), "in_force", librarian_state_in_force(f.state), "why",
+		librarian_state_why(f.state), "age_seconds",
+		f.has_age ? json_real((double)f.age_ms / 1000) : json_null(), "next_seconds",
+		(double)f.next_ms / 1000, "pairs", NUMBER(f.pairs), "catalogues", lists);
+}
+
 static json_t *listeners_of(struct admin *a)
 {
 	json_t *list = json_array();
@@ -207,13 +230,13 @@ void status_write(struct admin *a, struct buf *out)
 	commit_figures(a->settings.commit, &c);
 	broker_figures(a->settings.broker, &f);
 	status_write_document(out,
-		json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o}",
+		json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o}",
 			"centre_id", a->centre_id, "version", ISOBAR_VERSION, "topic_hierarchy",
 			hierarchy_version(hierarchy), "phase", phase_texts[atomic_load(&a->phase)],
 			"started", time_of(a->started_ms), "uptime_seconds",
 			NUMBER((clock_mono_ms() - a->started_mono_ms) / 1000), "workers",
 			(int)a->settings.workers, "listeners", listeners_of(a), "sources",
 			count_sources(a), "clients", clients_of(&f), "journal", journal_of(a, &j),
-			"antiloop", antiloop_of(&c)));
+			"antiloop", antiloop_of(&c), "metadata", catalogue_of(a)));
 	hierarchy_unref(hierarchy);
 }

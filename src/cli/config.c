@@ -86,6 +86,28 @@ static void move_sources_dir(const struct config_reader *r, struct config *c)
 	free(name);
 }
 
+static bool is_repeated(const struct config *c, uint32_t number)
+{
+	for (uint32_t i = 0; i < number; i++)
+		if (strcmp(c->catalogues[i], c->catalogues[number]) == 0)
+			return true;
+	return false;
+}
+
+static void judge_catalogues(
+	const struct config_reader *r, const struct yaml *root, const struct config *c)
+{
+	const struct yaml *at = config_find(root, "metadata");
+
+	if (c->catalogue_count > BOOK_LISTS_MOST)
+		config_fault(r, at, "metadata.catalogues", "are %u; at most %u are taken",
+			c->catalogue_count, BOOK_LISTS_MOST);
+	for (uint32_t i = 1; i < c->catalogue_count; i++)
+		if (is_repeated(c, i))
+			config_fault(r, at, "metadata.catalogues",
+				"names the same address twice; each once is right");
+}
+
 struct yaml *config_read_main(struct config_reader *r, struct view text, struct config *out)
 {
 	struct yaml *root = yaml_read(text, r->file, r->faults);
@@ -98,6 +120,7 @@ struct yaml *config_read_main(struct config_reader *r, struct view text, struct 
 		add_default_listeners(out);
 	if (config_find(root, "sources") == NULL)
 		move_sources_dir(r, out);
+	judge_catalogues(r, root, out);
 	resolve_workers(out);
 	if (out->journal_size_percent)
 		resolve_share(out);
@@ -292,6 +315,7 @@ void config_free(struct config *c)
 		source_config_fini(&c->sources[i]);
 	free_texts(c->bind, c->bind_count);
 	free_texts(c->http_public, c->http_public_count);
+	free_texts(c->catalogues, c->catalogue_count);
 	free_texts(c->websocket_paths, c->websocket_path_count);
 	free_texts(c->websocket_origins, c->websocket_origin_count);
 	accounts_unref(c->accounts);

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "broker/account.h"
 #include "broker/broker.h"
+#include "catalogue/book.h"
 #include "commit/commit.h"
 #include "net/address.h"
 #include "source/source.h"
@@ -57,6 +58,10 @@ struct config {
 	struct gate_settings checks;
 	char *topic_hierarchy;       /* NULL: built-in */
 	struct hierarchy *hierarchy; /* what was read there; one reference */
+	char **catalogues;           /* at most BOOK_LISTS_MOST, each once */
+	uint32_t catalogue_count;
+	uint64_t metadata_refresh_ms;
+	uint64_t metadata_grace_ms;
 	char *sources_dir;
 	struct source_config *sources; /* in order of name */
 	uint32_t source_count;

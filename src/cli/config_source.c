@@ -42,6 +42,16 @@ static void judge_source(struct config_reader *r, const struct yaml *root,
 			"is missing; such as mqtts://host.example.org:8883 is right");
 }
 
+/* What a gateway publishes on topics of its own has no records either (metadata.md, section 5). */
+static void spare_gateway(const struct yaml *root, struct source_config *s)
+{
+	const struct yaml *checks = config_find(root, "checks");
+
+	if (s->kind == SOURCE_GATEWAY && s->checks.checks[CHECK_TOPIC] == GATE_OFF &&
+		(checks == NULL || config_find(checks, "metadata") == NULL))
+		s->checks.checks[CHECK_METADATA] = GATE_OFF;
+}
+
 void config_read_source(struct config_reader *r, struct view text, const char *name,
 	const struct config *config, struct source_config *out)
 {
@@ -56,6 +66,7 @@ void config_read_source(struct config_reader *r, struct view text, const char *n
 	if (root == NULL && r->faults->count == faults)
 		config_fault(r, NULL, "", "is empty; centre_id and url are needed");
 	config_read_map(r, SECTION_SOURCE, "", root, out);
+	spare_gateway(root, out);
 	judge_source(r, root, out, faults);
 	yaml_free(root);
 }

@@ -81,6 +81,27 @@ static void checks_are_the_global_ones_unless_the_source_says_otherwise(void **s
 	source_config_fini(&s);
 }
 
+static void a_gateway_without_topic_check_has_no_metadata_check(void **state)
+{
+	static const struct {
+		const char *text;
+		enum gate_mode want;
+	} sources[] = {
+		{MINIMAL "kind: gateway\nchecks: {topic: off}\n", GATE_OFF},
+		{MINIMAL "kind: gateway\nchecks: {topic: off, metadata: verify}\n", GATE_VERIFY},
+		{MINIMAL "kind: gateway\n", GATE_DISCARD},
+		{MINIMAL "checks: {topic: off}\n", GATE_DISCARD},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sources) / sizeof(sources[0]); i++) {
+		struct source_config s = read_good(sources[i].text);
+
+		assert_int_equal(s.checks.checks[CHECK_METADATA], sources[i].want);
+		source_config_fini(&s);
+	}
+}
+
 static void every_key_is_read(void **state)
 {
 	struct source_config s = read_good(
@@ -163,10 +184,9 @@ static const struct {
 		"time such as 2026-12-31T12:00:00Z is right\n"},
 	{"password", MINIMAL "password: [secret]\n",
 		"s.yaml:3:11: password: is a list; one value is right\n"},
-	{"override", MINIMAL "checks: {metadata_owner: any}\n",
-		"s.yaml:3:26: checks.metadata_owner: not supported by this version; leave it out "
-		"or write "
-		"check\n"},
+	{"override", MINIMAL "checks: {metadata_owner: all}\n",
+		"s.yaml:3:26: checks.metadata_owner: \"all\" is not among the words known; "
+		"check, any are right\n"},
 };
 
 static void every_fault_is_told_with_its_place(void **state)
@@ -229,6 +249,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_source_of_two_lines_has_every_default),
 		cmocka_unit_test(checks_are_the_global_ones_unless_the_source_says_otherwise),
+		cmocka_unit_test(a_gateway_without_topic_check_has_no_metadata_check),
 		cmocka_unit_test(every_key_is_read),
 		cmocka_unit_test(every_fault_is_told_with_its_place),
 		cmocka_unit_test(centre_ids_are_judged_by_their_form),

@@ -156,6 +156,9 @@ static void values_arrive_where_they_belong(void **state)
 		"checks:\n  topic: verify\n  metadata: off\n  rules: {WNM-65: verify, WTH-07: "
 		"off}\n"
 		"  message_mode: strict\n  leaf: only\n  test_centres: no\n"
+		"  metadata_owner: any\n  metadata_fallback: no\n"
+		"metadata: {catalogues: [\"https://a.example/items?q=x\"], refresh: 1h, grace: "
+		"0s}\n"
 		"bind: [192.0.2.1, \"2001:db8::1\"]\nshadow: yes\nlog: {level: debug, format: "
 		"json}\n"
 		"listeners: [\"mqtt://[::1]:0\", {url: http://localhost:9090}, "
@@ -183,6 +186,12 @@ static void values_arrive_where_they_belong(void **state)
 	assert_int_equal(c->checks.message_mode, MODE_STRICT);
 	assert_true(c->checks.leaf_only);
 	assert_false(c->checks.test_centres);
+	assert_true(c->checks.metadata_any_owner);
+	assert_false(c->checks.metadata_fallback);
+	assert_int_equal(c->catalogue_count, 1);
+	assert_string_equal(c->catalogues[0], "https://a.example/items?q=x");
+	assert_int_equal(c->metadata_refresh_ms, HOUR);
+	assert_int_equal(c->metadata_grace_ms, 0);
 	assert_int_equal(c->bind_count, 2);
 	assert_string_equal(c->bind[1], "2001:db8::1");
 	assert_int_equal(c->websocket_path_count, 2);
@@ -343,8 +352,17 @@ static const struct {
 		"f.yaml:1:11: cluster.nodes: unknown key; cluster.node is the nearest one known\n"},
 	{"publish", "publish:\n  - {url: \"mqtts://gb:secret@emqx.example.org:8883\"}\n",
 		"f.yaml:2:3: publish: not supported by this version; leave it out or write []\n"},
-	{"catalogues", "metadata: {catalogues: [https://a.example.org/items]}\n",
-		"f.yaml:1:24: metadata.catalogues: not supported by this version; leave it out\n"},
+	{"a catalogue of no web address", "metadata: {catalogues: [mqtt://a.example.org]}\n",
+		"f.yaml:1:25: metadata.catalogues: \"mqtt://a.example.org\" is of another kind of "
+		"address; "
+		"addresses such as https://host.example.org/items are right\n"},
+	{"a catalogue twice", "metadata: {catalogues: [https://a.example, https://a.example]}\n",
+		"f.yaml:1:11: metadata.catalogues: names the same address twice; each once is "
+		"right\n"},
+	{"refresh", "metadata: {refresh: 5s}\n",
+		"f.yaml:1:21: metadata.refresh: \"5s\" is less than 1m; a number with ms, s, m, h "
+		"or d "
+		"such as 90s or 24h is right\n"},
 	{"compatible", "antiloop: {compatible: wis2gb}\n",
 		"f.yaml:1:24: antiloop.compatible: not supported by this version; leave it out or "
 		"write "

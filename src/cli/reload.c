@@ -126,6 +126,7 @@ static void apply(struct server *s, struct config *new)
 {
 	struct hierarchy *hierarchy = server_hierarchy(new);
 	struct config *old = s->config;
+	struct librarian_rules rules = server_librarian_rules(new);
 	struct broker_settings broker;
 
 	warn_restart(old, new);
@@ -138,6 +139,7 @@ static void apply(struct server *s, struct config *new)
 	broker_apply(s->broker, &broker);
 	server_tell_admin(s);
 	reports_set_hierarchy(s->reports, hierarchy);
+	librarian_apply(s->librarian, &rules);
 	upgrade_apply(s, new);
 	admin_set_hierarchy(s->admin, hierarchy);
 	sources_set_hierarchy(s->sources, hierarchy);

@@ -259,6 +259,47 @@ void server_tell_admin(struct server *s)
 	free(shown);
 }
 
+struct librarian_rules server_librarian_rules(const struct config *c)
+{
+	return (struct librarian_rules){
+		.urls = c->catalogues,
+		.url_count = c->catalogue_count,
+		.refresh_ms = c->metadata_refresh_ms,
+		.grace_ms = c->metadata_grace_ms,
+	};
+}
+
+static void pass_by(struct worker *w, void *argument)
+{
+	(void)w;
+	(void)argument;
+}
+
+/* A loop that has made a turn holds nothing of the turn before. */
+static void settle(void *context)
+{
+	struct server *s = context;
+
+	for (uint32_t i = 0; i < s->worker_count; i++)
+		server_on_loop(&s->workers[i], pass_by, NULL);
+}
+
+static struct librarian *make_librarian(struct server *s)
+{
+	char *dir = mem_printf("%s/catalogue", s->config->data_dir);
+	struct librarian *k;
+
+	shelf_init(&s->shelf);
+	k = librarian_new(&(struct librarian_settings){.dir = dir,
+		.shelf = &s->shelf,
+		.limits = &fetch_limits_default,
+		.rules = server_librarian_rules(s->config),
+		.settle = settle,
+		.context = s});
+	free(dir);
+	return k;
+}
+
 static int make_rooms(struct server *s)
 {
 	const struct config *c = s->config;
@@ -270,9 +311,11 @@ static int make_rooms(struct server *s)
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		ports[i] = s->workers[i].port;
 	s->hierarchy = server_hierarchy(c);
+	s->librarian = make_librarian(s);
 	broker = server_broker_settings(c, s->hierarchy);
 	broker.dir = dir;
 	broker.retained_dir = retained_dir;
+	broker.shelf = &s->shelf;
 	s->broker = broker_new(s->commit, ports, s->worker_count, &broker);
 	free(dir);
 	free(retained_dir);
@@ -289,6 +332,7 @@ static int make_rooms(struct server *s)
 	s->sources = sources_new(ports, s->worker_count, s->resolver,
 		&(struct sources_settings){.centre_id = s->centre_id,
 			.hierarchy = s->hierarchy,
+			.shelf = &s->shelf,
 			.bind = c->bind,
 			.bind_count = c->bind_count,
 			.packet_size = SOURCE_PACKET_BYTES,
@@ -298,6 +342,7 @@ static int make_rooms(struct server *s)
 		.broker = s->broker,
 		.sources = s->sources,
 		.reports = s->reports,
+		.librarian = s->librarian,
 		.hierarchy = s->hierarchy,
 		.workers = s->worker_count,
 		.journal_keep_ms = c->journal_keep_ms,
@@ -331,6 +376,8 @@ int server_start(struct server *s, struct config **config)
 		err = make_rooms(s);
 	if (err == 0)
 		err = start_threads(s);
+	if (err == 0)
+		err = librarian_start(s->librarian);
 	if (err < 0) {
 		server_stop(s);
 		return err;
@@ -366,6 +413,8 @@ static void end_traffic(struct server *s)
 
 	if (s->admin)
 		admin_set_phase(s->admin, ADMIN_DRAINING);
+	if (s->librarian)
+		librarian_stop(s->librarian);
 	for (uint32_t i = 0; i < s->served_count; i++)
 		served_close(s, &s->served[i]);
 	if (running && s->reports)
@@ -403,6 +452,8 @@ void server_stop(struct server *s)
 	watch_fini(&s->watch);
 	if (s->broker)
 		broker_free(s->broker);
+	librarian_free(s->librarian);
+	shelf_fini(&s->shelf);
 	if (s->resolver)
 		resolver_free(s->resolver);
 	if (s->hierarchy)

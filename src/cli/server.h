@@ -17,6 +17,7 @@
 
 #include "admin/admin.h"
 #include "broker/broker.h"
+#include "catalogue/librarian.h"
 #include "cli/config.h"
 #include "cli/watch.h"
 #include "commit/commit.h"
@@ -70,6 +71,8 @@ struct server {
 	char *centre_id;             /* as at start */
 	struct hierarchy *hierarchy; /* as at start; a reload gives the broker its own */
 	struct commit *commit;
+	struct shelf shelf;          /* of the metadata check */
+	struct librarian *librarian; /* fills it */
 	struct broker *broker;
 	struct resolver *resolver;
 	struct sources *sources;
@@ -102,6 +105,7 @@ void server_tell_admin(struct server *s);
 
 /* What the broker is told of a configuration; the hierarchy knows its sources' centres. */
 struct hierarchy *server_hierarchy(const struct config *c);
+struct librarian_rules server_librarian_rules(const struct config *c);
 struct broker_settings server_broker_settings(const struct config *c, struct hierarchy *h);
 
 /* --- WebSocket (upgrade.c) ------------------------------------------- */

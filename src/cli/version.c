@@ -1,4 +1,5 @@
 /* cli/version.c - `isobar version`: versions of program, formats, hierarchy and libraries */
+#include <curl/curl.h>
 #include <jansson.h>
 #include <libfyaml.h>
 #include <lmdb.h>
@@ -76,10 +77,11 @@ int cli_version(int argc, char **argv)
 	printf("on-disk format %d\n", JOURNAL_FORMAT);
 	good = print_hierarchy(options.file);
 	printf("build %s, %s%s\n", COMPILER, OPTIMIZED, SANITIZED);
-	printf("libraries %s, libfyaml %s, jansson %s, zlib %s, libzip %s, %s, xxHash %u.%u.%u\n",
+	printf("libraries %s, libfyaml %s, jansson %s, zlib %s, libzip %s, "
+	       "libcurl %s, %s, xxHash %u.%u.%u\n",
 		OpenSSL_version(OPENSSL_VERSION), fy_library_version(), jansson_version_str(),
-		zlibVersion(), zip_libzip_version(), mdb_version(NULL, NULL, NULL),
-		XXH_versionNumber() / 10000, XXH_versionNumber() / 100 % 100,
-		XXH_versionNumber() % 100);
+		zlibVersion(), zip_libzip_version(), curl_version_info(CURLVERSION_NOW)->version,
+		mdb_version(NULL, NULL, NULL), XXH_versionNumber() / 10000,
+		XXH_versionNumber() / 100 % 100, XXH_versionNumber() % 100);
 	return good ? CLI_DONE : CLI_USAGE;
 }
