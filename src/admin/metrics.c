@@ -210,6 +210,7 @@ static void write_broker(struct exposition *e, struct admin *a)
 	one_count(e, METRIC_CONNECTS, f.connects);
 	one_count(e, METRIC_CONNECTS_REFUSED, f.connects_refused);
 	one_count(e, METRIC_SESSIONS, f.sessions);
+	one_count(e, METRIC_SHARED_GROUPS, f.shared_groups);
 	one_count(e, METRIC_SESSIONS_OFFLINE, f.sessions_offline);
 	one_count(e, METRIC_SESSIONS_BEHIND, f.behind);
 	one_count(e, METRIC_SUBSCRIPTIONS, f.subscriptions);

@@ -9,6 +9,7 @@
 void batch_clear(struct batch *b)
 {
 	b->iov_count = b->count = b->with_id = b->bytes = b->largest = 0;
+	b->share = 0;
 	b->scratch_used = 1;
 	b->end = NULL;
 }
@@ -135,7 +136,7 @@ static bool is_retained(
 	if (form->retain)
 		return true;
 	return form->as_published && entry->flags & JOURNAL_RETAIN &&
-	       group_wants_as_published(form->as_published, topic);
+	       subscriptions_want_as_published(form->as_published, topic);
 }
 
 static enum batch_answer add_made(struct batch *b, const struct batch_form *form,
@@ -211,9 +212,10 @@ uint32_t batch_within(const struct batch *b, uint32_t room)
 	return n;
 }
 
-static uint64_t slot_of(const struct batch_record *r)
+static uint64_t slot_of(const struct batch *b, const struct batch_record *r)
 {
-	return r->seq | (r->qos == 2 ? INFLIGHT_QOS_2 : 0) | (r->retain ? INFLIGHT_RETAIN : 0);
+	return r->seq | (uint64_t)b->share << INFLIGHT_SHARE | (r->qos == 2 ? INFLIGHT_QOS_2 : 0) |
+	       (r->retain ? INFLIGHT_RETAIN : 0);
 }
 
 static void patch_id(struct batch *b, uint32_t record, uint16_t id)
@@ -305,7 +307,7 @@ int batch_send(struct batch *b, uint32_t n, struct conn *conn, struct inflight *
 	for (uint32_t i = 0; b->with_id && i < n; i++) {
 		if (b->records[i].id_at == 0)
 			continue;
-		patch_id(b, i, inflight_add(window, slot_of(&b->records[i])));
+		patch_id(b, i, inflight_add(window, slot_of(b, &b->records[i])));
 		given++;
 	}
 	sent = send_prefix(b, n, conn);

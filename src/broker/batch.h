@@ -44,6 +44,7 @@ struct batch {
 	uint32_t with_id; /* records at QoS 1 and above */
 	uint32_t bytes;
 	uint32_t largest;      /* packet */
+	uint16_t share;        /* they come by this shared subscription; 0: none */
 	uint32_t scratch_used; /* starts at 1, so that id_at 0 means none */
 	const uint8_t *end;    /* behind the last journal byte: where a neighbour would begin */
 	struct buf properties; /* of one packet under construction */
@@ -58,10 +59,11 @@ struct batch_form {
 	const struct session *alone;     /* the only one this is for, if that makes a difference */
 	struct alias_sent
 		*aliases; /* of the only client this is for; NULL: topics are sent in full */
-	const struct group *as_published; /* whose Retain As Published options count; NULL: none */
-	uint64_t now_ms;                  /* journal's clock, for the remaining expiry */
-	uint32_t id;      /* the one subscription this is sent for; 0: none, or as `ids` */
-	uint32_t largest; /* client's maximum packet size */
+	const struct subscriptions
+		*as_published; /* whose Retain As Published options count; NULL: none */
+	uint64_t now_ms;       /* journal's clock, for the remaining expiry */
+	uint32_t id;           /* the one subscription this is sent for; 0: none, or as `ids` */
+	uint32_t largest;      /* client's maximum packet size */
 	uint8_t version;
 	bool is_direct; /* the journal's bytes are the packets */
 	bool retain;    /* a retained message for a new subscription */

@@ -84,12 +84,14 @@ static void worker_init(struct broker_worker *w, struct broker *b, struct commit
 	lag_start(w);
 	persist_worker_init(w);
 	wills_init(w);
+	shared_worker_init(w);
 }
 
 static void worker_fini(struct broker_worker *w)
 {
 	lag_stop(w);
 	timer_stop(w->loop, &w->patience);
+	shared_worker_fini(w);
 	throttle_queue_fini(w);
 	persist_worker_fini(w);
 	wills_fini(w);
@@ -126,6 +128,7 @@ struct broker *broker_new(struct commit *c, struct commit_port *const *ports, un
 	b->workers = mem_new(port_count * sizeof(*b->workers));
 	b->worker_count = port_count;
 	registry_init(&b->registry);
+	shareds_init(&b->shareds);
 	users_init(&b->users);
 	addresses_init(&b->addresses);
 	pthread_mutex_init(&b->stop_lock, NULL);
@@ -172,6 +175,7 @@ void broker_free(struct broker *b)
 		worker_fini(&b->workers[i]);
 	retained_free(b->retained);
 	persist_close(b);
+	shareds_fini(&b->shareds);
 	registry_fini(&b->registry);
 	users_fini(&b->users);
 	addresses_fini(&b->addresses);
@@ -202,7 +206,8 @@ static bool may_keep(const struct client *c, const struct account *account)
 	uint32_t at = 0;
 
 	while (subscriptions_next(&c->session->subscriptions, &at, &one)) {
-		if (!account_may_read(account, session_client_id(c->session), one.filter))
+		if (!account_may_read(account, session_client_id(c->session),
+			    shared_filter(&one)))
 			return false;
 	}
 	return true;
@@ -320,6 +325,7 @@ void broker_figures(struct broker *b, struct broker_figures *out)
 	out->sessions = gauge(&b->sessions);
 	out->sessions_offline = gauge(&b->sessions_offline);
 	out->subscriptions = gauge(&b->subscriptions);
+	out->shared_groups = atomic_load_explicit(&b->shareds.count, memory_order_relaxed);
 	out->dropped_removed = atomic_load_explicit(&b->lost, memory_order_relaxed);
 	if (out->sessions > out->sessions_offline + out->live)
 		out->behind = out->sessions - out->sessions_offline - out->live;

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "broker/shared.h"
 #include "mqtt/reason.h"
 
 #define FIRST_PACKET_BYTES (64u * 1024u) /* CONNECT: identifier, will, user, password */
@@ -34,6 +35,13 @@ uint32_t client_window(const struct client *c)
 
 	/* [MQTT-3.3.4-9], [MQTT-4.9.0-1] */
 	return own < c->receive_maximum ? own : c->receive_maximum;
+}
+
+struct alias_sent *client_aliases(struct client *c)
+{
+	if (c->aliases == NULL && c->alias_maximum) /* [MQTT-3.1.2-27] */
+		c->aliases = alias_sent_new(c->alias_maximum);
+	return c->aliases;
 }
 
 /* A packet of only a reason code and, if wanted, a reason string that fits. */
@@ -249,8 +257,10 @@ static void on_writable(struct conn *conn)
 		c->is_choked = false;
 		conn_resume(conn);
 	}
-	if (c->session)
+	if (c->session) {
 		session_ready(c->session);
+		shared_go_on(c->session);
+	}
 }
 
 /* The time limits: CONNECT must come, then something within one and a half times the keep alive. */

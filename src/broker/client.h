@@ -111,6 +111,9 @@ void client_send_pubrel(struct client *c, uint16_t packet_id, uint8_t reason);
 /* Encodes into the connection's out buffer. */
 void client_send(struct client *c, const struct mqtt_packet *p);
 
+/* The table of topics named to this client, made when first used; NULL: it takes no aliases. */
+struct alias_sent *client_aliases(struct client *c);
+
 /* Window in force: QoS 1 and 2 messages that may be in flight. */
 uint32_t client_window(const struct client *c);
 

@@ -107,7 +107,6 @@ static void put_limits(struct client *c, const struct connect_request *r, struct
 	mqtt_put_number(block, MQTT_PROPERTY_RECEIVE_MAXIMUM, limits->receive_maximum);
 	mqtt_put_number(block, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM, ALIAS_NAMES);
 	mqtt_put_number(block, MQTT_PROPERTY_MAXIMUM_PACKET_SIZE, limits->packet_bytes);
-	mqtt_put_number(block, MQTT_PROPERTY_SHARED_SUBSCRIPTION_AVAILABLE, 0);
 	if (c->keep_alive_s != r->keep_alive_s) /* [MQTT-3.2.2-21] */
 		mqtt_put_number(block, MQTT_PROPERTY_SERVER_KEEP_ALIVE, c->keep_alive_s);
 	if (r->is_assigned) /* [MQTT-3.1.3-7] */

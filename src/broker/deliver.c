@@ -9,7 +9,9 @@
 #include "broker/batch.h"
 #include "broker/client.h"
 #include "broker/lost.h"
+#include "broker/outgoing.h"
 #include "broker/own.h"
+#include "broker/shared.h"
 #include "broker/walk.h"
 #include "broker/worker.h"
 #include "mqtt/reason.h"
@@ -18,40 +20,19 @@
 #define SCAN_RECORDS 8192u        /* index entries a session behind looks at per piece */
 #define CATCH_UP_BYTES (8u << 20) /* sent to sessions behind per turn */
 
-/* The table of topics named to this client, made when first used; NULL: it takes no aliases. */
-static struct alias_sent *aliases_of(struct client *c)
-{
-	if (c->aliases == NULL && c->alias_maximum) /* [MQTT-3.1.2-27] */
-		c->aliases = alias_sent_new(c->alias_maximum);
-	return c->aliases;
-}
-
 static struct batch_form form_of(
 	const struct broker_worker *w, struct client *c, const struct group *group)
 {
 	return (struct batch_form){
 		.ids = group && group->has_ids ? &c->session->subscriptions : NULL,
 		.alone = group ? group->alone : NULL,
-		.as_published = group && group->as_published ? group : NULL,
-		.aliases = aliases_of(c),
+		.as_published = group && group->as_published ? &group->filters : NULL,
+		.aliases = client_aliases(c),
 		.now_ms = w->now_ms,
 		.largest = c->largest,
 		.version = c->version,
 		.is_direct = group && group->is_direct,
 	};
-}
-
-static void count_sent(
-	struct broker_worker *w, const struct session *s, const struct batch *b, int sent)
-{
-	struct throttle *throttle = s->client->account->throttle;
-
-	if (sent <= 0)
-		return;
-	if (throttle)
-		throttle_spend(throttle, (uint64_t)sent, b->records[sent - 1].end);
-	count_add(&w->counts.delivered, (uint64_t)sent);
-	count_add(&w->counts.delivered_bytes, b->records[sent - 1].end);
 }
 
 /* --- live sessions ---------------------------------------------------- */
@@ -119,9 +100,9 @@ static uint32_t fill_from_refs(
 	struct batch_form form = {
 		.ids = group->has_ids ? &group->filters : NULL,
 		.alone = group->alone,
-		.as_published = group->as_published ? group : NULL,
+		.as_published = group->as_published ? &group->filters : NULL,
 		.now_ms = w->now_ms,
-		.aliases = group->alone ? aliases_of(group->alone->client) : NULL,
+		.aliases = group->alone ? client_aliases(group->alone->client) : NULL,
 		.largest = UINT32_MAX,
 		.version = group->version,
 		.is_direct = group->is_direct,
@@ -142,33 +123,19 @@ static uint32_t fill_from_refs(
 	return i;
 }
 
-/* Of `room` messages of the batch, as many as the account may be sent now; none while another of its
- * sessions starves. */
-static uint32_t within_throttle(
-	const struct broker_worker *w, const struct session *s, uint32_t room)
-{
-	struct throttle *throttle = s->client->account->throttle;
-
-	if (throttle == NULL)
-		return room;
-	if (s->state == SESSION_LIVE && throttle->starving)
-		return 0;
-	return throttle_grant(throttle, w->batch, room, loop_now_ms(w->loop));
-}
-
 static void send_live(struct broker_worker *w, struct session *s)
 {
 	struct client *c = s->client;
 	struct batch *b = w->batch;
 	uint32_t room = batch_within(b, inflight_room(&s->window, client_window(c)));
-	uint32_t most = within_throttle(w, s, room);
+	uint32_t most = outgoing_grant(w, s, room);
 	int sent = 0;
 
 	if (conn_pending(&c->conn) && conn_flush(&c->conn) < 0)
 		sent = ERR_CLOSED;
 	else if (conn_pending(&c->conn) == 0 && c->largest >= b->largest)
 		sent = batch_send(b, most, &c->conn, &s->window);
-	count_sent(w, s, b, sent);
+	outgoing_count_sent(w, s, b, sent);
 	if (c->aliases)
 		alias_settle(c->aliases, sent > 0 ? (uint32_t)sent : 0);
 	if (sent > 0)
@@ -349,7 +316,7 @@ static enum piece resend(struct broker_worker *w, struct session *s)
 	sent = batch_send_again(w->batch, &s->client->conn, ids);
 	if (sent < 0)
 		return PIECE_BLOCKED;
-	count_sent(w, s, w->batch, sent);
+	outgoing_count_sent(w, s, w->batch, sent);
 	count_add(&w->counts.resent, (uint64_t)sent);
 	inflight_set_sent(&s->window, (uint32_t)sent == w->batch->count ? next : slots[sent]);
 	return (uint32_t)sent == w->batch->count ? PIECE_MORE : PIECE_BLOCKED;
@@ -407,7 +374,12 @@ static void skip_removed(struct broker_worker *w, struct session *s)
 	if (s->position >= head)
 		return;
 	count_add(&w->counts.skipped_records, head - s->position);
-	lost_count(s, head);
+	lost_count(w->broker, &(struct lost_range){.accounts = s->client->accounts,
+				      .account = s->client->account,
+				      .subscriptions = &s->subscriptions,
+				      .who = session_client_id(s),
+				      .from = s->position,
+				      .head = head});
 	s->position = head;
 }
 
@@ -416,12 +388,12 @@ static int send_alone(struct broker_worker *w, struct session *s)
 {
 	struct batch *b = w->batch;
 	uint32_t room = batch_within(b, inflight_room(&s->window, client_window(s->client)));
-	uint32_t most = within_throttle(w, s, room);
+	uint32_t most = outgoing_grant(w, s, room);
 	int sent = batch_send(b, most, &s->client->conn, &s->window);
 
 	if (s->client->aliases)
 		alias_settle(s->client->aliases, sent > 0 ? (uint32_t)sent : 0);
-	count_sent(w, s, b, sent);
+	outgoing_count_sent(w, s, b, sent);
 	if (most < room && sent == (int)most)
 		throttle_wait(s, sent > 0);
 	return sent;
@@ -527,6 +499,7 @@ static void deliver_behind(struct broker_worker *w)
 		throttle_end_wait(s);
 		piece = catch_up(w, s);
 		persist_touch(s);
+		shared_go_on(s);
 		if (piece == PIECE_LIVE)
 			become_live(w, s);
 		else if (piece == PIECE_MORE)
@@ -541,7 +514,8 @@ static void deliver_behind(struct broker_worker *w)
 
 bool deliver_has_work(const struct broker_worker *w)
 {
-	return w->live != journal_tail(w->journal) || !list_is_empty(&w->ready);
+	return w->live != journal_tail(w->journal) || !list_is_empty(&w->ready) ||
+	       shared_has_work(w);
 }
 
 void deliver_to_tail(struct broker_worker *w)
@@ -563,6 +537,7 @@ bool deliver_turn(struct broker_worker *w)
 	journal_reader_enter(&w->reader);
 	deliver_live(w);
 	deliver_behind(w);
+	shared_turn(w);
 	journal_reader_leave(&w->reader);
 	return deliver_has_work(w);
 }

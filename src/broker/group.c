@@ -42,7 +42,7 @@ static void group_free(struct group *group)
 	subscriptions_fini(&group->filters);
 	accounts_unref(group->accounts);
 	free(group->refs);
-	free(group->wants);
+	wants_fini(&group->wants);
 	free(group);
 }
 
@@ -73,6 +73,8 @@ static void build_key(struct buf *key, const struct subscriptions *s, uint8_t ve
 		uint8_t kept =
 			one.options & (SUBSCRIPTION_NO_LOCAL | SUBSCRIPTION_RETAIN_AS_PUBLISHED);
 
+		if (one.share)
+			continue;
 		buf_append(key, &one.id, sizeof(one.id));
 		buf_append(key, &one.qos, 1);
 		buf_append(key, &kept, 1);
@@ -88,6 +90,8 @@ static void plant(struct groups *g, struct group *group, const struct subscripti
 	uint8_t qos = 0;
 
 	while (subscriptions_next(s, &at, &one)) {
+		if (one.share)
+			continue;
 		one.from = 0;
 		subscriptions_put(&group->filters, &one);
 		filter_tree_add(g->tree, one.filter, group);
@@ -113,7 +117,7 @@ struct group *group_join(struct groups *g, const struct subscriptions *s, uint8_
 		group->accounts = accounts_ref(accounts);
 		group->account = account;
 		group->alone = alone;
-		group->wants_segment = UINT32_MAX;
+		group->wants.segment = UINT32_MAX;
 		list_init(&group->live);
 		plant(g, group, s);
 		map_put(&g->by_key, buf_view(&group->key), group);
@@ -164,7 +168,7 @@ static int granted(const struct subscriptions *s, const struct account *account,
 		return -1;
 	while (subscriptions_next(s, &at, &one)) {
 		/* [MQTT-3.3.2-3], [MQTT-3.3.4-2] */
-		if (one.qos > qos && one.from <= seq && !(one.options & without) &&
+		if (!one.share && one.qos > qos && one.from <= seq && !(one.options & without) &&
 			filter_match(one.filter, topic))
 			qos = one.qos;
 	}
@@ -310,38 +314,58 @@ const struct match *match_record(
 	return m;
 }
 
-static void wants_room(struct group *group, uint32_t segment, uint32_t topic)
-{
-	uint32_t size = group->wants_size ? group->wants_size : 64;
+/* --- answers remembered ----------------------------------------------- */
 
-	if (group->wants_segment != segment && group->wants_size)
-		memset(group->wants, 0, group->wants_size);
-	group->wants_segment = segment;
-	while (size <= topic)
-		size *= 2;
-	if (size == group->wants_size)
-		return;
-	group->wants = mem_resize(group->wants, size);
-	memset(group->wants + group->wants_size, 0, size - group->wants_size);
-	group->wants_size = size;
+void wants_clear(struct wants *wants)
+{
+	if (wants->size)
+		memset(wants->by_topic, 0, wants->size);
+	wants->segment = UINT32_MAX;
 }
 
-int group_wants(struct group *group, const struct journal_segment *segment,
-	const struct journal_entry *entry)
+void wants_fini(struct wants *wants)
+{
+	free(wants->by_topic);
+	*wants = (struct wants){0};
+}
+
+static void wants_room(struct wants *wants, uint32_t segment, uint32_t topic)
+{
+	uint32_t size = wants->size ? wants->size : 64;
+
+	if (wants->segment != segment)
+		wants_clear(wants);
+	wants->segment = segment;
+	while (size <= topic)
+		size *= 2;
+	if (size == wants->size)
+		return;
+	wants->by_topic = mem_resize(wants->by_topic, size);
+	memset(wants->by_topic + wants->size, 0, size - wants->size);
+	wants->size = size;
+}
+
+int wants_ask(struct wants *wants, const struct subscriptions *s, const struct account *account,
+	const struct journal_segment *segment, const struct journal_entry *entry)
 {
 	uint8_t *want;
 
-	if (group->wants_segment != segment->number || entry->topic >= group->wants_size)
-		wants_room(group, segment->number, entry->topic);
-	want = &group->wants[entry->topic];
+	if (wants->segment != segment->number || entry->topic >= wants->size)
+		wants_room(wants, segment->number, entry->topic);
+	want = &wants->by_topic[entry->topic];
 	if (*want == 0) {
-		int qos = granted(&group->filters, group->account, record_topic(segment, entry),
-			UINT64_MAX, 0);
+		int qos = granted(s, account, record_topic(segment, entry), UINT64_MAX, 0);
 
 		*want = (uint8_t)(qos < 0 ? WANTED_NOT : WANTED + (unsigned)qos);
 	}
 	return *want == WANTED_NOT ? -1
 				   : qos_least((uint8_t)(*want - WANTED), journal_entry_qos(entry));
+}
+
+int group_wants(struct group *group, const struct journal_segment *segment,
+	const struct journal_entry *entry)
+{
+	return wants_ask(&group->wants, &group->filters, group->account, segment, entry);
 }
 
 void subscriptions_put_ids(const struct subscriptions *s, struct view topic, uint64_t seq,
@@ -353,18 +377,18 @@ void subscriptions_put_ids(const struct subscriptions *s, struct view topic, uin
 	/* Each matching subscription's identifier, in no order. */
 	while (subscriptions_next(s, &at, &one)) {
 		/* [MQTT-3.3.4-3], [MQTT-3.3.4-4] */
-		if (one.id && one.from <= seq && !(one.options & without) &&
+		if (one.id && !one.share && one.from <= seq && !(one.options & without) &&
 			filter_match(one.filter, topic))
 			mqtt_put_number(properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER, one.id);
 	}
 }
 
-bool group_wants_as_published(const struct group *group, struct view topic)
+bool subscriptions_want_as_published(const struct subscriptions *s, struct view topic)
 {
 	struct subscription one;
 	uint32_t at = 0;
 
-	while (subscriptions_next(&group->filters, &at, &one)) {
+	while (subscriptions_next(s, &at, &one)) {
 		if (one.options & SUBSCRIPTION_RETAIN_AS_PUBLISHED &&
 			filter_match(one.filter, topic))
 			return true;

@@ -33,6 +33,13 @@ struct group_ref {
 
 struct session;
 
+/* Answers of group_wants() and the like, by topic number of one segment. */
+struct wants {
+	uint8_t *by_topic; /* 0 not asked yet, 1 no, 2 + qos */
+	uint32_t size;
+	uint32_t segment; /* UINT32_MAX: none */
+};
+
 struct group {
 	struct buf key;        /* version, account with a deny list, filters without positions */
 	struct session *alone; /* its only member, see broker/own.h; NULL: whoever fits */
@@ -51,10 +58,7 @@ struct group {
 	struct group_ref *refs;
 	uint32_t ref_count;
 	uint32_t ref_size;
-	/* answers for sessions that are behind, by topic number of one segment */
-	uint8_t *wants; /* 0 not asked yet, 1 no, 2 + qos */
-	uint32_t wants_size;
-	uint32_t wants_segment;
+	struct wants wants; /* for sessions that are behind */
 };
 
 struct match_item {
@@ -85,7 +89,7 @@ struct groups {
 void groups_init(struct groups *g);
 void groups_fini(struct groups *g);
 
-/* The group for these subscriptions, made if new. Refs accounts. alone: the session, when nobody
+/* The group for these subscriptions (without the shared ones), made if new. Refs accounts. alone: the session, when nobody
  * else may be in it, else NULL. */
 struct group *group_join(struct groups *g, const struct subscriptions *s, uint8_t version,
 	struct accounts *accounts, const struct account *account, struct session *alone);
@@ -99,6 +103,12 @@ const struct match *match_record(
 /* Does the group want it, and with which QoS (min of granted and published)? -1: no. */
 int group_wants(struct group *group, const struct journal_segment *segment,
 	const struct journal_entry *entry);
+
+/* The same for any subscriptions; what was answered is remembered in `wants`. */
+int wants_ask(struct wants *wants, const struct subscriptions *s, const struct account *account,
+	const struct journal_segment *segment, const struct journal_entry *entry);
+void wants_clear(struct wants *wants); /* for other subscriptions or another account */
+void wants_fini(struct wants *wants);
 
 /* The same for subscriptions of which some are younger than the record. */
 int subscriptions_want(const struct subscriptions *s, const struct account *account,
@@ -114,7 +124,7 @@ void subscriptions_put_ids(const struct subscriptions *s, struct view topic, uin
 	uint8_t without, struct buf *properties);
 
 /* Does a filter that matches have Retain As Published? */
-bool group_wants_as_published(const struct group *group, struct view topic);
+bool subscriptions_want_as_published(const struct subscriptions *s, struct view topic);
 
 void group_add_ref(struct group *group, uint32_t delta, uint8_t qos);
 

@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "broker/client.h"
 #include "broker/persist.h"
+#include "broker/shared.h"
 #include "mqtt/reason.h"
 
 void client_send_pubrel(struct client *c, uint16_t packet_id, uint8_t reason)
@@ -26,6 +27,7 @@ static void go_on(struct client *c)
 	struct session *s = c->session;
 	uint32_t limit;
 
+	shared_go_on(s);
 	if (s->state != SESSION_BEHIND)
 		return;
 	limit = client_window(c);

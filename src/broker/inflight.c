@@ -97,6 +97,13 @@ bool inflight_is_retained(const struct inflight *w, uint16_t i)
 	return raw != INFLIGHT_ACKED && raw & INFLIGHT_RETAIN;
 }
 
+uint16_t inflight_share(const struct inflight *w, uint16_t i)
+{
+	uint64_t raw = *slot(w, i);
+
+	return raw == INFLIGHT_ACKED ? 0 : raw >> INFLIGHT_SHARE & 0x1fff;
+}
+
 uint32_t inflight_open(const struct inflight *w)
 {
 	uint32_t n = 0;

@@ -7,7 +7,8 @@
  *      first                                first + count
  *        | open | acked | open | open | ... |          ids modulo 65535
  *
- * A slot is a position and three flags (positions stay far below 2^61), or INFLIGHT_ACKED. At QoS 2 it
+ * A slot is a position (below 2^48), the number of the shared subscription it came by (broker/shared.h)
+ * and three flags, or INFLIGHT_ACKED. At QoS 2 it
  * is open until PUBCOMP; from PUBREC on the message itself is not needed any more, only its id:
  *
  *      QoS 1   PUBLISH -> open --PUBACK--> acked
@@ -25,7 +26,9 @@
 #define INFLIGHT_QOS_2 (1ull << 62)    /* delivered at QoS 2 */
 #define INFLIGHT_RELEASED (1ull << 63) /* PUBREC came, PUBREL was sent, PUBCOMP is to come */
 #define INFLIGHT_RETAIN (1ull << 61)   /* sent with the retain flag, which a resend keeps */
-#define INFLIGHT_FLAGS (INFLIGHT_QOS_2 | INFLIGHT_RELEASED | INFLIGHT_RETAIN)
+#define INFLIGHT_SHARE 48 /* the number of a shared subscription stands from this bit on */
+#define INFLIGHT_SHARE_MOST 0x1ffeu
+#define INFLIGHT_FLAGS (UINT64_MAX << INFLIGHT_SHARE)
 
 struct inflight {
 	uint64_t *seqs;    /* ring of `size` slots, owned; NULL until something is in flight;
@@ -58,7 +61,7 @@ uint16_t inflight_next_id(const struct inflight *w);
 void inflight_restore(struct inflight *w, uint16_t first_id, const void *slots, uint16_t n,
 	uint16_t next_id, uint64_t tail);
 
-/* Puts seq, with INFLIGHT_QOS_2 and INFLIGHT_RETAIN where they hold, into the next slot; gives its packet id. The caller looked
+/* Puts seq, with flags and number where they hold, into the next slot; gives its packet id. The caller looked
  * at inflight_room(). */
 uint16_t inflight_add(struct inflight *w, uint64_t seq);
 
@@ -100,6 +103,9 @@ uint8_t inflight_qos(const struct inflight *w, uint16_t i);
 bool inflight_is_released(const struct inflight *w, uint16_t i);
 /* Did it go out with the retain flag? */
 bool inflight_is_retained(const struct inflight *w, uint16_t i);
+
+/* The shared subscription by which slot i came; 0: none, or acknowledged. */
+uint16_t inflight_share(const struct inflight *w, uint16_t i);
 
 /* The message of slot i (QoS 2) cannot be sent again: its id is released as if PUBREC had come. */
 void inflight_give_up(struct inflight *w, uint16_t i);

@@ -45,6 +45,8 @@ static void look(struct timer *t)
 		if (s == NULL) /* not past CONNECT yet */
 			continue;
 		position = session_position(s);
+		if (shared_position(s) < position)
+			position = shared_position(s);
 		behind = position < tail ? tail - position : 0;
 		age = age_us(w, position, tail, figures.oldest_ms);
 		messages[histogram_bucket(behind)]++;

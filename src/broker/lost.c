@@ -4,7 +4,6 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "broker/client.h"
 #include "broker/session.h"
 #include "broker/store.h"
 #include "broker/worker.h"
@@ -38,7 +37,7 @@ static void on_topic(void *context, struct view topic, uint64_t n)
 	uint32_t at = 0;
 
 	while (subscriptions_next(&l->subscriptions, &at, &one)) {
-		if (one.from >= l->head || !filter_match(one.filter, topic))
+		if (one.share || one.from >= l->head || !filter_match(one.filter, topic))
 			continue;
 		if (!is_denied(l->account, topic))
 			l->wanted += n;
@@ -73,19 +72,19 @@ static void run(struct store_job *job)
 	free(l);
 }
 
-void lost_count(struct session *s, uint64_t head)
+void lost_count(struct broker *b, const struct lost_range *range)
 {
-	struct view id = session_client_id(s);
 	struct lost *l = mem_new(sizeof(*l));
 
 	l->job.run = run;
-	l->broker = s->worker->broker;
-	l->accounts = accounts_ref(s->client->accounts);
-	l->account = s->client->account;
-	l->from = s->position;
-	l->head = head;
-	log_quote(id.p, id.n, l->client_id);
-	subscriptions_restore(&l->subscriptions, buf_view(&s->subscriptions.block), UINT64_MAX);
+	l->broker = b;
+	l->accounts = accounts_ref(range->accounts);
+	l->account = range->account;
+	l->from = range->from;
+	l->head = range->head;
+	log_quote(range->who.p, range->who.n, l->client_id);
+	subscriptions_restore(
+		&l->subscriptions, buf_view(&range->subscriptions->block), UINT64_MAX);
 	if (l->broker->store)
 		store_run(l->broker->store, &l->job);
 	else

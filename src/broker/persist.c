@@ -9,6 +9,7 @@
 #include "base/mem.h"
 #include "broker/row.h"
 #include "broker/session.h"
+#include "broker/shared.h"
 #include "broker/store.h"
 #include "broker/walk.h"
 #include "broker/will.h"
@@ -23,16 +24,28 @@
 
 /* --- a session's row -------------------------------------------------- */
 
-/* Slots whose position is below `limit` into out; gives the packet id of the first. */
-static uint16_t put_slots(const struct inflight *w, uint64_t limit, struct buf *out)
+/* A live session's newer messages are found again behind the position that all share; not so what
+ * came by a shared subscription. */
+static bool is_left_out(const struct session *s, uint16_t i, uint64_t limit)
 {
+	uint16_t share = inflight_share(&s->window, i);
+
+	if (share == 0)
+		return inflight_seq(&s->window, i) >= limit;
+	return inflight_qos(&s->window, i) == 1 && shared_holds(s, share);
+}
+
+/* Slots whose position is below `limit` into out; gives the packet id of the first. */
+static uint16_t put_slots(const struct session *s, uint64_t limit, struct buf *out)
+{
+	const struct inflight *w = &s->window;
 	static const uint64_t acked = INFLIGHT_ACKED;
 	uint16_t first = 0;
 	uint16_t behind = 0; /* the last one kept */
 
 	buf_clear(out);
 	for (uint16_t i = 0; i < w->count; i++) {
-		if (inflight_raw(w, i) == INFLIGHT_ACKED || inflight_seq(w, i) >= limit)
+		if (inflight_raw(w, i) == INFLIGHT_ACKED || is_left_out(s, i, limit))
 			continue;
 		if (buf_length(out) == 0)
 			first = behind = i;
@@ -60,7 +73,7 @@ static void make_row(struct persist *p, const struct session *s, struct row *row
 		.address = s->address,
 		.next_id = (uint16_t)(s->client ? next - next % ID_STEP : next),
 	};
-	row->first_id = put_slots(w, is_live ? p->mark : INFLIGHT_ACKED, &p->slots);
+	row->first_id = put_slots(s, is_live ? p->mark : INFLIGHT_ACKED, &p->slots);
 	row->slots = buf_view(&p->slots);
 	buf_clear(&p->will);
 	will_encode(s->will, &p->will);
@@ -118,6 +131,7 @@ static void on_checkpoint(struct timer *t)
 	struct broker_worker *w = container_of(t, struct broker_worker, persist.timer);
 	struct persist *p = &w->persist;
 	struct list round;
+	uint64_t begun_ms = loop_now_ms(w->loop);
 
 	list_init(&round);
 	list_splice(&round, &p->touched);
@@ -125,11 +139,12 @@ static void on_checkpoint(struct timer *t)
 		struct session *s = container_of(round.next, struct session, touched);
 
 		list_remove(&s->touched);
-		save(s, false);
+		save(s, s->shared != NULL); /* before the rows of groups */
 		if (s->window.count)
 			persist_touch(s);
 	}
 	store_mark(w->broker->store, w->number, p->mark);
+	shared_checkpoint(w, begun_ms);
 	p->mark = w->live;
 	timer_start(w->loop, t, CHECKPOINT_MS);
 }
@@ -218,6 +233,7 @@ static struct session *restore(const struct load *l, const struct row *row, stru
 		s->position = l->tail; /* the journal was cut or begun anew */
 	restore_window(l, row, s);
 	restore_received(l, row, s);
+	shared_fit(s);
 	return s;
 }
 
@@ -255,6 +271,10 @@ static bool on_row(void *context, struct view bytes)
 	if (row_decode(bytes, &decoded) < 0)
 		return true; /* the store dropped it */
 
+	if (shared_is_row(row)) {
+		shared_load(b, row, l->tail);
+		return true;
+	}
 	if (l->loaded >= l->most)
 		l->over_limit++;
 	else if (map_get(&b->registry.sessions, row->key) == NULL)
@@ -302,6 +322,7 @@ void persist_start(struct broker *b, uint32_t sessions_most)
 	l.past = store_past(b->store);
 	l.tail = journal_tail(b->journal);
 	store_walk(b->store, on_row, &l);
+	shared_loaded(b);
 	store_begin(b->store, b->worker_count, l.tail);
 	for (unsigned i = 0; i < b->worker_count; i++)
 		timer_start(b->workers[i].loop, &b->workers[i].persist.timer, CHECKPOINT_MS);
@@ -314,8 +335,10 @@ void persist_start(struct broker *b, uint32_t sessions_most)
 
 void persist_stop(struct broker *b)
 {
-	if (b->store)
-		store_stop(b->store, true);
+	if (b->store == NULL)
+		return;
+	shared_save_all(b);
+	store_stop(b->store, true);
 }
 
 void persist_close(struct broker *b)

@@ -8,6 +8,7 @@
 #include "broker/client.h"
 #include "broker/persist.h"
 #include "broker/own.h"
+#include "broker/shared.h"
 #include "broker/walk.h"
 #include "broker/will.h"
 #include "broker/worker.h"
@@ -28,6 +29,7 @@ static void session_free(struct session *s)
 	subscriptions_fini(&s->subscriptions);
 	inflight_fini(&s->window);
 	received_fini(&s->received);
+	shared_discard(s);
 	will_pause(s);
 	will_free(&s->will);
 	free(s);
@@ -51,6 +53,14 @@ void session_key(struct buf *out, const char *user, struct view client_id)
 	buf_append(out, client_id.p, client_id.n);
 }
 
+size_t session_key_bytes(struct view key)
+{
+	struct view rest = key;
+
+	view_cut(&rest, '\0');
+	return key.n - rest.n;
+}
+
 struct view session_user(const struct session *s)
 {
 	struct view rest = s->key;
@@ -60,10 +70,7 @@ struct view session_user(const struct session *s)
 
 struct view session_client_id(const struct session *s)
 {
-	struct view rest = s->key;
-
-	view_cut(&rest, '\0');
-	return rest;
+	return view_skip(s->key, session_key_bytes(s->key));
 }
 
 struct session *session_find(struct broker_worker *w, struct view key, struct broker_worker **owner)
@@ -185,6 +192,7 @@ void session_end(struct session *s)
 
 	check(s->state == SESSION_OFFLINE);
 	will_session_ended(s);
+	shared_leave(s);
 	timer_stop(w->loop, &s->expiry);
 	addresses_take_back(&w->broker->addresses, s->address, &s->link, loop_now_ms(w->loop));
 	if (s->is_kept)
@@ -201,6 +209,7 @@ void session_detach(struct session *s)
 {
 	struct broker_worker *w = s->worker;
 
+	shared_pause(s);
 	leave_group(s);
 	drop_prefetch(s);
 	walks_pause(s);
@@ -226,6 +235,7 @@ void session_detach(struct session *s)
 void session_reset(struct session *s)
 {
 	will_session_ended(s); /* what the client left behind ends here (MQTT 5, 3.1.2.5) */
+	shared_leave(s);
 	s->worker->broker->subscriptions -= s->subscriptions.count;
 	walks_free(s);
 	subscriptions_fini(&s->subscriptions);
@@ -240,7 +250,8 @@ void session_regroup(struct session *s)
 	struct group *group = NULL;
 	enum session_state was = s->state;
 
-	if (s->subscriptions.count)
+	shared_fit(s);
+	if (s->subscriptions.count > s->subscriptions.shared)
 		group = group_join(&w->groups, &s->subscriptions, s->client->version,
 			s->client->accounts, s->client->account, session_alone(s));
 	leave_group(s);
@@ -273,7 +284,7 @@ void session_attach(struct session *s, struct client *c)
 	s->state = SESSION_BEHIND;
 	/* Rights may have changed since the filters were granted. */
 	while (subscriptions_next(&s->subscriptions, &at, &one)) {
-		if (account_may_read(c->account, session_client_id(s), one.filter))
+		if (account_may_read(c->account, session_client_id(s), shared_filter(&one)))
 			continue;
 		at = 0;
 		b->subscriptions--;

@@ -31,6 +31,7 @@
 struct broker;
 struct broker_worker;
 struct client;
+struct shared_member;
 struct walk;
 struct will;
 struct backlog;
@@ -57,9 +58,10 @@ struct session {
 	struct subscriptions subscriptions;
 	struct walk *walks; /* of new subscriptions, see broker/walk.h; NULL: none */
 	struct inflight window;
-	struct received received; /* QoS 2 from the client */
-	uint64_t origin_from;     /* records from here on may carry `origin` */
-	uint32_t origin;          /* of what it publishes, see broker/own.h; 0: none */
+	struct received received;     /* QoS 2 from the client */
+	struct shared_member *shared; /* its part in shared subscriptions; NULL: none */
+	uint64_t origin_from;         /* records from here on may carry `origin` */
+	uint32_t origin;              /* of what it publishes, see broker/own.h; 0: none */
 	struct timer expiry;
 	struct will *will;   /* of this connection, or waiting its delay; NULL: none */
 	struct list touched; /* in worker->persist.touched, else alone */
@@ -85,6 +87,8 @@ void registry_fini(struct registry *r);
 
 /* The key of (account, client id) appended to out. user NULL: anonymous. */
 void session_key(struct buf *out, const char *user, struct view client_id);
+/* How long the front of the key is that all of the account have: user NUL. */
+size_t session_key_bytes(struct view key);
 struct view session_client_id(const struct session *s);
 struct view session_user(const struct session *s);
 

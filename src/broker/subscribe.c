@@ -4,6 +4,7 @@
 #include "broker/deliver.h"
 #include "broker/replay.h"
 #include "broker/retained.h"
+#include "broker/shared.h"
 #include "broker/walk.h"
 #include "mqtt/filter.h"
 #include "mqtt/reason.h"
@@ -45,6 +46,39 @@ static int find_replay(struct answer *a, struct view since, uint64_t *from)
 	*from = journal_seq_at(j, at > oldest ? at : oldest);
 	journal_reader_leave(&c->worker->reader);
 	return 0;
+}
+
+/* `from` of a shared subscription means nothing: the group has the position. */
+static int add_shared(struct answer *a, const struct mqtt_subscription *asked)
+{
+	struct client *c = a->client;
+	struct subscription one = {.filter = asked->filter,
+		.id = a->id,
+		.qos = qos_least(asked->qos, c->account->max_qos), /* [MQTT-3.8.4-7] */
+		.share = shared_next_number(c->session)};
+
+	if (one.share == 0)
+		return ERR_QUOTA;
+	if (asked->retain_as_published)
+		one.options |= SUBSCRIPTION_RETAIN_AS_PUBLISHED;
+	if (!subscriptions_put(&c->session->subscriptions, &one))
+		c->worker->broker->subscriptions++;
+	return one.qos;
+}
+
+/* $share/NAME/FILTER: rights are those on FILTER, and nothing retained is sent. */
+static int subscribe_shared(
+	struct answer *a, const struct mqtt_subscription *asked, struct view filter)
+{
+	struct client *c = a->client;
+	int err;
+
+	if (a->since.p || view_starts_with(filter, VIEW("$replay/")))
+		return ERR_SHARED;
+	if (!account_may_read(c->account, session_client_id(c->session), filter))
+		return ERR_DENIED;
+	err = check_room(c, asked);
+	return err < 0 ? err : add_shared(a, asked);
 }
 
 /* Retain Handling: 0 every time, 1 for a new subscription only, 2 never [MQTT-3.3.1-9],
@@ -96,8 +130,9 @@ static int do_subscribe(struct answer *a, struct mqtt_subscription *asked)
 		journal_tail(c->worker->journal); /* what was published before is not for it */
 	int err;
 
-	if (filter_cut_share(asked->filter, &group, &filter) != 0)
-		return ERR_SHARED;
+	err = filter_cut_share(asked->filter, &group, &filter);
+	if (err)
+		return err < 0 ? err : subscribe_shared(a, asked, filter);
 	err = replay_cut(asked->filter, &since, &filter);
 	if (err < 0)
 		return err;

@@ -4,13 +4,18 @@
 #include "base/check.h"
 #include "base/error.h"
 
+#define FROM_MOST 0xffffffffffffull /* positions stay far below */
+
+/* Its bytes are stored. */
 struct entry_head {
-	uint64_t from;
+	uint64_t from : 48;
+	uint64_t share : 16;
 	uint32_t id;
 	uint8_t qos;
 	uint8_t options;
 	uint16_t filter_bytes;
 };
+_Static_assert(sizeof(struct entry_head) == 16, "no padding");
 
 static uint8_t *block_of(struct subscriptions *s)
 {
@@ -34,6 +39,7 @@ bool subscriptions_next(const struct subscriptions *s, uint32_t *at, struct subs
 		.filter = {(const char *)buf_bytes(&s->block) + *at + sizeof(head),
 			head.filter_bytes},
 		.from = head.from,
+		.share = head.share,
 		.id = head.id,
 		.qos = head.qos,
 		.options = head.options,
@@ -62,13 +68,16 @@ static uint32_t find(const struct subscriptions *s, struct view filter, uint32_t
 	return start;
 }
 
-static void find_youngest(struct subscriptions *s)
+/* What follows from the entries together. */
+static void sum_up(struct subscriptions *s)
 {
 	struct subscription one;
 	uint32_t at = 0;
 
 	s->youngest = 0;
+	s->shared = 0;
 	while (subscriptions_next(s, &at, &one)) {
+		s->shared += one.share != 0;
 		if (one.from > s->youngest)
 			s->youngest = one.from;
 	}
@@ -99,7 +108,7 @@ static void limit_from(struct subscriptions *s, uint64_t latest)
 	for (size_t at = 0; at < length; at += sizeof(head) + head.filter_bytes) {
 		memcpy(&head, p + at, sizeof(head));
 		if (head.from > latest)
-			head.from = latest;
+			head.from = latest & FROM_MOST;
 		memcpy(p + at, &head, sizeof(head));
 	}
 }
@@ -119,7 +128,7 @@ int subscriptions_restore(struct subscriptions *s, struct view block, uint64_t l
 	buf_append(&s->block, block.p, block.n);
 	s->count = count;
 	limit_from(s, latest);
-	find_youngest(s);
+	sum_up(s);
 	return 0;
 }
 
@@ -134,7 +143,13 @@ static void cut(struct subscriptions *s, uint32_t at, uint32_t bytes)
 bool subscriptions_put(struct subscriptions *s, const struct subscription *one)
 {
 	struct entry_head head = {
-		one->from, one->id, one->qos, one->options, (uint16_t)one->filter.n};
+		.from = one->from & FROM_MOST,
+		.share = one->share,
+		.id = one->id,
+		.qos = one->qos,
+		.options = one->options,
+		.filter_bytes = (uint16_t)one->filter.n,
+	};
 	uint32_t bytes = (uint32_t)(sizeof(head) + one->filter.n);
 	uint32_t old;
 	uint32_t at = find(s, one->filter, &old);
@@ -148,6 +163,7 @@ bool subscriptions_put(struct subscriptions *s, const struct subscription *one)
 		memcpy(&before, block_of(s) + at, sizeof(before));
 		if (before.from < head.from) /* [MQTT-3.8.4-4] */
 			head.from = before.from;
+		head.share = before.share;
 		cut(s, at, old); /* [MQTT-3.8.4-3] */
 	}
 	buf_reserve(&s->block, bytes);
@@ -157,7 +173,7 @@ bool subscriptions_put(struct subscriptions *s, const struct subscription *one)
 	memcpy(p + at + sizeof(head), one->filter.p, one->filter.n);
 	buf_grown(&s->block, bytes);
 	s->count += old == 0;
-	find_youngest(s);
+	sum_up(s);
 	return old != 0;
 }
 
@@ -178,7 +194,7 @@ bool subscriptions_remove(struct subscriptions *s, struct view filter)
 		return false;
 	cut(s, at, bytes);
 	s->count--;
-	find_youngest(s);
+	sum_up(s);
 	return true;
 }
 
@@ -204,8 +220,8 @@ void subscriptions_not_before(struct subscriptions *s, uint64_t position)
 	for (size_t at = 0; at < length; at += sizeof(head) + head.filter_bytes) {
 		memcpy(&head, p + at, sizeof(head));
 		if (head.from < position)
-			head.from = position;
+			head.from = position & FROM_MOST;
 		memcpy(p + at, &head, sizeof(head));
 	}
-	find_youngest(s);
+	sum_up(s);
 }

@@ -24,11 +24,13 @@ struct subscription {
 	uint32_t id;     /* subscription identifier (MQTT 5), 0: none */
 	uint8_t qos;     /* granted */
 	uint8_t options; /* SUBSCRIPTION_... */
+	uint16_t share;  /* 0, or a shared one's number in its session, see broker/shared.h */
 };
 
 struct subscriptions {
 	struct buf block;
 	uint32_t count;
+	uint32_t shared;   /* of these, shared ones */
 	uint64_t youngest; /* largest `from`: behind it all subscriptions count alike */
 };
 
@@ -38,7 +40,8 @@ void subscriptions_fini(struct subscriptions *s);
  * (entries cut short or out of order) with s still empty. */
 int subscriptions_restore(struct subscriptions *s, struct view block, uint64_t latest);
 
-/* Replaces the one with the same filter (true; the earlier `from` of both holds) or adds it (false). */
+/* Replaces the one with the same filter (true; the earlier `from` of both holds, and the number of a
+ * shared one) or adds it (false). */
 bool subscriptions_put(struct subscriptions *s, const struct subscription *one);
 
 bool subscriptions_has(const struct subscriptions *s, struct view filter);

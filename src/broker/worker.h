@@ -12,6 +12,7 @@
 #include "broker/password.h"
 #include "broker/persist.h"
 #include "broker/session.h"
+#include "broker/shared.h"
 #include "broker/throttle.h"
 #include "broker/users.h"
 #include "broker/will.h"
@@ -69,6 +70,7 @@ struct broker_worker {
 	struct lag lag;
 	struct persist persist;
 	struct wills wills;
+	struct shared_worker shared;
 };
 
 struct retained;
@@ -78,6 +80,7 @@ struct broker {
 	struct commit *commit;
 	struct journal *journal;
 	struct registry registry;
+	struct shareds shareds;
 	_Atomic uint64_t lost; /* messages wanted and removed, see broker/lost.h */
 	struct store *store;   /* NULL: sessions live in memory only */
 	struct retained *retained;
