@@ -150,7 +150,10 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
 	}
 	done = set_keys(t, &key, iv, cipher, mac, encrypt);
 	OPENSSL_cleanse(&key, sizeof(key));
-	return !done ? -1 : which == PRESENT ? 1 : 2;
+	if (!done)
+		return -1;
+	/* Clients of TLS 1.3 use a ticket once (RFC 8446, appendix C.4), so each gets the next. */
+	return which == PRESENT && SSL_version(ssl) < TLS1_3_VERSION ? 1 : 2;
 }
 
 void tls_tickets_use(struct tls_context *context, struct tls_tickets *t)

@@ -155,6 +155,29 @@ static void a_ticket_resumes_after_the_certificate_was_replaced(void **state)
 	tls_tickets_unref(tickets);
 }
 
+static void each_resumption_brings_the_next_ticket(void **state)
+{
+	struct world *w = *state;
+	struct tls_tickets *tickets = tls_tickets_new(0);
+	struct tls_context *t = context_new(&w->first, NULL, false, tickets);
+	SSL_SESSION *kept = NULL;
+	SSL_CTX *ctx = client_new(&kept, NULL, TLS1_3_VERSION);
+
+	assert_int_equal(simple(t, ctx, NULL), FULL);
+	for (int i = 0; i < 3; i++) {
+		SSL_SESSION *used = kept;
+
+		SSL_SESSION_up_ref(used);
+		assert_int_equal(simple(t, ctx, used), RESUMED);
+		assert_ptr_not_equal(kept, used);
+		SSL_SESSION_free(used);
+	}
+	SSL_SESSION_free(kept);
+	SSL_CTX_free(ctx);
+	tls_unref(t);
+	tls_tickets_unref(tickets);
+}
+
 static void a_key_is_good_for_reading_one_more_period(void **state)
 {
 	static const struct {
@@ -336,6 +359,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_ticket_resumes_after_the_certificate_was_replaced),
+		cmocka_unit_test(each_resumption_brings_the_next_ticket),
 		cmocka_unit_test(a_key_is_good_for_reading_one_more_period),
 		cmocka_unit_test(a_ticket_is_worth_nothing_where_clients_are_judged_otherwise),
 		cmocka_unit_test(a_revoked_client_is_refused_with_the_reason),
