@@ -27,7 +27,7 @@ struct account {
 	uint32_t write_count;
 	char **deny;
 	uint32_t deny_count;
-	bool admin;
+	bool admin;                 /* reads everything, $SYS/# too, and sees all pages */
 	uint8_t max_qos;            /* subscribe grants at most this */
 	uint64_t session_expiry_ms; /* longest kept; UINT64_MAX: the broker's limit */
 	uint64_t replay_ms;         /* how far back it may replay; 0: not at all */

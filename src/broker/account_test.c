@@ -71,6 +71,24 @@ static void everyone_reads_the_public_trees_and_writes_nothing(void **state)
 	accounts_unref(set);
 }
 
+static void an_admin_reads_everything_but_what_is_denied_and_writes_nothing_more(void **state)
+{
+	struct account *list = mem_new(sizeof(*list));
+	struct accounts *set;
+	const struct account *a;
+
+	(void)state;
+	list[0] = account_of("ops", NULL, NULL, "closed/#");
+	list[0].admin = true;
+	set = accounts_new(list, 1);
+	a = accounts_find(set, true, VIEW("ops"));
+	assert_true(account_may_read(a, VIEW("c"), VIEW("#")));
+	assert_true(account_may_read(a, VIEW("c"), VIEW("$SYS/#")));
+	assert_false(account_may_read(a, VIEW("c"), VIEW("closed/a")));
+	assert_false(account_may_write(a, VIEW("c"), VIEW("a")));
+	accounts_unref(set);
+}
+
 static void an_account_is_found_by_its_whole_name(void **state)
 {
 	struct account *list = mem_new(2 * sizeof(*list));
@@ -206,6 +224,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_certificate_stands_for_the_account_that_names_it),
 		cmocka_unit_test(everyone_reads_the_public_trees_and_writes_nothing),
+		cmocka_unit_test(
+			an_admin_reads_everything_but_what_is_denied_and_writes_nothing_more),
 		cmocka_unit_test(an_account_is_found_by_its_whole_name),
 		cmocka_unit_test(nobody_is_anonymous_unless_an_entry_says_so),
 		cmocka_unit_test(names_are_put_in_but_never_widen_a_filter),

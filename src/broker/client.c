@@ -10,6 +10,7 @@
 #include "mqtt/reason.h"
 
 #define FIRST_PACKET_BYTES (64u * 1024u) /* CONNECT: identifier, will, user, password */
+#define ANSWER_TIME_MS 60000u            /* CONNACK, at the latest */
 #define UNSENT_ANSWERS (64u * 1024u)     /* bytes, besides the rest of a message */
 
 /* --- sending ---------------------------------------------------------- */
@@ -270,8 +271,14 @@ static void on_time(struct timer *t)
 	uint64_t now = loop_now_ms(c->worker->loop);
 	uint64_t limit = c->keep_alive_s * 1500ull;
 
+	/* It has come, and is answered when the login or the session's worker has. */
+	if (c->connect && now - c->heard_ms < ANSWER_TIME_MS) {
+		timer_start(c->worker->loop, t, c->heard_ms + ANSWER_TIME_MS - now);
+		return;
+	}
 	if (!c->is_connected) {
-		conn_close(&c->conn, ERR_TIMEOUT, "no CONNECT in time");
+		conn_close(&c->conn, ERR_TIMEOUT,
+			c->connect ? "no answer to CONNECT in time" : "no CONNECT in time");
 		return;
 	}
 	if (now - c->heard_ms >= limit) { /* [MQTT-3.1.2-22] */
