@@ -10,7 +10,7 @@ import pytest
 from harness.process import factor
 
 PAGES = {"ui": "/", "metrics": "/metrics", "status": "/api/v1/status",
-         "sources": "/api/v1/sources"}
+         "sources": "/api/v1/sources", "rejects": "/api/v1/rejects"}
 
 
 def hashed(password):

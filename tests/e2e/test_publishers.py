@@ -31,8 +31,9 @@ def told(connection, topic, payload, qos):
 
 
 @pytest.mark.parametrize("qos", [1, 2])
-def test_every_broken_rule_is_named_with_its_reason_code(qos, gb, writer):
+def test_every_broken_rule_is_named_with_its_reason_code(qos, gb, writer, subscriber):
     broker = gb(accounts=[WRITER])
+    listener = subscriber(broker.port, "origin/a/wis2/#", user="writer", password="writer")
     connection = writer(broker)
     wrong = []
     for row in wnm.BROKEN_PAYLOADS:
@@ -48,7 +49,9 @@ def test_every_broken_rule_is_named_with_its_reason_code(qos, gb, writer):
     assert not wrong, wrong
     refused = len(wnm.BROKEN_PAYLOADS) + len(wnm.BROKEN_TAILS)
     assert broker.metric("isobar_client_publishes_refused_total") == refused
-    assert broker.metric("isobar_committed_total") == 0
+    good = wnm.valid(DWD)
+    assert told(connection, good.topic, good.payload, qos)[0] == 0
+    assert [m.payload for m in listener.wait_count(1)] == [good.payload], "and nothing else"
 
 
 @pytest.mark.parametrize("qos", [1, 2])
