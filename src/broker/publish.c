@@ -207,8 +207,10 @@ static void add_request(struct client *c, const struct mqtt_packet *p, bool clai
 	};
 }
 
-/* Refused for good: MQTT 5 says so in the PUBACK or PUBREC, which frees the packet identifier; 3.1.1
- * has no words for it and closes rather than acknowledge what is not kept. */
+/* Refused for good: MQTT 5 says so in the PUBACK or PUBREC, which frees the packet identifier. 3.1.1
+ * has no words for it, only to acknowledge or to close: who may not publish there is closed; a message
+ * that breaks a rule is acknowledged and gone, as it would come again with every reconnection, and
+ * stand before all that is good. */
 static int refuse(struct client *c, const struct mqtt_packet *p, int err, enum rule rule)
 {
 	const char *why = rule == RULE_NONE ? err_text(err) : rule_text(rule);
@@ -220,7 +222,7 @@ static int refuse(struct client *c, const struct mqtt_packet *p, int err, enum r
 	log_info("broker", "publish-refused", "client_id=%s topic=%s why=\"%s\"",
 		log_quote(client_id.p, client_id.n, id),
 		log_quote(p->publish.topic.p, p->publish.topic.n, topic), why);
-	if (c->version != MQTT_5) /* [MQTT3-3.3.5-2] */
+	if (c->version != MQTT_5 && rule == RULE_NONE) /* [MQTT3-3.3.5-2] */
 		return client_fault(c, err, why);
 	if (p->publish.qos) {
 		ack_add(c, (struct client_ack){.packet_id = p->publish.packet_id,
