@@ -12,13 +12,21 @@
 
 #include "base/mem.h"
 #include "cli/server.h"
+#include "mqtt/packet.h"
 #include "net/conn.h"
+
+static size_t packet_bytes(const uint8_t *p, size_t n)
+{
+	int64_t length = mqtt_packet_length(p, n, UINT32_MAX);
+
+	return length > 0 ? (size_t)length : 0;
+}
 
 static void take(void *context, struct conn *c)
 {
 	struct worker *w = context;
 
-	conn_begin_websocket(c);
+	conn_begin_websocket(c, packet_bytes);
 	broker_accept_open(w->broker, c);
 }
 

@@ -110,13 +110,17 @@ int conn_open(struct conn *c, struct loop *l, const struct address *to, const st
 int conn_move(struct conn *to, struct conn *from, const struct conn_options *options,
 	const struct conn_handler *handler);
 
+/* How many bytes the unit has that begins at p, where n follow; 0: they do not say. */
+typedef size_t conn_unit(const uint8_t *p, size_t n);
+
 /* From here on the bytes of an open connection are in the binary frames of a WebSocket, for which the
  * handshake is done (what was pushed still goes as it is; what is kept are frames). Each conn_writev()
  * makes frames of at most 64 KiB until the socket is full. The length of a frame is announced at its
  * front, so one that the socket took in part is finished from a copy: its payload counts as taken and
- * the copy, bounded by the 64 KiB, as pending. Pings are answered. A fault of the peer closes with
+ * the copy, bounded by the 64 KiB and headers, as pending. A frame holds one unit of the owner, or a
+ * part of a larger one; unit NULL: as much as fits. Pings are answered. A fault of the peer closes with
  * ERR_PROTOCOL or ERR_TOO_LARGE, its Close with ERR_CLOSED; every end says Close with a fitting code. */
-void conn_begin_websocket(struct conn *c);
+void conn_begin_websocket(struct conn *c, conn_unit *unit);
 
 /* Sends straight from iov, after what was pushed. Gives the bytes taken (possibly fewer, 0 when the socket is full or
  * something pushed still waits), or negative after which on_close comes. What was taken is sent. */

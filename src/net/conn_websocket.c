@@ -7,19 +7,29 @@
  * **Invariant:** `out` ends where a frame ends. A frame the socket took in part has its rest there
  * before anything else is written, so that the length it announced is kept.
  *
+ * A frame ends where a unit of the owner ends, an MQTT packet. It need not [MQTT-6.0.0-2]; but some
+ * clients (Paho C is one) look at their socket again before they look behind the first packet of a
+ * frame, and hear of the second when something else comes.
+ *
  * Close and faults are found while bytes are unframed, but take effect only once the payload before
  * them was shown: a client's DISCONNECT and its Close often come in one piece.
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/error.h"
 #include "base/mem.h"
 #include "net/conn_part.h"
 #include "net/websocket.h"
 
-/* What is copied at most when the socket takes a frame in part. */
+/* What is copied at most, besides headers, when the socket takes frames in part. */
 #define FRAME_PAYLOAD_MOST (64u * 1024u)
-#define FRAME_PIECES_MOST 255
+
+/* One system call's worth. */
+enum { BATCH_PIECES = 256, BATCH_FRAMES = 64 };
+
+/* A unit says within so many bytes how long it is, and comes in so many pieces, or is cut. */
+enum { UNIT_FRONT = 8, UNIT_PIECES = 8 };
 
 /* While more than this waits, nobody reads what we say: only the newest ping is answered, later. */
 #define PENDING_MOST (64u * 1024u)
@@ -28,6 +38,8 @@ struct websocket {
 	struct websocket_reader reader;
 	struct buf pushed; /* of the owner, not in a frame yet */
 	bool has_closed;   /* Close was pushed */
+	conn_unit *unit;   /* NULL: any cut will do */
+	size_t unit_left;  /* of the unit that went in part; 0: the next one begins */
 };
 
 /* --- writing ---------------------------------------------------------- */
@@ -72,30 +84,92 @@ static void keep_rest(struct conn *c, const struct iovec *iov, int count, size_t
 	}
 }
 
-/* One frame of what comes next. Gives its payload, 0 when the socket is full, or negative. */
-static ssize_t write_frame(struct conn *c, struct cut *at)
+/* How much of the owner's unit that comes next in `at` is still to come; what begins here and does not
+ * say how long it is ends where the frame does. */
+static size_t unit_left(struct websocket *w, struct cut at)
 {
-	struct iovec frame[1 + FRAME_PIECES_MOST];
-	uint8_t header[WEBSOCKET_HEADER_LARGEST];
-	size_t payload = 0;
-	int count = 1;
-	ssize_t taken;
+	uint8_t front[UNIT_FRONT];
+	size_t n = 0;
 
-	while (count <= FRAME_PIECES_MOST && payload < FRAME_PAYLOAD_MOST) {
-		frame[count] = cut_piece(at, FRAME_PAYLOAD_MOST - payload);
-		if (frame[count].iov_len == 0)
+	if (w->unit_left)
+		return w->unit_left;
+	while (w->unit && n < sizeof(front)) {
+		struct iovec piece = cut_piece(&at, sizeof(front) - n);
+
+		if (piece.iov_len == 0)
 			break;
-		payload += frame[count++].iov_len;
+		memcpy(front + n, piece.iov_base, piece.iov_len);
+		n += piece.iov_len;
+	}
+	w->unit_left = w->unit && n ? w->unit(front, n) : 0;
+	return w->unit_left ? w->unit_left : FRAME_PAYLOAD_MOST;
+}
+
+static void unit_sent(struct websocket *w, size_t n)
+{
+	if (w->unit_left)
+		w->unit_left -= n;
+}
+
+/* Frames that are written together. */
+struct batch {
+	struct iovec iov[BATCH_PIECES];
+	int count;
+	uint8_t headers[BATCH_FRAMES][WEBSOCKET_HEADER_LARGEST];
+	int frames;
+	size_t payload;
+};
+
+/* Puts the next frame in: one unit, or what of it a frame may hold. False: it does not fit, or nothing
+ * is left. */
+static bool gather_frame(struct websocket *w, struct cut *at, struct batch *b)
+{
+	size_t unit = unit_left(w, *at), payload = 0;
+	size_t most = unit < FRAME_PAYLOAD_MOST ? unit : FRAME_PAYLOAD_MOST;
+	struct iovec *header = &b->iov[b->count];
+	uint8_t *bytes = b->headers[b->frames];
+	int count = b->count + 1;
+
+	if (b->frames == BATCH_FRAMES || count + UNIT_PIECES > BATCH_PIECES ||
+		(b->payload && b->payload + most > FRAME_PAYLOAD_MOST))
+		return false;
+	while (payload < most && count < BATCH_PIECES) {
+		b->iov[count] = cut_piece(at, most - payload);
+		if (b->iov[count].iov_len == 0)
+			break;
+		payload += b->iov[count++].iov_len;
 	}
 	if (payload == 0)
+		return false;
+	header->iov_base = bytes;
+	header->iov_len = websocket_header(bytes, WEBSOCKET_BINARY, payload); /* [MQTT-6.0.0-1] */
+	b->frames++;
+	b->count = count;
+	b->payload += payload;
+	unit_sent(w, payload);
+	return true;
+}
+
+/* Frames of what comes next. Gives their payload, 0 when the socket is full, or negative. */
+static ssize_t write_batch(struct conn *c, struct cut *at)
+{
+	struct batch b;
+	size_t before = c->websocket->unit_left;
+	ssize_t taken;
+
+	b.count = b.frames = 0;
+	b.payload = 0;
+	while (gather_frame(c->websocket, at, &b))
+		;
+	if (b.payload == 0)
 		return 0;
-	frame[0].iov_base = header;
-	frame[0].iov_len = websocket_header(header, WEBSOCKET_BINARY, payload); /* [MQTT-6.0.0-1] */
-	taken = conn_send(c, frame, count);
-	if (taken <= 0)
+	taken = conn_send(c, b.iov, b.count);
+	if (taken <= 0) {
+		c->websocket->unit_left = before;
 		return taken;
-	keep_rest(c, frame, count, (size_t)taken);
-	return (ssize_t)payload;
+	}
+	keep_rest(c, b.iov, b.count, (size_t)taken);
+	return (ssize_t)b.payload;
 }
 
 ssize_t conn_write_frames(struct conn *c, const struct iovec *iov, int count)
@@ -106,7 +180,7 @@ ssize_t conn_write_frames(struct conn *c, const struct iovec *iov, int count)
 
 	/* Until the socket is full: only then does on_writable() ask for more. */
 	while (c->writable && buf_length(&c->out) == 0) {
-		n = write_frame(c, &at);
+		n = write_batch(c, &at);
 		if (n < 0)
 			return n;
 		if (n == 0)
@@ -131,11 +205,20 @@ struct buf *conn_unframed_out(struct conn *c)
 
 void conn_frame_pushed(struct conn *c)
 {
-	struct buf *pushed = &c->websocket->pushed;
+	struct websocket *w = c->websocket;
 
-	if (buf_length(pushed))
-		push_frame(c, WEBSOCKET_BINARY, buf_bytes(pushed), buf_length(pushed));
-	buf_fini(pushed);
+	while (buf_length(&w->pushed)) {
+		struct iovec rest = {
+			(void *)(uintptr_t)buf_bytes(&w->pushed), buf_length(&w->pushed)};
+		size_t n = unit_left(w, (struct cut){&rest, 1, 0});
+
+		if (n > rest.iov_len)
+			n = rest.iov_len;
+		push_frame(c, WEBSOCKET_BINARY, rest.iov_base, n);
+		buf_consume(&w->pushed, n);
+		unit_sent(w, n);
+	}
+	buf_fini(&w->pushed);
 }
 
 /* --- reading ---------------------------------------------------------- */
@@ -202,11 +285,12 @@ void conn_free_websocket(struct conn *c)
 
 /* --- the beginning ---------------------------------------------------- */
 
-void conn_begin_websocket(struct conn *c)
+void conn_begin_websocket(struct conn *c, conn_unit *unit)
 {
 	size_t kept = buf_length(&c->in);
 
 	c->websocket = mem_new(sizeof(*c->websocket));
+	c->websocket->unit = unit;
 	if (kept == 0)
 		return;
 	/* Frames that came right behind the request. */

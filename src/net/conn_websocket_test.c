@@ -31,6 +31,8 @@ struct rig {
 	struct buf payload; /* of it, in binary frames */
 	struct buf control; /* of it, control frames whole */
 	size_t frame_most;
+	size_t frames[16]; /* the payload of the first ones */
+	unsigned frame_count;
 	const uint8_t *to_send;
 	size_t to_send_bytes;
 	size_t sent;
@@ -149,6 +151,9 @@ static void take_frames(struct rig *r)
 		if (p[0] == (0x80 | WEBSOCKET_BINARY)) {
 			buf_append(&r->payload, p + head, n);
 			r->frame_most = n > r->frame_most ? n : r->frame_most;
+			if (r->frame_count < 16)
+				r->frames[r->frame_count] = n;
+			r->frame_count++;
 		} else {
 			buf_append(&r->control, p, head + n);
 		}
@@ -197,7 +202,7 @@ static void open_rig(struct rig *r)
 static void open_framed(struct rig *r)
 {
 	open_rig(r);
-	conn_begin_websocket(r->server);
+	conn_begin_websocket(r->server, NULL);
 }
 
 static bool both_closed(void *context)
@@ -258,6 +263,50 @@ static void frames_taken_in_part_are_finished_and_bounded(void **state)
 	assert_int_equal(buf_length(&r->control), 3 + 4);
 	assert_memory_equal(buf_bytes(&r->control), "\x8a\x01p\x88\x02\x03\xe8", 7);
 	free(p);
+}
+
+/* The first byte says how many bytes a unit has; 0 stands for 100 000. */
+static size_t counted(const uint8_t *p, size_t n)
+{
+	return n == 0 ? 0 : *p ? *p : 100000;
+}
+
+static bool ten_frames(void *context)
+{
+	struct rig *r = context;
+
+	take_frames(r);
+	return r->frame_count == 10;
+}
+
+static void a_frame_holds_one_unit_or_a_part_of_a_larger_one(void **state)
+{
+	static const size_t wanted[] = {3, 2, 4, 1, 2, 64 * 1024, 100000 - 64 * 1024, 1, 1, 1};
+	struct rig *r = *state;
+	uint8_t *large = mem_new(100000);
+	struct iovec pieces[] = {{"\x04x", 2}, {"yz", 2}, {"\x01\x02", 2}, {"q", 1}, {large, 90000},
+		{large + 90000, 10000}, {"\x01", 1}};
+	ssize_t taken;
+
+	open_rig(r);
+	conn_begin_websocket(r->server, counted);
+	conn_push(r->server,
+		"\x03"
+		"ab"
+		"\x02"
+		"c",
+		5);
+	taken = conn_writev(r->server, pieces, 7);
+	assert_int_equal(taken, 7 + 100000 + 1);
+	conn_push(r->server,
+		"\x01"
+		"\x01",
+		2);
+	drive_until(r->loop, ten_frames, r);
+	assert_memory_equal(r->frames, wanted, sizeof(wanted));
+	conn_close(r->server, 0, NULL);
+	end_rig(r);
+	free(large);
 }
 
 static bool three_shown(void *context)
@@ -334,7 +383,7 @@ static void a_connection_moves_with_what_it_has_kept(void **state)
 	conn_pause(&r->first);
 	buf_consume(&r->first.in, 4);
 	conn_push(&r->first, "101!", 4);
-	conn_begin_websocket(&r->first);
+	conn_begin_websocket(&r->first, NULL);
 	r->hold = false;
 	assert_int_equal(conn_move(&r->second, &r->first, NULL, &server_handler), 0);
 	assert_int_equal(r->first.io.fd, -1);
@@ -445,6 +494,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		BOTH(frames_taken_in_part_are_finished_and_bounded),
+		BOTH(a_frame_holds_one_unit_or_a_part_of_a_larger_one),
 		BOTH(what_came_before_close_is_shown_first),
 		BOTH(faults_close_with_their_code),
 		BOTH(while_paused_neither_payload_nor_close_is_lost),
