@@ -46,7 +46,7 @@ HEADERS  := $(wildcard src/*/*.h src/*/*.def) $(GENERATED)
 E2E_CORE := tests/e2e/test_core.py
 
 .PHONY: all run test unit unit-build e2e differential check asan tsan fuzz fuzz-build fuzzers bench bench-judge lint format \
-	clean install packages
+	clean install packages clients
 .DELETE_ON_ERROR:
 
 all: packages
@@ -92,18 +92,41 @@ run:
 
 test:
 	@tools/packages.sh build test
-	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/isobar unit-build
+	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/isobar unit-build clients
 	@tests/run.sh $(BUILD) all
 
 unit-build: $(TEST_BIN) $(REPLAYS)
 unit: unit-build
 	@tests/run.sh $(BUILD) unit
-e2e: $(BUILD)/isobar
+e2e: $(BUILD)/isobar clients
 	@tests/run.sh $(BUILD) e2e
 
 # Every mutant instead of 10 000 of them: some 25 minutes.
 differential: $(BUILD)/isobar
 	@DIFFERENTIAL=all tests/run.sh $(BUILD) e2e tests/e2e/test_differential.py
+
+# Client libraries of other makers, each as a program that takes orders (tests/clients/agent.h).
+CLIENT_DIR  := build/clients
+CLIENT_LIBS := libmosquitto paho_async paho_sync
+$(CLIENT_DIR)/libmosquitto: LIBS := -lmosquitto
+$(CLIENT_DIR)/paho_async: LIBS := -lpaho-mqtt3as
+$(CLIENT_DIR)/paho_sync: LIBS := -lpaho-mqtt3cs
+$(CLIENT_DIR)/paho_async $(CLIENT_DIR)/paho_sync: tests/clients/paho.c tests/clients/paho.h
+$(CLIENT_DIR)/%: tests/clients/%.c tests/clients/agent.c tests/clients/agent.h
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=c11 $(WARN) -O1 -g -pthread -o $@ $(filter %.c,$^) $(LIBS) -ljansson
+
+# MQTT.js: installed by its lockfile, asked for again only when that changes.
+$(CLIENT_DIR)/js/node_modules/.package-lock.json: tests/clients/js/package-lock.json
+	@mkdir -p $(CLIENT_DIR)/js
+	@cp tests/clients/js/package.json tests/clients/js/package-lock.json $(CLIENT_DIR)/js
+	npm ci --prefix $(CLIENT_DIR)/js --ignore-scripts --prefer-offline --no-audit --no-fund
+$(CLIENT_DIR)/js/page.js: $(wildcard tests/clients/js/*) $(CLIENT_DIR)/js/node_modules/.package-lock.json
+	@cp tests/clients/js/*.mjs $(CLIENT_DIR)/js
+	cd $(CLIENT_DIR)/js && node_modules/.bin/esbuild page.mjs --bundle --format=iife \
+		--log-level=warning --outfile=page.js
+
+clients: $(CLIENT_LIBS:%=$(CLIENT_DIR)/%) $(CLIENT_DIR)/js/page.js
 
 check:
 	@tools/check.sh

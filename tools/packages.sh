@@ -6,10 +6,12 @@ cd "$(dirname "$0")"
 
 missing=
 for purpose in "$@"; do
-	for package in $(awk -v p="$purpose" '$1 == p { print $2 }' packages.txt); do
+	while read -r has package unless command; do
+		[ "$has" = "$purpose" ] || continue
+		[ "$unless" = unless ] && command -v "$command" >/dev/null && continue
 		dpkg-query -W -f='${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
 			missing="$missing $package"
-	done
+	done < packages.txt
 done
 [ -n "$missing" ] || exit 0
 
