@@ -212,7 +212,7 @@ static struct session *make_session(struct client *c, struct view key)
 	if (map_get(&r->sessions, key) == NULL) {
 		s = session_new(w, key);
 		s->position = w->live;
-		map_put(&r->sessions, s->key, s);
+		map_put(&r->sessions, session_key(s), s);
 	}
 	pthread_mutex_unlock(&r->lock);
 	return s;
@@ -430,7 +430,7 @@ static void name_session(struct client *c, struct connect_request *r, struct vie
 		id = view_of(made);
 		r->is_assigned = true;
 	}
-	session_key(&r->key, c->account ? c->account->user : NULL, id); /* [MQTT-3.1.3-2] */
+	session_put_key(&r->key, c->account ? c->account->user : NULL, id); /* [MQTT-3.1.3-2] */
 	r->client_id = view_skip(buf_view(&r->key), buf_length(&r->key) - id.n);
 }
 

@@ -53,7 +53,7 @@ static void on_over(void *context, struct list *oldest)
 
 	l->task.run = end_leftover;
 	l->at = context;
-	buf_append(&l->key, s->key.p, s->key.n);
+	buf_append(&l->key, s->key, s->key_bytes);
 	loop_post(l->at->loop, &l->task);
 }
 

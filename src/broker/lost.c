@@ -84,7 +84,7 @@ void lost_count(struct broker *b, const struct lost_range *range)
 	l->head = range->head;
 	log_quote(range->who.p, range->who.n, l->client_id);
 	subscriptions_restore(
-		&l->subscriptions, buf_view(&range->subscriptions->block), UINT64_MAX);
+		&l->subscriptions, subscriptions_view(range->subscriptions), UINT64_MAX);
 	if (l->broker->store)
 		store_run(l->broker->store, &l->job);
 	else

@@ -64,8 +64,8 @@ static void make_row(struct persist *p, const struct session *s, struct row *row
 	uint16_t next = inflight_next_id(w);
 
 	*row = (struct row){
-		.key = s->key,
-		.subscriptions = buf_view(&s->subscriptions.block),
+		.key = session_key(s),
+		.subscriptions = subscriptions_view(&s->subscriptions),
 		.received = {(const char *)s->received.ids, s->received.count * sizeof(uint16_t)},
 		.position = is_live ? ROW_LIVE : s->position,
 		.expiry_ms = s->expiry_ms,
@@ -102,7 +102,7 @@ static void save(struct session *s, bool is_urgent)
 	if (hash == s->saved_hash)
 		return;
 	s->saved_hash = hash;
-	store_put(store, s->key, buf_view(&p->row), is_urgent);
+	store_put(store, session_key(s), buf_view(&p->row), is_urgent);
 }
 
 void persist_save(struct session *s)
@@ -114,7 +114,7 @@ void persist_drop(struct session *s)
 {
 	list_remove(&s->touched);
 	if (s->saved_hash)
-		store_remove(s->worker->broker->store, s->key);
+		store_remove(s->worker->broker->store, session_key(s));
 	s->saved_hash = 0;
 }
 
@@ -243,8 +243,8 @@ static void take_in(struct load *l, const struct row *row, struct session *s)
 	uint64_t left = time_left(l, s);
 
 	s->saved_hash = 1;
-	s->is_kept = users_keep(&l->broker->users, s->key.p, 0, 0);
-	map_put(&r->sessions, s->key, s);
+	s->is_kept = users_keep(&l->broker->users, s->key, 0, 0);
+	map_put(&r->sessions, session_key(s), s);
 	if (left == 0) {
 		l->expired++;
 		session_end(s);

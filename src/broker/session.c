@@ -45,7 +45,7 @@ void registry_fini(struct registry *r)
 	pthread_mutex_destroy(&r->lock);
 }
 
-void session_key(struct buf *out, const char *user, struct view client_id)
+void session_put_key(struct buf *out, const char *user, struct view client_id)
 {
 	if (user)
 		buf_text(out, user);
@@ -63,14 +63,14 @@ size_t session_key_bytes(struct view key)
 
 struct view session_user(const struct session *s)
 {
-	struct view rest = s->key;
+	struct view rest = session_key(s);
 
 	return view_cut(&rest, '\0');
 }
 
 struct view session_client_id(const struct session *s)
 {
-	return view_skip(s->key, session_key_bytes(s->key));
+	return view_skip(session_key(s), session_key_bytes(session_key(s)));
 }
 
 struct session *session_find(struct broker_worker *w, struct view key, struct broker_worker **owner)
@@ -94,10 +94,10 @@ static void on_expired(struct timer *t)
 
 struct session *session_new(struct broker_worker *w, struct view key)
 {
-	struct session *s = mem_new(sizeof(*s) + key.n);
+	struct session *s = mem_new(offsetof(struct session, key) + key.n);
 
-	memcpy(s + 1, key.p, key.n);
-	s->key = (struct view){(const char *)(s + 1), key.n};
+	memcpy(s->key, key.p, key.n);
+	s->key_bytes = (uint32_t)key.n;
 	s->worker = w;
 	s->state = SESSION_OFFLINE;
 	s->expiry.on_time = on_expired;
@@ -196,9 +196,9 @@ void session_end(struct session *s)
 	timer_stop(w->loop, &s->expiry);
 	addresses_take_back(&w->broker->addresses, s->address, &s->link, loop_now_ms(w->loop));
 	if (s->is_kept)
-		users_drop(&w->broker->users, s->key.p);
+		users_drop(&w->broker->users, s->key);
 	pthread_mutex_lock(&r->lock);
-	map_remove(&r->sessions, s->key);
+	map_remove(&r->sessions, session_key(s));
 	pthread_mutex_unlock(&r->lock);
 	persist_drop(s);
 	w->broker->subscriptions -= s->subscriptions.count;

@@ -47,8 +47,8 @@ struct session_prefetch {
 };
 
 struct session {
-	struct list
-		link; /* in group->live, worker->ready or ->patient; offline: among its address's */
+	/* in group->live, worker->ready or ->patient; offline: among its address's */
+	struct list link;
 	struct client *client; /* NULL: offline */
 	struct group *group;   /* NULL: offline or nothing subscribed */
 	uint64_t position;     /* next record to look at; a live session's is worker->live */
@@ -62,6 +62,7 @@ struct session {
 	struct shared_member *shared; /* its part in shared subscriptions; NULL: none */
 	uint64_t origin_from;         /* records from here on may carry `origin` */
 	uint32_t origin;              /* of what it publishes, see broker/own.h; 0: none */
+	uint32_t key_bytes;
 	struct timer expiry;
 	struct will *will;   /* of this connection, or waiting its delay; NULL: none */
 	struct list touched; /* in worker->persist.touched, else alone */
@@ -70,12 +71,18 @@ struct session {
 	uint64_t expiry_ms;  /* kept so long after the connection's end; UINT64_MAX: for ever */
 	uint64_t address;    /* it was last connected from, see address_key(); 0: not known */
 	struct broker_worker *worker; /* owner; changed by the owner under the registry's lock */
-	struct view key;              /* user NUL client-id, behind the struct */
 	enum session_state state;
 	bool is_ready;    /* in worker->ready */
 	bool is_starving; /* in its account's throttle */
 	bool is_kept;     /* counted among those that last */
+	char key[];       /* user NUL client-id: key_bytes */
 };
+
+/* By which it is found. */
+static inline struct view session_key(const struct session *s)
+{
+	return (struct view){s->key, s->key_bytes};
+}
 
 struct registry {
 	pthread_mutex_t lock;
@@ -86,7 +93,7 @@ void registry_init(struct registry *r);
 void registry_fini(struct registry *r);
 
 /* The key of (account, client id) appended to out. user NULL: anonymous. */
-void session_key(struct buf *out, const char *user, struct view client_id);
+void session_put_key(struct buf *out, const char *user, struct view client_id);
 /* How long the front of the key is that all of the account have: user NUL. */
 size_t session_key_bytes(struct view key);
 struct view session_client_id(const struct session *s);

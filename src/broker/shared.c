@@ -139,7 +139,7 @@ static void join(struct session *s, const struct subscription *one)
 	struct buf key = {0};
 
 	/* No client identifier begins with NUL, so no session has this key. */
-	buf_append(&key, s->key.p, session_key_bytes(s->key));
+	buf_append(&key, s->key, session_key_bytes(session_key(s)));
 	buf_append(&key, "", 1);
 	buf_append(&key, named.p, named.n);
 	m->session = s;

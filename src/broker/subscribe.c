@@ -24,7 +24,7 @@ static int check_room(const struct client *c, const struct mqtt_subscription *as
 
 	if (s->count >= limits->subscriptions_per_session)
 		return ERR_QUOTA;
-	if (buf_length(&s->block) + asked->filter.n > limits->subscription_bytes_per_session)
+	if (s->bytes + asked->filter.n > limits->subscription_bytes_per_session)
 		return ERR_QUOTA;
 	return 0;
 }

@@ -1,8 +1,12 @@
 /* The block is a row of entries: struct entry_head, then the filter's bytes. */
 #include "broker/subscriptions.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/check.h"
 #include "base/error.h"
+#include "base/mem.h"
 
 #define FROM_MOST 0xffffffffffffull /* positions stay far below */
 
@@ -17,14 +21,9 @@ struct entry_head {
 };
 _Static_assert(sizeof(struct entry_head) == 16, "no padding");
 
-static uint8_t *block_of(struct subscriptions *s)
-{
-	return s->block.start ? s->block.data + s->block.start : s->block.data; /* may be NULL */
-}
-
 void subscriptions_fini(struct subscriptions *s)
 {
-	buf_fini(&s->block);
+	free(s->block);
 	*s = (struct subscriptions){0};
 }
 
@@ -32,12 +31,11 @@ bool subscriptions_next(const struct subscriptions *s, uint32_t *at, struct subs
 {
 	struct entry_head head;
 
-	if (*at >= buf_length(&s->block))
+	if (*at >= s->bytes)
 		return false;
-	memcpy(&head, buf_bytes(&s->block) + *at, sizeof(head));
+	memcpy(&head, s->block + *at, sizeof(head));
 	*out = (struct subscription){
-		.filter = {(const char *)buf_bytes(&s->block) + *at + sizeof(head),
-			head.filter_bytes},
+		.filter = {(const char *)s->block + *at + sizeof(head), head.filter_bytes},
 		.from = head.from,
 		.share = head.share,
 		.id = head.id,
@@ -101,16 +99,27 @@ static bool cut_entry(struct view *rest, struct view *filter)
 
 static void limit_from(struct subscriptions *s, uint64_t latest)
 {
-	uint8_t *p = block_of(s);
-	size_t length = buf_length(&s->block);
+	uint8_t *p = s->block;
 	struct entry_head head;
 
-	for (size_t at = 0; at < length; at += sizeof(head) + head.filter_bytes) {
+	for (size_t at = 0; at < s->bytes; at += sizeof(head) + head.filter_bytes) {
 		memcpy(&head, p + at, sizeof(head));
 		if (head.from > latest)
 			head.from = latest & FROM_MOST;
 		memcpy(p + at, &head, sizeof(head));
 	}
+}
+
+/* Most sessions have one or two subscriptions and keep them for long: not a byte to spare. */
+static void resize(struct subscriptions *s, uint32_t bytes)
+{
+	if (bytes) {
+		s->block = mem_resize(s->block, bytes);
+	} else {
+		free(s->block);
+		s->block = NULL;
+	}
+	s->bytes = bytes;
 }
 
 int subscriptions_restore(struct subscriptions *s, struct view block, uint64_t latest)
@@ -125,19 +134,27 @@ int subscriptions_restore(struct subscriptions *s, struct view block, uint64_t l
 			return ERR_CORRUPT;
 		last = filter;
 	}
-	buf_append(&s->block, block.p, block.n);
+	resize(s, (uint32_t)block.n);
+	if (block.n)
+		memcpy(s->block, block.p, block.n);
 	s->count = count;
 	limit_from(s, latest);
 	sum_up(s);
 	return 0;
 }
 
-static void cut(struct subscriptions *s, uint32_t at, uint32_t bytes)
+/* What stands at `at` takes `new` bytes instead of `old`; gives where. */
+static uint8_t *make_room(struct subscriptions *s, uint32_t at, uint32_t old, uint32_t new)
 {
-	uint8_t *p = block_of(s);
+	uint32_t before = s->bytes, behind = before - at - old;
 
-	memmove(p + at, p + at + bytes, buf_length(&s->block) - at - bytes);
-	s->block.end -= bytes;
+	if (new > old)
+		resize(s, before + new - old);
+	if (behind)
+		memmove(s->block + at + new, s->block + at + old, behind);
+	if (new < old)
+		resize(s, before + new - old);
+	return s->block + at;
 }
 
 bool subscriptions_put(struct subscriptions *s, const struct subscription *one)
@@ -160,18 +177,14 @@ bool subscriptions_put(struct subscriptions *s, const struct subscription *one)
 		struct entry_head before;
 
 		/* What the old one still has to get is not lost with it. */
-		memcpy(&before, block_of(s) + at, sizeof(before));
+		memcpy(&before, s->block + at, sizeof(before));
 		if (before.from < head.from) /* [MQTT-3.8.4-4] */
 			head.from = before.from;
 		head.share = before.share;
-		cut(s, at, old); /* [MQTT-3.8.4-3] */
 	}
-	buf_reserve(&s->block, bytes);
-	p = block_of(s);
-	memmove(p + at + bytes, p + at, buf_length(&s->block) - at);
-	memcpy(p + at, &head, sizeof(head));
-	memcpy(p + at + sizeof(head), one->filter.p, one->filter.n);
-	buf_grown(&s->block, bytes);
+	p = make_room(s, at, old, bytes); /* [MQTT-3.8.4-3] */
+	memcpy(p, &head, sizeof(head));
+	memcpy(p + sizeof(head), one->filter.p, one->filter.n);
 	s->count += old == 0;
 	sum_up(s);
 	return old != 0;
@@ -192,7 +205,7 @@ bool subscriptions_remove(struct subscriptions *s, struct view filter)
 
 	if (bytes == 0)
 		return false;
-	cut(s, at, bytes);
+	make_room(s, at, bytes, 0);
 	s->count--;
 	sum_up(s);
 	return true;
@@ -206,18 +219,17 @@ void subscriptions_unmark(struct subscriptions *s, struct view filter, uint8_t o
 
 	if (bytes == 0)
 		return;
-	memcpy(&head, block_of(s) + at, sizeof(head));
+	memcpy(&head, s->block + at, sizeof(head));
 	head.options = (uint8_t)(head.options & ~option);
-	memcpy(block_of(s) + at, &head, sizeof(head));
+	memcpy(s->block + at, &head, sizeof(head));
 }
 
 void subscriptions_not_before(struct subscriptions *s, uint64_t position)
 {
-	uint8_t *p = block_of(s);
-	size_t length = buf_length(&s->block);
+	uint8_t *p = s->block;
 	struct entry_head head;
 
-	for (size_t at = 0; at < length; at += sizeof(head) + head.filter_bytes) {
+	for (size_t at = 0; at < s->bytes; at += sizeof(head) + head.filter_bytes) {
 		memcpy(&head, p + at, sizeof(head));
 		if (head.from < position)
 			head.from = position & FROM_MOST;

@@ -11,7 +11,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/buf.h"
 #include "base/view.h"
 
 #define SUBSCRIPTION_NO_LOCAL 1u
@@ -28,13 +27,20 @@ struct subscription {
 };
 
 struct subscriptions {
-	struct buf block;
+	uint8_t *block; /* owned, with no byte to spare; NULL while there is none */
+	uint32_t bytes; /* of it */
 	uint32_t count;
 	uint32_t shared;   /* of these, shared ones */
 	uint64_t youngest; /* largest `from`: behind it all subscriptions count alike */
 };
 
 void subscriptions_fini(struct subscriptions *s);
+
+/* All of it as bytes, to be stored; valid until it changes. */
+static inline struct view subscriptions_view(const struct subscriptions *s)
+{
+	return (struct view){(const char *)s->block, s->bytes};
+}
 
 /* Fills an empty one with a block as it was stored; no `from` lies behind `latest`. 0, or ERR_CORRUPT
  * (entries cut short or out of order) with s still empty. */

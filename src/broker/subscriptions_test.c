@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/buf.h"
 #include "base/error.h"
 
 static void put(struct subscriptions *s, const char *filter, uint8_t qos, uint64_t from)
@@ -114,7 +115,7 @@ static void a_stored_block_comes_back_with_no_position_behind_the_tail(void **st
 	(void)state;
 	put(&s, "a/b", 1, 5);
 	put(&s, "a", 2, 50);
-	assert_int_equal(subscriptions_restore(&back, buf_view(&s.block), 20), 0);
+	assert_int_equal(subscriptions_restore(&back, subscriptions_view(&s), 20), 0);
 	assert_int_equal(back.count, 2);
 	assert_int_equal(back.youngest, 20);
 	assert_true(subscriptions_next(&back, &at, &one));
@@ -133,13 +134,13 @@ static void a_stored_block_cut_short_or_out_of_order_is_refused(void **state)
 
 	(void)state;
 	put(&s, "a/b", 1, 5);
-	for (size_t n = 1; n < buf_length(&s.block); n++) {
-		struct view cut = {(const char *)buf_bytes(&s.block), n};
+	for (size_t n = 1; n < s.bytes; n++) {
+		struct view cut = {(const char *)s.block, n};
 
 		assert_int_equal(subscriptions_restore(&back, cut, 20), ERR_CORRUPT);
 	}
-	buf_append(&twice, buf_bytes(&s.block), buf_length(&s.block));
-	buf_append(&twice, buf_bytes(&s.block), buf_length(&s.block));
+	buf_append(&twice, s.block, s.bytes);
+	buf_append(&twice, s.block, s.bytes);
 	assert_int_equal(subscriptions_restore(&back, buf_view(&twice), 20), ERR_CORRUPT);
 	assert_int_equal(back.count, 0);
 	buf_fini(&twice);
