@@ -206,8 +206,7 @@ static bool may_keep(const struct client *c, const struct account *account)
 	uint32_t at = 0;
 
 	while (subscriptions_next(&c->session->subscriptions, &at, &one)) {
-		if (!account_may_read(account, session_client_id(c->session),
-			    shared_filter(&one)))
+		if (!account_may_read(account, session_client_id(c->session), shared_filter(&one)))
 			return false;
 	}
 	return true;

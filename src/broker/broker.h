@@ -94,7 +94,7 @@ struct broker_figures {
 	uint64_t sessions_offline;
 	uint64_t subscriptions;
 	uint64_t shared_groups; /* of shared subscriptions, see broker/shared.h */
-	uint64_t delivered; /* messages handed to sockets */
+	uint64_t delivered;     /* messages handed to sockets */
 	uint64_t delivered_bytes;
 	uint64_t acknowledged; /* PUBACKs (PUBCOMPs) received for them */
 	uint64_t resent;

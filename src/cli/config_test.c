@@ -493,9 +493,8 @@ static void faults_of_all_files_come_together(void **state)
 	want = mem_printf(
 		"%s/isobar.yaml:1:9: shadow: \"perhaps\" is not yes or no; yes or no (on, "
 		"off, true, false) is right\n"
-		"%s/a.yaml:1:3: password_hash: is missing; a hash as of mkpasswd, or a public "
-		"password, "
-		"is right\n"
+		"%s/a.yaml:1:3: password_hash: is missing; a hash as of mkpasswd, a public "
+		"password, or a certificate is right\n"
 		"%s/sources.d/three.yml: source files end in .yaml; rename it\n"
 		"%s/sources.d/two.yaml:2:6: url: the value",
 		folder, folder, folder, folder);
