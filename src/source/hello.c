@@ -131,6 +131,7 @@ static void enter_connected(struct source *s)
 	source_enter(s, SOURCE_STATE_CONNECTED);
 	source_show_error(s, "");
 	timer_start(s->worker->loop, &s->timer, 0); /* keep alive begins */
+	source_probe_begin(s);
 	url_format(&s->url, url);
 	log_info("source", "connected", "name=%s url=%s version=%s filters=%u", s->name, url,
 		s->version == MQTT_5 ? "5" : "3.1.1", s->setup->filters.count);

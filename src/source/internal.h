@@ -5,6 +5,7 @@
  *     hello.c     CONNECT to SUBACK, keep alive, everything that is not a PUBLISH
  *     intake.c    PUBLISH packets: judged, committed, counted
  *     config.c    a source's configuration as a value, and what follows from it
+ *     probe.c     the way back from a backup address
  *     window.c    acknowledgements in order;  pace.c  rate, pauses, poisoned packets
  *
  * Threads: everything in struct source is its worker's, except where a comment says otherwise.
@@ -54,6 +55,7 @@ struct source_times {
 	uint64_t ping_limit_ms; /* for the answer to a PINGREQ */
 	uint64_t stable_ms;     /* a connection that lasted so long begins the pauses again */
 	uint64_t pause_most_ms;
+	uint64_t probe_ms; /* between looks at the first address from a later one */
 };
 
 /* --- one source -------------------------------------------------------- */
@@ -77,6 +79,20 @@ enum source_next {
 	NEXT_ENDPOINT,
 	NEXT_SAME,  /* the same address again, at once */
 	NEXT_ROUND, /* the first endpoint, at once */
+};
+
+/* From a later address: can the first be reached again (probe.c)? */
+struct source_probe {
+	struct timer timer; /* pause, or time limit of the connection */
+	struct resolve_query *query;
+	struct url url;
+	struct conn conn;
+	bool has_conn;
+	bool is_open;      /* the connection came about */
+	bool returning;    /* on the way back because of it */
+	unsigned turn;     /* which of the host's addresses is next */
+	unsigned reached;  /* in a row */
+	unsigned setbacks; /* ways back that ended at a later address again */
 };
 
 /* Texts shown to people; under the set's text_lock. */
@@ -119,6 +135,8 @@ struct source {
 	unsigned failures; /* rounds without a stable connection */
 	struct log_limit failure_log;
 	uint64_t failure_hash; /* of the last failure logged */
+
+	struct source_probe probe;
 
 	/* the connection */
 	struct conn conn;
@@ -237,6 +255,16 @@ void source_quit(struct source *s, bool ending);
 void source_enter(struct source *s, enum source_state state);
 /* Closes the connection; `next` says where to go on. text is shown and logged. */
 void source_drop(struct source *s, enum source_next next, int err, const char *text);
+/* Our address to connect from, into room; NULL: any. */
+const struct address *source_local_for(
+	const struct source *s, const struct address *peer, struct address *room);
+
+/* Looks at the first address from time to time while the source is connected by a later one, and leads
+ * it back once it has been reached twice. begin: at each connection; end: before it is gone. */
+void source_probe_init(struct source_probe *p);
+void source_probe_begin(struct source *s);
+void source_probe_end(struct source *s);
+
 void source_show_protocol(struct source *s);
 void source_show_error(struct source *s, const char *text);
 void source_worker_check_stopped(struct source_worker *w);

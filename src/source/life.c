@@ -2,7 +2,7 @@
  *
  *     begin_round --> endpoint 1: look up --> address 1: connect, TLS, CONNECT, SUBSCRIBE
  *          ^              |                      address 2 ...
- *          |          endpoint 2 ...                         |
+ *          |          endpoint 2 ...  (back to 1: probe.c)   |
  *          +---------- pause (1 s to 60 s) <-- all failed, or a connection was lost
  *
  * A connection ends in one place, on_close(); who wants it to end says with source_drop() where to
@@ -132,7 +132,7 @@ static void wait_before_round(struct source *s)
 }
 
 /* The first of our addresses in the peer's family; {0} family: any. */
-static const struct address *local_for(
+const struct address *source_local_for(
 	const struct source *s, const struct address *peer, struct address *room)
 {
 	const struct source_config *c = &s->setup->config;
@@ -182,7 +182,7 @@ static int open_address(struct source *s)
 	s->told_excess = false;
 	s->ping_ms = 0;
 	source_show_protocol(s);
-	err = conn_open(&s->conn, s->worker->loop, to, local_for(s, to, &room),
+	err = conn_open(&s->conn, s->worker->loop, to, source_local_for(s, to, &room),
 		s->url.tls ? s->setup->tls : NULL, s->url.tls ? s->url.host : NULL, &options,
 		&handler);
 	if (err < 0) {
@@ -358,6 +358,7 @@ static void on_close(struct conn *c, int err, const char *why)
 
 	s->has_conn = false;
 	timer_stop(s->worker->loop, &s->timer);
+	source_probe_end(s);
 	source_intake_closed(s);
 	count_set(&s->figures.connected, 0);
 	if (s->ending || s->stopping) {
@@ -440,6 +441,7 @@ struct source *source_new(
 	list_init(&s->link);
 	list_init(&s->dirty);
 	s->timer.on_time = on_time;
+	source_probe_init(&s->probe);
 	source_intake_init(s);
 	show_setup(s);
 	return s;

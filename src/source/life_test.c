@@ -311,6 +311,67 @@ static void endpoints_are_tried_in_order(void **state)
 	}
 }
 
+/* A socket that has its port but refuses connections until it listens. */
+static int bind_on_loopback(struct address *at)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	socklen_t size = sizeof(*at);
+
+	assert_true(address_parse(VIEW("127.0.0.1"), 0, at));
+	assert_int_equal(bind(fd, &at->any, address_length(at)), 0);
+	assert_int_equal(getsockname(fd, &at->any, &size), 0);
+	return fd;
+}
+
+/* Connections that say nothing and close; then one with a CONNECT. */
+static unsigned count_silent(struct fixture *f)
+{
+	struct mqtt_packet packet;
+	unsigned n = 0;
+
+	for (;; n++) {
+		peer_accept(f);
+		if (peer_try_read(f, &packet))
+			break;
+		peer_close(f);
+	}
+	assert_int_equal(packet.type, MQTT_CONNECT);
+	f->version = packet.connect.version;
+	return n;
+}
+
+static void a_source_returns_to_its_first_address_once_it_was_reached_twice(void **state)
+{
+	struct address first;
+	int listening = bind_on_loopback(&first), backup;
+	char *url = mem_printf("mqtt://127.0.0.1:%u", address_port(&first));
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f);
+	f.sources->times.probe_ms = 1;
+	add_endpoint_before(&f.config, url);
+	fixture_apply(&f);
+	peer_greet(&f);
+	assert_string_equal(look(&f).url, f.config.endpoints[1].url);
+	peer_publish(&f, 1, 7);
+	peer_expect_ack(&f, 7);
+	assert_int_equal(listen(listening, 8), 0);
+	peer_read(&f, MQTT_DISCONNECT);
+	peer_close(&f);
+	backup = f.listening;
+	f.listening = listening;
+	assert_int_equal(count_silent(&f), 2);
+	peer_send_connack(&f, 0);
+	peer_read(&f, MQTT_SUBSCRIBE);
+	peer_send_suback(&f, "\1", 1);
+	await_state(&f, SOURCE_STATE_CONNECTED);
+	assert_string_equal(look(&f).url, url);
+	close(backup);
+	free(url);
+	fixture_fini(&f);
+}
+
 static bool has_error(void *context)
 {
 	return look(context).error[0] != '\0';
@@ -506,6 +567,7 @@ int main(void)
 		cmocka_unit_test(a_peer_that_does_not_answer_connect_is_left),
 		cmocka_unit_test(what_is_no_mqtt_is_left),
 		cmocka_unit_test(endpoints_are_tried_in_order),
+		cmocka_unit_test(a_source_returns_to_its_first_address_once_it_was_reached_twice),
 		cmocka_unit_test(an_endpoint_that_cannot_be_used_says_why),
 		cmocka_unit_test(a_ca_file_that_is_not_there_says_why),
 		cmocka_unit_test(the_local_address_is_bound),

@@ -178,6 +178,7 @@ struct sources *sources_new(struct commit_port *const *ports, unsigned port_coun
 		.ping_limit_ms = 15000,
 		.stable_ms = 30000,
 		.pause_most_ms = PAUSE_MOST_MS,
+		.probe_ms = 30000,
 	};
 	read_bind(set, settings);
 	pthread_mutex_init(&set->lock, NULL);
