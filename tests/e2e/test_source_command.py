@@ -113,3 +113,35 @@ REDIS_URL=[]
     assert result.returncode == 2 and "not of a source" in result.stderr
     assert source(broker, "import", env).returncode == 1
     assert source(broker, "import", "--force", env).returncode == 0
+
+
+# --- what operators of today's software use -------------------------------------
+
+
+def test_over_its_rate_a_source_waits_and_loses_nothing(node, gb, client, subscriber):
+    """40 at once with 20 a second: all arrive, in order, and no faster than that allows."""
+    dwd = node("dwd")
+    broker = gb({"dwd": {"centre_id": DWD, "url": dwd.url, "rate": 20}})
+    broker.wait_connected(DWD)
+    listener = subscriber(broker.port, "origin/a/wis2/#")
+    sent = wnm.valid_many(DWD, 40)
+    client(dwd.port).publish_all(sent)
+    listener.wait_count(40)
+    assert [m.payload for m in listener.messages] == [m.payload for m in sent]
+    # A bucket holds a second's worth; the rest comes at the rate.
+    assert listener.messages[-1].at - listener.messages[0].at >= 0.9
+    assert broker.metric("wmo_wis2_gb_messages_published_total", centre_id=DWD) == 40
+
+
+def test_the_second_address_serves_while_the_first_is_away(node, gb, client, subscriber):
+    first, second = node("first"), node("second")
+    broker = gb({"dwd": {"centre_id": DWD, "urls": [first.url, second.url]}})
+    broker.wait_connected(DWD)
+    listener = subscriber(broker.port, "origin/a/wis2/#")
+    client(first.port).publish_all(wnm.valid_many(DWD, 3))
+    listener.wait_count(3)
+    first.stop()
+    second.process.wait_log(r"origin/a/wis2/de-dwd/# \(QoS 1\)", limit=20)
+    broker.wait_connected(DWD)
+    client(second.port).publish_all(wnm.valid_many(DWD, 3))
+    listener.wait_count(6)
