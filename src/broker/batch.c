@@ -50,14 +50,21 @@ static enum batch_answer add_direct(struct batch *b, const struct batch_form *fo
 	return BATCH_ADDED;
 }
 
+/* The option of subscriptions by which this record is not sent: who published it gets it by no No
+ * Local one [MQTT-3.8.3-3]. */
+static uint8_t left_out(
+	const struct batch_form *form, const struct journal_entry *entry, uint64_t seq)
+{
+	return form->alone && session_published(form->alone, entry, seq) ? SUBSCRIPTION_NO_LOCAL
+									 : 0;
+}
+
 /* Properties of the packet as this group gets it: the expiry that is left, the alias,
  * subscription identifiers, then what came with the message. */
 static void make_properties(struct batch *b, const struct batch_form *form,
 	const struct journal_segment *segment, const struct journal_entry *entry, uint64_t seq,
 	uint16_t alias)
 {
-	bool is_own = form->alone && session_published(form->alone, entry, seq);
-
 	buf_clear(&b->properties);
 	if (form->version != MQTT_5)
 		return;
@@ -75,7 +82,7 @@ static void make_properties(struct batch *b, const struct batch_form *form,
 		mqtt_put_number(&b->properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER, form->id);
 	else if (form->ids)
 		subscriptions_put_ids(form->ids, record_topic(segment, entry), seq,
-			is_own ? SUBSCRIPTION_NO_LOCAL : 0, &b->properties);
+			left_out(form, entry, seq), &b->properties);
 	/* [MQTT-3.3.2-4], [MQTT-3.3.2-15] to [MQTT-3.3.2-18], [MQTT-3.3.2-20] */
 	if (entry->property_bytes)
 		buf_append(&b->properties, segment->packets + entry->offset + entry->packet_bytes,
@@ -130,13 +137,14 @@ static void put_properties(uint8_t *to, const struct buf *properties)
 
 /* Set for what a new subscription gets [MQTT3-3.3.1-8] and where the subscriber wants it as it was
  * published [MQTT-3.3.1-13]; otherwise 0 [MQTT-3.3.1-12], [MQTT3-3.3.1-9]. */
-static bool is_retained(
-	const struct batch_form *form, const struct journal_entry *entry, struct view topic)
+static bool is_retained(const struct batch_form *form, const struct journal_entry *entry,
+	struct view topic, uint64_t seq)
 {
 	if (form->retain)
 		return true;
 	return form->as_published && entry->flags & JOURNAL_RETAIN &&
-	       subscriptions_want_as_published(form->as_published, topic);
+	       subscriptions_want_as_published(
+		       form->as_published, topic, seq, left_out(form, entry, seq));
 }
 
 static enum batch_answer add_made(struct batch *b, const struct batch_form *form,
@@ -145,7 +153,7 @@ static enum batch_answer add_made(struct batch *b, const struct batch_form *form
 {
 	bool is_v5 = form->version == MQTT_5;
 	struct view topic = record_topic(segment, entry);
-	bool retain = is_retained(form, entry, topic);
+	bool retain = is_retained(form, entry, topic, seq);
 	/* [MQTT-3.3.1-2], [MQTT-3.3.1-3], [MQTT-4.3.1-1], [MQTT-4.3.2-2], [MQTT-4.3.3-2] */
 	uint8_t flags = (uint8_t)((form->dup && qos ? 0x08 : 0) | qos << 1 | retain);
 	bool is_known = false;

@@ -59,11 +59,10 @@ struct batch_form {
 	const struct session *alone;     /* the only one this is for, if that makes a difference */
 	struct alias_sent
 		*aliases; /* of the only client this is for; NULL: topics are sent in full */
-	const struct subscriptions
-		*as_published; /* whose Retain As Published options count; NULL: none */
-	uint64_t now_ms;       /* journal's clock, for the remaining expiry */
-	uint32_t id;           /* the one subscription this is sent for; 0: none, or as `ids` */
-	uint32_t largest;      /* client's maximum packet size */
+	const struct subscriptions *as_published; /* whose Retain As Published counts; NULL: none */
+	uint64_t now_ms;                          /* journal's clock, for the remaining expiry */
+	uint32_t id;      /* the one subscription this is sent for; 0: none, or as `ids` */
+	uint32_t largest; /* client's maximum packet size */
 	uint8_t version;
 	bool is_direct; /* the journal's bytes are the packets */
 	bool retain;    /* a retained message for a new subscription */

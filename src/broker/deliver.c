@@ -26,7 +26,7 @@ static struct batch_form form_of(
 	return (struct batch_form){
 		.ids = group && group->has_ids ? &c->session->subscriptions : NULL,
 		.alone = group ? group->alone : NULL,
-		.as_published = group && group->as_published ? &group->filters : NULL,
+		.as_published = group && group->as_published ? &c->session->subscriptions : NULL,
 		.aliases = client_aliases(c),
 		.now_ms = w->now_ms,
 		.largest = c->largest,

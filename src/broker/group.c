@@ -96,7 +96,9 @@ static void plant(struct groups *g, struct group *group, const struct subscripti
 		subscriptions_put(&group->filters, &one);
 		filter_tree_add(g->tree, one.filter, group);
 		group->has_ids |= one.id != 0;
-		group->as_published |= (one.options & SUBSCRIPTION_RETAIN_AS_PUBLISHED) != 0;
+		/* A session made with MQTT 5 may be gone on with in 3.1.1 [MQTT3-3.3.1-9]. */
+		group->as_published |=
+			group->version == MQTT_5 && one.options & SUBSCRIPTION_RETAIN_AS_PUBLISHED;
 		qos |= one.qos;
 	}
 	group->is_direct = group->version != MQTT_5 && qos == 0;
@@ -383,14 +385,15 @@ void subscriptions_put_ids(const struct subscriptions *s, struct view topic, uin
 	}
 }
 
-bool subscriptions_want_as_published(const struct subscriptions *s, struct view topic)
+bool subscriptions_want_as_published(
+	const struct subscriptions *s, struct view topic, uint64_t seq, uint8_t without)
 {
 	struct subscription one;
 	uint32_t at = 0;
 
 	while (subscriptions_next(s, &at, &one)) {
-		if (one.options & SUBSCRIPTION_RETAIN_AS_PUBLISHED &&
-			filter_match(one.filter, topic))
+		if (one.options & SUBSCRIPTION_RETAIN_AS_PUBLISHED && one.from <= seq &&
+			!(one.options & without) && filter_match(one.filter, topic))
 			return true;
 	}
 	return false;

@@ -123,8 +123,9 @@ int subscriptions_want_own(const struct subscriptions *s, const struct account *
 void subscriptions_put_ids(const struct subscriptions *s, struct view topic, uint64_t seq,
 	uint8_t without, struct buf *properties);
 
-/* Does a filter that matches have Retain As Published? */
-bool subscriptions_want_as_published(const struct subscriptions *s, struct view topic);
+/* Has one of these Retain As Published? */
+bool subscriptions_want_as_published(
+	const struct subscriptions *s, struct view topic, uint64_t seq, uint8_t without);
 
 void group_add_ref(struct group *group, uint32_t delta, uint8_t qos);
 

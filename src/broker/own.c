@@ -15,7 +15,7 @@ static bool has_no_local(const struct subscriptions *s)
 	return false;
 }
 
-/* After 16.7 million sessions with a No Local subscription numbers are given again. */
+/* After 16.7 million sessions that publish numbers are given again. */
 static void give_number(struct session *s)
 {
 	uint32_t n =
@@ -25,11 +25,16 @@ static void give_number(struct session *s)
 	s->origin_from = journal_tail(s->worker->journal);
 }
 
+uint32_t session_origin(struct session *s)
+{
+	if (s->origin == 0)
+		give_number(s);
+	return s->origin;
+}
+
 struct session *session_alone(struct session *s)
 {
 	bool no_local = has_no_local(&s->subscriptions);
 
-	if (no_local && s->origin == 0)
-		give_number(s);
 	return no_local || s->client->alias_maximum ? s : NULL;
 }

@@ -4,8 +4,8 @@
  * the No Local option, by which a client is not sent what it published itself [MQTT-3.8.3-3]. Such a
  * session is alone in its group (group->alone), so that nothing changes for the others.
  *
- * A session with a No Local subscription gets a number of 24 bits that stands as `origin` in the
- * journal with what it publishes, so that it counts also when the session is behind or was offline.
+ * A session that publishes gets a number of 24 bits that stands as `origin` in the journal with what
+ * it publishes, so that it counts also when the session is behind, was offline, or subscribes later.
  * Numbers are of this process: those in records from before the session got its own mean nothing.
  *
  * Threads: the session's worker.
@@ -19,7 +19,10 @@
 #include "broker/session.h"
 #include "journal/journal.h"
 
-/* s when it must be alone in its group, else NULL. Connected. Gives it a number if it needs one. */
+/* The number of what it publishes. */
+uint32_t session_origin(struct session *s);
+
+/* s when it must be alone in its group, else NULL. Connected. */
 struct session *session_alone(struct session *s);
 
 /* Was the record published by this session? */

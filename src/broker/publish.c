@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "broker/client.h"
+#include "broker/own.h"
 #include "broker/persist.h"
 #include "broker/retained.h"
 #include "commit/gate.h"
@@ -200,7 +201,7 @@ static void add_request(struct client *c, const struct mqtt_packet *p, bool clai
 		.properties = keep_properties(c, p, n),
 		.id = *id,
 		.publisher = c->account->number,
-		.origin = c->session->origin,
+		.origin = session_origin(c->session),
 		.qos = p->publish.qos,
 		.flags = publish_flags(p->publish.topic, claim, p->publish.retain),
 		.expiry_s = mqtt_number(&p->properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL, 0),

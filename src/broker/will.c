@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "broker/client.h"
+#include "broker/own.h"
 #include "broker/persist.h"
 #include "broker/worker.h"
 #include "commit/gate.h"
@@ -166,7 +167,7 @@ static void submit_waiting(struct broker_worker *w)
 }
 
 /* As a PUBLISH is judged, by the account as it is now. */
-static int judge(const struct session *s, struct will *will, enum rule *rule)
+static int judge(struct session *s, struct will *will, enum rule *rule)
 {
 	struct broker_worker *w = s->worker;
 	struct view user = session_user(s);
@@ -182,7 +183,7 @@ static int judge(const struct session *s, struct will *will, enum rule *rule)
 	will->claim = v.claim;
 	will->id = v.identity;
 	will->publisher = a->number;
-	will->origin = s->origin;
+	will->origin = session_origin(s);
 	if (err == 0)
 		err = publish_check_retained(w,
 			publish_flags(topic_of(will), v.claim, will->head.retain != 0),

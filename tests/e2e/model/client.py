@@ -57,7 +57,8 @@ class Client:
     def opened(self):
         """CONNACK, and what goes on from an earlier connection."""
         answer = self.read()
-        self.session, present = self.server.connect(self.client_id, self.clean, self.lasting)
+        self.session, present = self.server.connect(self.client_id, self.clean, self.lasting,
+                                                     self.version)
         self.check(answer and answer.kind == mqtt.CONNACK and answer.reasons == [0],
                    f"CONNACK was due, not {answer}")
         self.check(answer.session_present == present,

@@ -36,7 +36,6 @@ class Flight:
     packet_id: int
     message: Message
     qos: int
-    retain: bool
     sent: bool = True        # on the present connection
     received: bool = False   # PUBREC came: PUBREL is due
 
@@ -72,6 +71,7 @@ class Session:
         self.perhaps = []        # of these, what an earlier connection was not sent
         self.open_ids = set()    # QoS 2 from the client, PUBREL not sent yet
         self.lasting = False
+        self.version = 5         # of the present connection
 
     def wanted(self, message, at):
         """The Delivery of log[at], or None."""
@@ -81,7 +81,8 @@ class Session:
         if not found:
             return None
         return Delivery(message, min(message.qos, max(s.qos for s in found)),
-                        message.retain and any(s.as_published for s in found),
+                        message.retain and self.version == 5
+                        and any(s.as_published for s in found),
                         sorted(s.identifier for s in found if s.identifier))
 
     def open(self):
@@ -101,14 +102,14 @@ class Server:
 
     # --- what clients do
 
-    def connect(self, client_id, clean, lasting):
+    def connect(self, client_id, clean, lasting, version):
         """(the session, was it there)."""
         old = self.sessions.get(client_id)
         present = old is not None and not clean
         session = old if present else Session(client_id)
         if not present:
             session.place = len(self.log)
-        session.lasting = lasting
+        session.lasting, session.version = lasting, version
         self.sessions[client_id] = session
         for flight in session.flights:
             flight.sent = False
@@ -124,6 +125,8 @@ class Server:
         self.log.append(message)
         if not message.retain:
             return
+        for session in self.sessions.values():      # it comes by itself now
+            self._leave_retained(session, lambda s, m: m.topic == message.topic)
         if message.payload:
             self.kept[message.topic] = message
         else:
@@ -131,24 +134,29 @@ class Server:
 
     def subscribe(self, session, subscription):
         old = session.subscriptions.get(subscription.filter)
-        self._leave_retained(session, subscription.filter)
+        self._leave_retained(session, lambda s, m: s.filter == subscription.filter)
         session.subscriptions[subscription.filter] = replace(
             subscription, made_at=old.made_at if old else len(self.log))
         if subscription.handling == 2 or (subscription.handling == 1 and old):
             return
-        session.retained += [[subscription, m] for m in self.kept.values()
-                             if matches(subscription.filter, m.topic)]
+        for message in self.kept.values():
+            if not matches(subscription.filter, message.topic):
+                continue
+            # A client's own do not come by its No Local subscriptions [MQTT-3.8.3-3]; what an
+            # earlier session of it published is nobody's promise.
+            is_own = subscription.no_local and message.publisher == session.client_id
+            (session.perhaps if is_own else session.retained).append([subscription, message])
 
     def unsubscribe(self, session, filter_):
         """Was it there."""
-        self._leave_retained(session, filter_)
+        self._leave_retained(session, lambda s, m: s.filter == filter_)
         return session.subscriptions.pop(filter_, None) is not None
 
     @staticmethod
-    def _leave_retained(session, filter_):
-        """What was to come for an earlier SUBSCRIBE may be under way still."""
-        session.perhaps += [r for r in session.retained if r[0].filter == filter_]
-        session.retained = [r for r in session.retained if r[0].filter != filter_]
+    def _leave_retained(session, which):
+        """What was to come for an earlier SUBSCRIBE may be under way still, or not."""
+        session.perhaps += [r for r in session.retained if which(*r)]
+        session.retained = [r for r in session.retained if not which(*r)]
 
     # --- what comes of it
 
@@ -171,12 +179,17 @@ class Server:
         """A PUBLISH arrived, topic alias resolved. Raises AssertionError unless it had to or may."""
         if packet.dup:
             self._take_again(session, packet)
-        elif not self._take_retained(session, packet, identifiers, version):
+        else:
+            # A message to come, published with the retain flag, may look like its retained copy.
             delivery = self._next_of_log(session)
-            assert delivery, f"nothing was to come, but {packet}"
-            self._compare(packet, delivery, identifiers, version)
-            session.place += 1
-            self._fly(session, packet, delivery.message, delivery.retain)
+            wrong = self._differs(packet, delivery, identifiers, version) if delivery \
+                else "nothing was to come"
+            if not wrong:
+                session.place += 1
+                self._fly(session, packet, delivery.message)
+            else:
+                assert self._take_retained(session, packet, identifiers, version), \
+                    f"{wrong}, but {packet}"
         assert session.open() <= receive_maximum, "more in flight than the client takes"
 
     @staticmethod
@@ -194,15 +207,20 @@ class Server:
             return False
         for waiting in (session.retained, session.perhaps):
             for item in waiting:
-                subscription, message = item
-                delivery = Delivery(message, min(message.qos, subscription.qos), True,
-                                    [subscription.identifier] if subscription.identifier else [])
-                if self._differs(packet, delivery, identifiers, version):
+                now = session.subscriptions.get(item[0].filter, item[0])
+                if all(self._differs(packet, self._copy(s, item[1]), identifiers, version)
+                       for s in (item[0], now)):
                     continue
                 waiting.remove(item)
-                self._fly(session, packet, message, True)
+                self._fly(session, packet, item[1])
                 return True
         return False
+
+    @staticmethod
+    def _copy(subscription, message):
+        """What a new subscription gets of a retained message."""
+        return Delivery(message, min(message.qos, subscription.qos), True,
+                        [subscription.identifier] if subscription.identifier else [])
 
     @staticmethod
     def _differs(packet, delivery, identifiers, version):
@@ -216,12 +234,8 @@ class Server:
             return f"properties {message.properties} were due"
         return None
 
-    def _compare(self, packet, delivery, identifiers, version):
-        wrong = self._differs(packet, delivery, identifiers, version)
-        assert not wrong, f"{wrong}: {packet}"
-
     @staticmethod
-    def _fly(session, packet, message, retain):
+    def _fly(session, packet, message):
         if packet.qos == 0:
             return
         assert packet.packet_id, "packet identifier 0"
@@ -229,7 +243,7 @@ class Server:
             f"packet identifier {packet.packet_id} is in use"
         assert all(f.sent or f.received for f in session.flights), \
             "a new message before the repeats"
-        session.flights.append(Flight(packet.packet_id, message, packet.qos, retain))
+        session.flights.append(Flight(packet.packet_id, message, packet.qos))
 
     @staticmethod
     def done(session, packet_id):

@@ -9,7 +9,7 @@ from .client import Client
 from .server import Message, Server, Subscription
 
 LEVELS = ["a", "b", "c", "", "é"]
-RETAIN = 0.0     # retained messages are not taken yet
+RETAIN = 0.25
 ACCOUNT = ("model", "model")
 
 
