@@ -214,7 +214,9 @@ bool account_may_read(const struct account *a, struct view client_id, struct vie
 
 bool account_may_write(const struct account *a, struct view client_id, struct view topic)
 {
-	return any_right(a->write, a->write_count, view_of(a->user), client_id, filter_match,
+	/* Whatever stands in `write`: $SYS is the broker's own (MQTT 5, 4.7.2). */
+	return !view_starts_with(topic, VIEW("$SYS/")) &&
+	       any_right(a->write, a->write_count, view_of(a->user), client_id, filter_match,
 		       topic) &&
 	       !account_is_denied(a, topic);
 }

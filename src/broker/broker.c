@@ -82,6 +82,7 @@ static void worker_init(struct broker_worker *w, struct broker *b, struct commit
 	journal_reader_open(b->journal, &w->reader);
 	loop_add_hook(w->loop, &w->hook);
 	lag_start(w);
+	sys_watch_start(w);
 	persist_worker_init(w);
 	wills_init(w);
 	shared_worker_init(w);
@@ -90,6 +91,7 @@ static void worker_init(struct broker_worker *w, struct broker *b, struct commit
 static void worker_fini(struct broker_worker *w)
 {
 	lag_stop(w);
+	sys_watch_stop(w);
 	timer_stop(w->loop, &w->patience);
 	shared_worker_fini(w);
 	throttle_queue_fini(w);
@@ -136,6 +138,7 @@ struct broker *broker_new(struct commit *c, struct commit_port *const *ports, un
 	for (unsigned i = 0; i < port_count; i++)
 		worker_init(&b->workers[i], b, ports[i], settings);
 	persist_start(b, settings->limits.sessions);
+	b->sys = sys_new(b);
 	retained_start(b->retained, b->workers[0].loop);
 	return b;
 }
@@ -176,6 +179,7 @@ void broker_free(struct broker *b)
 	retained_free(b->retained);
 	persist_close(b);
 	shareds_fini(&b->shareds);
+	sys_free(b->sys);
 	registry_fini(&b->registry);
 	users_fini(&b->users);
 	addresses_fini(&b->addresses);
@@ -282,6 +286,8 @@ static void add_counts(struct broker_figures *to, const struct worker_counts *fr
 {
 	to->connections += count_read(&from->connections);
 	to->live += count_read(&from->live);
+	to->packets_received += count_read(&from->packets_received);
+	to->packets_sent += count_read(&from->answers_sent) + count_read(&from->delivered);
 	to->delivered += count_read(&from->delivered);
 	to->delivered_bytes += count_read(&from->delivered_bytes);
 	to->acknowledged += count_read(&from->acknowledged);

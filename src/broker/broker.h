@@ -111,6 +111,8 @@ struct broker_figures {
 	uint64_t dropped_removed;  /* wanted, but removed from the journal before (broker/lost.h) */
 	uint64_t
 		skipped_records; /* records, wanted or not, removed before a session behind got there */
+	uint64_t packets_received; /* MQTT packets of all kinds, from and to clients */
+	uint64_t packets_sent;
 	uint64_t retained; /* retained messages, and bytes of their topics, payloads, properties */
 	uint64_t retained_bytes;
 	uint64_t retained_refused; /* not published, as there was no room to retain them */

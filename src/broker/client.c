@@ -28,6 +28,7 @@ void client_send(struct client *c, const struct mqtt_packet *p)
 		return;
 	}
 	conn_pushed(&c->conn);
+	count_add(&c->worker->counts.answers_sent, 1);
 }
 
 uint32_t client_window(const struct client *c)
@@ -223,14 +224,18 @@ static ssize_t on_bytes(struct conn *conn, const uint8_t *p, size_t n)
 	uint32_t batched = 0; /* PUBLISH packets not yet committed */
 	size_t committed = 0; /* where they begin */
 	size_t at = 0;
+	uint32_t packets = 0;
+	uint32_t settled = 0; /* of these, before `committed` */
 
 	c->heard_ms = loop_now_ms(c->worker->loop);
 	c->is_held = false;
 	while (at < n && conn_is_open(conn) && !is_choked(c)) {
 		int64_t used = 4;
 
-		if (batched == 0)
+		if (batched == 0) {
 			committed = at;
+			settled = packets;
+		}
 		if (batched == 0 && is_short_puback(c, p + at, n - at))
 			client_on_puback(c,
 				&(struct mqtt_packet){
@@ -240,9 +245,12 @@ static ssize_t on_bytes(struct conn *conn, const uint8_t *p, size_t n)
 		if (used <= 0)
 			break;
 		at += (size_t)used;
+		packets++;
 	}
 	if (batched)
 		client_commit(c, &batched);
+	/* A batch not taken is shown again, and counted then. */
+	count_add(&c->worker->counts.packets_received, c->is_held ? settled : packets);
 	if (!conn_is_open(conn))
 		return (ssize_t)n;
 	return (ssize_t)(c->is_held ? committed : at);

@@ -353,8 +353,6 @@ static uint64_t fill_by_scan(struct broker_worker *w, struct session *s, uint64_
 		if (segment == NULL)
 			continue;
 		entry = &segment->entries[seq - segment->base];
-		if (entry->flags & JOURNAL_HIDDEN)
-			continue;
 		qos = deliver_qos(s, segment, entry, seq);
 		if (qos < 0)
 			continue;
@@ -458,7 +456,7 @@ static enum piece catch_up(struct broker_worker *w, struct session *s)
 		return send_walk(w, s);
 	end = walk_limit(s, end);
 	if (s->position >= end)
-		return s->position == end ? PIECE_LIVE : PIECE_MORE;
+		return s->position == end && s->walks == NULL ? PIECE_LIVE : PIECE_MORE;
 	if (s->group && !backlog_hold(w, s))
 		return PIECE_MORE;
 	if (inflight_room(&s->window, client_window(s->client)) == 0 || waits_for_throttle(w, s))
@@ -516,17 +514,6 @@ bool deliver_has_work(const struct broker_worker *w)
 {
 	return w->live != journal_tail(w->journal) || !list_is_empty(&w->ready) ||
 	       shared_has_work(w);
-}
-
-void deliver_to_tail(struct broker_worker *w)
-{
-	uint64_t tail = journal_tail(w->journal);
-
-	w->now_ms = journal_now(w->journal);
-	journal_reader_enter(&w->reader);
-	while (w->live < tail)
-		deliver_live(w);
-	journal_reader_leave(&w->reader);
 }
 
 bool deliver_turn(struct broker_worker *w)

@@ -21,10 +21,6 @@ struct session;
 /* True: there is more to do. */
 bool deliver_turn(struct broker_worker *w);
 
-/* All live sessions get what is in the journal now, so that what is subscribed next comes behind it.
- * Outside deliver_turn(). */
-void deliver_to_tail(struct broker_worker *w);
-
 /* Anything to deliver? */
 bool deliver_has_work(const struct broker_worker *w);
 

@@ -180,7 +180,9 @@ static int granted(const struct subscriptions *s, const struct account *account,
 int subscriptions_want(const struct subscriptions *s, const struct account *account,
 	const struct journal_segment *segment, const struct journal_entry *entry, uint64_t seq)
 {
-	int qos = granted(s, account, record_topic(segment, entry), seq, 0);
+	int qos = entry->flags & JOURNAL_HIDDEN
+			  ? -1
+			  : granted(s, account, record_topic(segment, entry), seq, 0);
 
 	return qos < 0 ? qos : qos_least((uint8_t)qos, journal_entry_qos(entry));
 }
@@ -352,6 +354,8 @@ int wants_ask(struct wants *wants, const struct subscriptions *s, const struct a
 {
 	uint8_t *want;
 
+	if (entry->flags & JOURNAL_HIDDEN)
+		return -1;
 	if (wants->segment != segment->number || entry->topic >= wants->size)
 		wants_room(wants, segment->number, entry->topic);
 	want = &wants->by_topic[entry->topic];

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "broker/session.h"
 #include "broker/store.h"
+#include "broker/sys.h"
 #include "broker/worker.h"
 #include "mqtt/filter.h"
 
@@ -15,7 +16,7 @@ struct lost {
 	struct accounts *accounts; /* one reference */
 	const struct account *account;
 	struct subscriptions subscriptions; /* a copy */
-	char client_id[LOG_QUOTE_BYTES];
+	char *client_id;                    /* owned */
 	uint64_t from;
 	uint64_t head;
 	uint64_t wanted;
@@ -47,8 +48,11 @@ static void on_topic(void *context, struct view topic, uint64_t n)
 
 static void log_lost(const struct lost *l, bool exact)
 {
+	struct view id = view_of(l->client_id);
+	char quoted[LOG_QUOTE_BYTES];
+
 	log_warn("broker", "session-lost-records", "client_id=%s records=%llu wanted=%llu exact=%d",
-		l->client_id, (unsigned long long)(l->head - l->from),
+		log_quote(id.p, id.n, quoted), (unsigned long long)(l->head - l->from),
 		(unsigned long long)l->wanted, exact);
 }
 
@@ -67,6 +71,8 @@ static void run(struct store_job *job)
 		l->wanted = l->head - l->from;
 	atomic_fetch_add_explicit(&l->broker->lost, l->wanted, memory_order_relaxed);
 	log_lost(l, exact);
+	sys_tell_lost(l->broker, view_of(l->client_id), l->head - l->from, l->wanted, exact);
+	free(l->client_id);
 	subscriptions_fini(&l->subscriptions);
 	accounts_unref(l->accounts);
 	free(l);
@@ -82,7 +88,7 @@ void lost_count(struct broker *b, const struct lost_range *range)
 	l->account = range->account;
 	l->from = range->from;
 	l->head = range->head;
-	log_quote(range->who.p, range->who.n, l->client_id);
+	l->client_id = mem_text_of(range->who); /* never with a NUL [MQTT-1.5.4-2] */
 	subscriptions_restore(
 		&l->subscriptions, subscriptions_view(range->subscriptions), UINT64_MAX);
 	if (l->broker->store)

@@ -2,7 +2,8 @@
  *
  * The journal removes old segments whatever sessions may still want of them; a removed segment leaves
  * (topic, count) behind. They are read off the workers, on the store's thread; the sum is told once:
- * in the log with the client identifier (or the shared subscription) and in the figures.
+ * in the log with the client identifier (or the shared subscription), under $SYS (broker/sys.h), and in
+ * the figures.
  *
  * Threads: a worker's.
  */

@@ -32,7 +32,6 @@ struct retained {
 	struct retained_topic **changed_end;
 	uint64_t changed_count;
 	struct retained_figures figures;
-	_Atomic uint64_t end; /* behind the newest record retained */
 	/* the store's thread, after the start */
 	struct store_job write;
 	struct journal_reader reader;
@@ -118,7 +117,6 @@ static void on_retain(void *context, const struct journal_message *m, uint64_t s
 	t = set(r, m, seq, journal_now(r->journal));
 	if (t)
 		note_change(r, t);
-	atomic_store_explicit(&r->end, seq + 1, memory_order_release);
 	pthread_mutex_unlock(&r->lock);
 }
 
@@ -139,11 +137,6 @@ int retained_check(struct retained *r, struct view topic, size_t bytes)
 	r->figures.refused += err < 0;
 	pthread_mutex_unlock(&r->lock);
 	return err;
-}
-
-uint64_t retained_end(const struct retained *r)
-{
-	return atomic_load_explicit(&r->end, memory_order_acquire);
 }
 
 void retained_figures(struct retained *r, struct retained_figures *out)
@@ -587,7 +580,6 @@ static void load(struct retained *r)
 	store_walk(r->store, on_row, r);
 	read_journal(r, mark);
 	journal_reader_leave(&r->reader);
-	atomic_store(&r->end, tail);
 	store_begin(r->store, 1, mark);
 	log_info("broker", "retained", "messages=%llu bytes=%llu",
 		(unsigned long long)r->figures.count, (unsigned long long)r->figures.bytes);

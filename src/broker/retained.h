@@ -51,9 +51,6 @@ void retained_free(struct retained *r);
  * counted. */
 int retained_check(struct retained *r, struct view topic, size_t bytes);
 
-/* No record at or behind this position was retained. */
-uint64_t retained_end(const struct retained *r);
-
 /* Can the filter match a topic that has a retained message? False for those of the WIS2 trees. */
 bool retained_may_match(struct retained *r, struct view filter);
 

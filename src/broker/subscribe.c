@@ -1,7 +1,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "broker/client.h"
-#include "broker/deliver.h"
 #include "broker/replay.h"
 #include "broker/retained.h"
 #include "broker/shared.h"
@@ -111,7 +110,7 @@ static int add_subscription(
 		one.options |= SUBSCRIPTION_WALKS;
 	if (one.options & SUBSCRIPTION_WALKS &&
 		!(asked->retain_handling && walk_is_pending(s, asked->filter)))
-		walk_add(s, asked->filter, c->worker->live);
+		walk_add(s, asked->filter, from);
 	if (from < session_position(s))
 		subscriptions_not_before(&s->subscriptions, session_position(s));
 	if (!subscriptions_put(&s->subscriptions, &one))
@@ -126,8 +125,8 @@ static int do_subscribe(struct answer *a, struct mqtt_subscription *asked)
 	struct view group;
 	struct view filter;
 	struct view since = a->since;
-	uint64_t from =
-		journal_tail(c->worker->journal); /* what was published before is not for it */
+	uint64_t from = commit_tail(
+		c->worker->broker->commit); /* what was published before is not for it */
 	int err;
 
 	err = filter_cut_share(asked->filter, &group, &filter);
@@ -186,6 +185,19 @@ static struct view since_of(const struct mqtt_packet *p)
 	return (struct view){NULL, 0};
 }
 
+/* Is one of the filters below $SYS, and may the client read it? */
+static bool asks_sys(const struct client *c, struct view rest)
+{
+	struct mqtt_subscription asked;
+
+	while (mqtt_next_subscription(&rest, &asked)) {
+		if (sys_is_asked(asked.filter) &&
+			account_may_read(c->account, session_client_id(c->session), asked.filter))
+			return true;
+	}
+	return false;
+}
+
 int client_on_subscribe(struct client *c, const struct mqtt_packet *p)
 {
 	struct answer a = {.client = c, .replay_from = UINT64_MAX, .since = since_of(p)};
@@ -194,9 +206,8 @@ int client_on_subscribe(struct client *c, const struct mqtt_packet *p)
 	struct view rest = p->list.items;
 	struct buf codes = {0};
 
-	/* What was retained before is retained for these, not live. */
-	if (retained_end(c->worker->broker->retained) > c->worker->live)
-		deliver_to_tail(c->worker);
+	if (asks_sys(c, p->list.items))
+		sys_refresh(c->worker);
 	a.id = mqtt_number(&p->properties, MQTT_PROPERTY_SUBSCRIPTION_IDENTIFIER, 0);
 	while (mqtt_next_subscription(&rest, &asked)) { /* [MQTT-3.8.4-5] */
 		struct view whole = asked.filter;

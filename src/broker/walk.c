@@ -141,7 +141,7 @@ static bool find_subscription(const struct session *s, struct view filter, struc
 	uint32_t at = 0;
 
 	while (subscriptions_next(&s->subscriptions, &at, one)) {
-		if (view_equal(one->filter, filter))
+		if (!one->share && view_equal(one->filter, filter))
 			return true;
 	}
 	return false;

@@ -13,6 +13,7 @@
 #include "broker/persist.h"
 #include "broker/session.h"
 #include "broker/shared.h"
+#include "broker/sys.h"
 #include "broker/throttle.h"
 #include "broker/users.h"
 #include "broker/will.h"
@@ -22,6 +23,8 @@
 struct worker_counts {
 	count connections;
 	count live;
+	count packets_received;
+	count answers_sent; /* packets besides the messages delivered */
 	count delivered;
 	count delivered_bytes;
 	count acknowledged;
@@ -71,6 +74,7 @@ struct broker_worker {
 	struct persist persist;
 	struct wills wills;
 	struct shared_worker shared;
+	struct sys_watch sys_watch;
 };
 
 struct retained;
@@ -84,6 +88,7 @@ struct broker {
 	_Atomic uint64_t lost; /* messages wanted and removed, see broker/lost.h */
 	struct store *store;   /* NULL: sessions live in memory only */
 	struct retained *retained;
+	struct sys *sys;
 	struct users users;
 	struct addresses addresses;
 	struct passwords *passwords;

@@ -68,6 +68,7 @@ struct commit {
 	atomic_bool held;
 	void (*on_retain)(void *context, const struct journal_message *m, uint64_t seq);
 	void *on_retain_context;
+	atomic_bool is_retaining;   /* appending what on_retain() is to be told */
 	pthread_mutex_t ports_lock; /* the keeper's walk, and ports that come and go */
 	unsigned port_count;
 	struct commit_port *ports[PORTS_MOST]; /* fixed while loops run: no lock there */
@@ -353,6 +354,34 @@ static void tell_retained(
 	}
 }
 
+/* With the lock. */
+static int append_and_tell(struct commit *c, const struct journal_message *const *messages,
+	uint32_t n, bool may_retain)
+{
+	int err;
+
+	if (may_retain)
+		atomic_store(&c->is_retaining, true);
+	err = journal_append(c->journal, messages, n);
+	if (!may_retain)
+		return err;
+	if (err == 0)
+		tell_retained(c, messages, n);
+	atomic_store(&c->is_retaining, false);
+	return err;
+}
+
+uint64_t commit_tail(struct commit *c)
+{
+	uint64_t tail = journal_tail(c->journal);
+
+	if (atomic_load(&c->is_retaining)) {
+		journal_lock(c->journal);
+		journal_unlock(c->journal);
+	}
+	return tail;
+}
+
 /* Under the journal's lock, so that the keeper's sign that there is room comes after it. */
 static void note_held(struct commit *c, bool held)
 {
@@ -392,13 +421,12 @@ static int append_batch(struct commit_port *p, const struct commit_request *requ
 	expire_sometimes(c);
 	count = claim_batch(p, requests, n, &claimed);
 	if (count) {
-		err = journal_append(c->journal, p->firsts, count);
+		/* What passed the antiloop is never retained. */
+		err = append_and_tell(c, p->firsts, count, claimed < count);
 		if (err < 0) {
 			seen_forget_newest(c->seen, claimed);
 			return err;
 		}
-		if (claimed < count) /* what passed the antiloop is never retained */
-			tell_retained(c, p->firsts, count);
 	}
 	c->first += count;
 	c->repeats += n - count;
@@ -453,11 +481,9 @@ int commit_append(struct commit *c, const struct journal_message *m, uint64_t *s
 	journal_lock(c->journal);
 	err = journal_reserve(c->journal, bytes_of(&r, 1), 1);
 	if (err == 0)
-		err = journal_append(c->journal, &m, 1);
-	if (err == 0) {
+		err = append_and_tell(c, &m, 1, true);
+	if (err == 0)
 		*seq = journal_tail(c->journal) - 1;
-		tell_retained(c, &m, 1);
-	}
 	journal_unlock(c->journal);
 	return err == 0 || err == ERR_TOO_LARGE ? err : ERR_HELD;
 }

@@ -71,6 +71,9 @@ int commit_submit(struct commit_port *p, struct commit_owner *owner,
  * worker is woken for it. 0 with its place in *seq, or ERR_HELD / ERR_TOO_LARGE. Any thread. */
 int commit_append(struct commit *c, const struct journal_message *m, uint64_t *seq);
 
+/* The journal's tail; commit_on_retain()'s call has been made for what lies below it. Any thread. */
+uint64_t commit_tail(struct commit *c);
+
 /* Called for every message appended with JOURNAL_RETAIN and not JOURNAL_HIDDEN, in the order of the
  * journal and under its lock, before anybody hears that the message counts. Set before the first
  * submission; m is borrowed. */
