@@ -40,7 +40,8 @@ static bool is_sound(const struct config *c, const char *path, const char *name,
 
 	config_read_source(&r, text, name, c, &source);
 	source_config_fini(&source);
-	fwrite(buf_bytes(&lines), 1, buf_length(&lines), stderr);
+	if (buf_length(&lines))
+		fwrite(buf_bytes(&lines), 1, buf_length(&lines), stderr);
 	buf_fini(&lines);
 	return faults.count == 0;
 }

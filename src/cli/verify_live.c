@@ -232,7 +232,8 @@ static bool report(struct live *l)
 	if (!l->settings->json)
 		buf_printf(&out, "%llu messages of %u centres, %llu invalid\n",
 			(unsigned long long)received, l->centre_count, (unsigned long long)invalid);
-	fwrite(buf_bytes(&out), 1, buf_length(&out), stdout);
+	if (buf_length(&out))
+		fwrite(buf_bytes(&out), 1, buf_length(&out), stdout);
 	buf_fini(&out);
 	free(l->centres);
 	return invalid > 0;

@@ -57,7 +57,8 @@ static bool print_hierarchy(const char *file)
 	struct buf faults = {0};
 	bool good = config_load(file, &config, &faults) == 0;
 
-	fwrite(buf_bytes(&faults), 1, buf_length(&faults), stderr);
+	if (buf_length(&faults))
+		fwrite(buf_bytes(&faults), 1, buf_length(&faults), stderr);
 	printf("topic hierarchy %s (%s)\n", hierarchy_version(config->hierarchy),
 		config->topic_hierarchy && good ? config->topic_hierarchy : "built-in");
 	buf_fini(&faults);
