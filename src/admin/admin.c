@@ -72,7 +72,7 @@ static void answer_page(struct admin *a, const struct http_request *r, struct ht
 	(void)r;
 	answer->type = "text/html; charset=utf-8";
 	answer->extra = "Content-Security-Policy: default-src 'self'; script-src 'unsafe-inline'; "
-			"style-src 'unsafe-inline'\r\n";
+			"style-src 'unsafe-inline'; img-src data:\r\n";
 	buf_append(&answer->body, overview_html, sizeof(overview_html) - 1);
 }
 
