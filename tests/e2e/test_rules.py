@@ -222,3 +222,16 @@ def test_each_kind_of_source_speaks_for_those_its_kind_may(node, gb, client, sub
     for kind in ("topic", "format"):
         assert not broker.metric(f"wmo_wis2_gb_messages_invalid_{kind}_total", centre_id=DWD)
     assert broker.process.find_log("rule=WTH-22 .*nearest=fr-meteofrance")
+
+
+def test_isobars_own_events_keep_the_rules_for_events(node, gb, client, subscriber):
+    dwd = node("dwd")
+    broker = gb({"dwd": {"centre_id": DWD, "url": dwd.url}})
+    listener = subscriber(broker.port, "monitor/a/wis2/#")
+    broker.wait_connected(DWD)
+    client(dwd.port).publish_all([wnm.broken_payload(DWD, row) for row in wnm.BROKEN_PAYLOADS])
+    listener.wait(lambda: listener.events, what="an event")
+    for event in listener.events:
+        result = isobar("verify", "--json", "-t", event.topic, "--centre", broker.config["centre_id"], "-",
+                        text=event.payload.decode().replace("\n", " ") + "\n")
+        assert result.returncode == 0, result.stdout
