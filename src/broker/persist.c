@@ -216,8 +216,11 @@ static void restore_received(const struct load *l, const struct row *row, struct
 
 static struct session *restore(const struct load *l, const struct row *row, struct broker_worker *w)
 {
-	struct session *s = session_new(w, row->key);
+	struct session *s;
 
+	if (row->key.n > SESSION_KEY_MOST)
+		return NULL;
+	s = session_new(w, row->key);
 	if (will_decode(row->will, &s->will) < 0 ||
 		subscriptions_restore(&s->subscriptions, row->subscriptions, l->tail) < 0) {
 		session_discard(s);

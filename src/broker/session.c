@@ -96,8 +96,9 @@ struct session *session_new(struct broker_worker *w, struct view key)
 {
 	struct session *s = mem_new(offsetof(struct session, key) + key.n);
 
+	check(key.n <= SESSION_KEY_MOST);
 	memcpy(s->key, key.p, key.n);
-	s->key_bytes = (uint32_t)key.n;
+	s->key_bytes = (uint16_t)key.n;
 	s->worker = w;
 	s->state = SESSION_OFFLINE;
 	s->expiry.on_time = on_expired;

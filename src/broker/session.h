@@ -62,7 +62,11 @@ struct session {
 	struct shared_member *shared; /* its part in shared subscriptions; NULL: none */
 	uint64_t origin_from;         /* records from here on may carry `origin` */
 	uint32_t origin;              /* of what it publishes, see broker/own.h; 0: none */
-	uint32_t key_bytes;
+	uint16_t key_bytes;
+	enum session_state state : 8;
+	bool is_ready : 1;    /* in worker->ready */
+	bool is_starving : 1; /* in its account's throttle */
+	bool is_kept : 1;     /* counted among those that last */
 	struct timer expiry;
 	struct will *will;   /* of this connection, or waiting its delay; NULL: none */
 	struct list touched; /* in worker->persist.touched, else alone */
@@ -71,11 +75,7 @@ struct session {
 	uint64_t expiry_ms;  /* kept so long after the connection's end; UINT64_MAX: for ever */
 	uint64_t address;    /* it was last connected from, see address_key(); 0: not known */
 	struct broker_worker *worker; /* owner; changed by the owner under the registry's lock */
-	enum session_state state;
-	bool is_ready;    /* in worker->ready */
-	bool is_starving; /* in its account's throttle */
-	bool is_kept;     /* counted among those that last */
-	char key[];       /* user NUL client-id: key_bytes */
+	char key[];                   /* user NUL client-id: key_bytes */
 };
 
 /* By which it is found. */
@@ -103,7 +103,8 @@ struct view session_user(const struct session *s);
 struct session *session_find(
 	struct broker_worker *w, struct view key, struct broker_worker **owner);
 
-/* A new session owned by w. Not in the registry yet. */
+/* A new session owned by w. Not in the registry yet. The key has at most SESSION_KEY_MOST bytes. */
+#define SESSION_KEY_MOST UINT16_MAX
 struct session *session_new(struct broker_worker *w, struct view key);
 
 /* Frees one that is not in the registry. */
