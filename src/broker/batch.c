@@ -135,13 +135,13 @@ static void put_properties(uint8_t *to, const struct buf *properties)
 		memcpy(to, buf_bytes(properties), n);
 }
 
-/* Set for what a new subscription gets [MQTT3-3.3.1-8] and where the subscriber wants it as it was
- * published [MQTT-3.3.1-13]; otherwise 0 [MQTT-3.3.1-12], [MQTT3-3.3.1-9]. */
+/* Set for what a new subscription gets and where the subscriber wants it as it was published. */
 static bool is_retained(const struct batch_form *form, const struct journal_entry *entry,
 	struct view topic, uint64_t seq)
 {
-	if (form->retain)
+	if (form->retain) /* [MQTT3-3.3.1-8] */
 		return true;
+	/* [MQTT-3.3.1-12], [MQTT-3.3.1-13] */
 	return form->as_published && entry->flags & JOURNAL_RETAIN &&
 	       subscriptions_want_as_published(
 		       form->as_published, topic, seq, left_out(form, entry, seq));

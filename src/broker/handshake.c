@@ -62,7 +62,7 @@ int client_on_pubrec(struct client *c, const struct mqtt_packet *p)
 	struct inflight *window = &c->session->window;
 	enum inflight_answer answer;
 
-	if (p->ack.reason >= 0x80) /* [MQTT-4.4.0-2] */
+	if (p->ack.reason >= 0x80) /* [MQTT-4.4.0-2], [MQTT-4.8.2-6] */
 		return on_answer(c, inflight_reject(window, p->ack.packet_id));
 	answer = inflight_release(window, p->ack.packet_id);
 	if (answer == INFLIGHT_OUT_OF_ORDER)

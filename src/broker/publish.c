@@ -300,8 +300,7 @@ int publish_judge(struct broker_worker *w, const struct account *a, struct view 
 
 uint8_t publish_flags(struct view topic, bool claim, bool retain)
 {
-	/* Under origin/, cache/ and monitor/ the retain flag is cleared. */
-	/* [MQTT-3.3.1-8], [MQTT3-3.3.1-12] */
+	/* [MQTT-3.3.1-8]. Under origin/, cache/ and monitor/ the retain flag is cleared. */
 	return claim ? JOURNAL_CLAIMED : retain && !gate_is_wis2(topic) ? JOURNAL_RETAIN : 0;
 }
 

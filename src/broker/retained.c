@@ -83,14 +83,13 @@ static void forget(struct retained *r, struct retained_topic *t)
 		free(t);
 }
 
-/* The record at seq is the topic's from now on [MQTT-3.3.1-5], [MQTT3-3.3.1-5], [MQTT3-3.3.1-7]. An empty payload clears it and is not
- * kept itself [MQTT-3.3.1-6], [MQTT-3.3.1-7] [MQTT3-3.3.1-10], [MQTT3-3.3.1-11]. */
+/* The record at seq is the topic's from now on. An empty payload clears it and is not kept itself. */
 static struct retained_topic *set(
 	struct retained *r, const struct journal_message *m, uint64_t seq, uint64_t time_ms)
 {
 	struct retained_topic *t = retained_set_find(&r->set, m->topic);
 
-	if (m->payload.n == 0) {
+	if (m->payload.n == 0) { /* [MQTT-3.3.1-6], [MQTT-3.3.1-7] */
 		if (t)
 			forget(r, t);
 		return NULL;
@@ -100,7 +99,7 @@ static struct retained_topic *set(
 	else
 		t = retained_set_add(&r->set, m->topic);
 	t->set_at = seq + 1;
-	t->position = seq;
+	t->position = seq; /* [MQTT-3.3.1-5] */
 	t->expires_ms = m->expiry_s ? time_ms + m->expiry_s * 1000ull : UINT64_MAX;
 	t->bytes = (uint32_t)(m->topic.n + m->payload.n + m->properties.n);
 	count_topic(r, t, 1);

@@ -219,7 +219,7 @@ void session_detach(struct session *s)
 	s->state = SESSION_OFFLINE;
 	inflight_set_sent(&s->window, 0); /* [MQTT-4.4.0-1] */
 	w->broker->sessions_offline++;
-	if (s->expiry_ms == 0) { /* [MQTT-4.1.0-2] */
+	if (s->expiry_ms == 0) { /* [MQTT-4.1.0-2], [MQTT3-3.1.2-6] */
 		session_end(s);
 		return;
 	}

@@ -80,16 +80,18 @@ static int subscribe_shared(
 	return err < 0 ? err : add_shared(a, asked);
 }
 
-/* Retain Handling: 0 every time, 1 for a new subscription only, 2 never [MQTT-3.3.1-9],
- * [MQTT-3.3.1-10], [MQTT-3.3.1-11], [MQTT-3.8.4-4]; 3.1.1: every time [MQTT3-3.3.1-6], [MQTT3-3.8.4-3]. A replay gets what was published, not what is. */
+/* Retain Handling: 0 every time, as in 3.1.1, 1 for a new subscription only, 2 never. A replay gets what
+ * was published, not what is. */
 static bool wants_retained(const struct client *c, const struct mqtt_subscription *asked)
 {
 	const struct session *s = c->session;
 
+	/* [MQTT-3.3.1-10], [MQTT-3.3.1-11] */
 	if (asked->retain_handling == 2 ||
 		(asked->retain_handling == 1 &&
 			subscriptions_has(&s->subscriptions, asked->filter)))
 		return walk_is_pending(s, asked->filter);
+	/* [MQTT-3.3.1-9], [MQTT-3.8.4-4] */
 	return retained_may_match(c->worker->broker->retained, asked->filter);
 }
 

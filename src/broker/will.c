@@ -140,7 +140,7 @@ static int submit(struct broker_worker *w, struct will *will)
 		.publisher = will->publisher,
 		.origin = will->origin,
 		.qos = (uint8_t)will->head.qos,
-		/* [MQTT-3.1.2-14], [MQTT-3.1.2-15], [MQTT3-3.1.2-16], [MQTT3-3.1.2-17] */
+		/* [MQTT-3.1.2-14], [MQTT-3.1.2-15] */
 		.flags = publish_flags(topic_of(will), will->claim, will->head.retain != 0),
 		.expiry_s = will->head.expiry_s,
 	};

@@ -16,6 +16,8 @@ struct validity {
 	bool is_filter;
 };
 
+/* [MQTT-4.7.0-1], [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.3-1], [MQTT-4.7.3-2], [MQTT3-4.7.1-1],
+ * [MQTT3-4.7.1-2], [MQTT3-4.7.1-3], [MQTT3-4.7.3-1], [MQTT3-4.7.3-2] */
 static const struct validity validities[] = {
 	{{"a", 1}, true, true},
 	{{"/", 1}, true, true},
@@ -60,6 +62,7 @@ static void names_and_filters_are_told_from_other_text(void **state)
 	}
 }
 
+/* [MQTT-4.7.3-3], [MQTT3-4.7.3-3] */
 static void names_and_filters_have_65535_bytes_at_most(void **state)
 {
 	char *text = malloc(65536);
@@ -115,6 +118,7 @@ static const struct share shares[] = {
 	{"$share/g/$share/h/a", ERR_FILTER, "", ""},
 };
 
+/* [MQTT-4.8.2-1], [MQTT-4.8.2-2] */
 static void a_shared_filter_is_cut_into_group_and_filter(void **state)
 {
 	(void)state;
@@ -135,6 +139,7 @@ struct pair {
 	bool want;
 };
 
+/* [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.7.2-1], [MQTT3-4.7.1-2], [MQTT3-4.7.1-3], [MQTT3-4.7.2-1] */
 static const struct pair matches[] = {
 	{"a/b", "a/b", true},
 	{"a/b", "a/B", false},

@@ -70,6 +70,7 @@ static void expect_what_single_filters_match(
 	}
 }
 
+/* [MQTT-4.7.2-1], [MQTT3-4.7.2-1] */
 static void a_match_agrees_with_each_filter_while_they_come_and_go(void **state)
 {
 	static const char *const levels[] = {"a", "b", "", "$", "$SYS", "+", "+", "#"};

@@ -214,7 +214,7 @@ void conn_frame_pushed(struct conn *c)
 
 		if (n > rest.iov_len)
 			n = rest.iov_len;
-		push_frame(c, WEBSOCKET_BINARY, rest.iov_base, n);
+		push_frame(c, WEBSOCKET_BINARY, rest.iov_base, n); /* [MQTT-6.0.0-1] */
 		buf_consume(&w->pushed, n);
 		unit_sent(w, n);
 	}

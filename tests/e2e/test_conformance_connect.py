@@ -66,6 +66,10 @@ REFUSED = [
      0x81, None),
     ("[MQTT-3.1.3-11] [MQTT3-3.1.3-10] will topic not UTF-8",
      lambda v: body(v, 0xC6, "x", will_block(v), binary(BAD), "gone", OWNER, OWNER), 0x81, None),
+    ("[MQTT-4.7.0-1] [MQTT3-4.7.1-1] # in a will topic", lambda v: connect(v, "x", will=Will("t/#")),
+     0x90, None),
+    ("[MQTT-4.7.3-1] [MQTT3-4.7.3-1] no will topic", lambda v: connect(v, "x", will=Will("")), 0x90,
+     None),
     ("[MQTT-3.1.3-12] [MQTT3-3.1.3-11] user name not UTF-8",
      lambda v: body(v, 0xC2, "x", binary(BAD), OWNER), 0x81, None),
     ("[MQTT-3.1.4-1] [MQTT3-3.1.4-1] [MQTT3-3.2.2-6] bytes behind it",
@@ -171,7 +175,10 @@ def test_auth_without_a_method_ends_the_connection(peer):
 @pytest.mark.parametrize("client_id", ["a", "0123456789abcdefghijklm", "nopqrstuvwxyzABCDEFGHIJ",
                                        "KLMNOPQRSTUVWXYZ"])
 def test_identifiers_of_letters_and_digits_are_taken(client_id, version, peer):
-    """[MQTT-3.1.3-5], [MQTT3-3.1.3-5]."""
+    """[MQTT-3.1.3-5], [MQTT3-3.1.3-5]; the string, and user name and password behind it, are read as they
+    are: [MQTT-3.1.3-1], [MQTT-3.1.3-3], [MQTT-3.1.3-4], [MQTT-3.1.3-12], [MQTT-3.1.2-17],
+    [MQTT-3.1.2-19], [MQTT3-3.1.3-1], [MQTT3-3.1.3-3], [MQTT3-3.1.3-4], [MQTT3-3.1.3-11],
+    [MQTT3-3.1.2-19], [MQTT3-3.1.2-21]."""
     assert peer(version, client_id).connack.reasons == [0]
 
 

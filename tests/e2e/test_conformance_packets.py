@@ -139,8 +139,9 @@ def test_what_is_as_it_has_to_be_is_taken(version, peer):
     """The other side of the rows above, so that nothing is refused that is right: [MQTT-1.5.4-1],
     [MQTT-1.5.4-3], [MQTT3-1.5.3-1], [MQTT3-1.5.3-3], [MQTT-2.1.3-1], [MQTT3-2.2.2-1], [MQTT-2.2.1-2],
     [MQTT3-2.3.1-5], [MQTT-3.3.2-1], [MQTT3-3.3.2-1], [MQTT-3.8.3-1], [MQTT3-3.8.3-1],
-    [MQTT-3.10.3-1], [MQTT3-3.10.3-1], [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT3-4.7.1-2],
-    [MQTT3-4.7.1-3]."""
+    [MQTT-3.10.3-1], [MQTT3-3.10.3-1], [MQTT-3.3.2-2], [MQTT3-3.3.2-2], [MQTT-4.7.0-1], [MQTT3-4.7.1-1],
+    [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT3-4.7.1-2], [MQTT3-4.7.1-3], [MQTT-4.7.3-1], [MQTT3-4.7.3-1],
+    [MQTT-4.7.3-2], [MQTT3-4.7.3-2]."""
     made = peer(version)
     filters = ["t/\ufeff", "t/\u00e9\U0001f300/+", "t/+/y/#", "+/y"]
     assert made.subscribe(*filters) == [0] * 4

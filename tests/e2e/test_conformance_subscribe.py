@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from harness.peer import V5, VERSIONS, subscribe, unsubscribe
+from harness.peer import V5, VERSIONS, ack, subscribe, unsubscribe
 from model import packets as mqtt
 
 BOTH = pytest.mark.parametrize("version", VERSIONS)
@@ -118,13 +118,13 @@ def test_what_waits_for_a_client_is_not_lost_when_it_subscribes_again(peer, send
     made = peer(V5, "waits", **settings)
     made.subscribe("t/waits", qos=1)
     made.end()
-    sender.publish("t/waits", b"waited", 1)
-    made = peer(V5, "waits", connect=False)
-    made.connect("waits", clean=False, properties=[(17, 60), (33, 1)])
-    made.send(subscribe(["t/waits"], V5, options=1))
-    found = [made.next() for _ in range(2)]
-    assert sorted(p.kind for p in found) == [mqtt.PUBLISH, mqtt.SUBACK]
-    assert next(p for p in found if p.kind == mqtt.PUBLISH).payload == b"waited"
+    for payload in (b"1", b"2", b"3"):
+        sender.publish("t/waits", payload, 1)
+    made = peer(V5, "waits", clean=False, properties=[(17, 60), (33, 1)])
+    first = made.message()
+    assert made.subscribe("t/waits", qos=1) == [1]
+    made.send(ack(0x40, first.packet_id))
+    assert [first.payload] + [made.take().payload for _ in range(2)] == [b"1", b"2", b"3"]
 
 
 def heard_with_acks(made, count):
@@ -135,7 +135,7 @@ def heard_with_acks(made, count):
         if p.kind == mqtt.PUBLISH:
             found.append(p.payload)
             if p.qos:
-                made.send(mqtt.packet(0x40, p.packet_id.to_bytes(2, "big")))
+                made.send(ack(0x40, p.packet_id))
     return found
 
 

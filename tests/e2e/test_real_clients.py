@@ -370,7 +370,7 @@ def test_a_denied_subscription_leaves_the_others_alone(s):
 
 @scenario()
 def test_a_denied_publish_is_told_in_5_and_closes_in_311(s):
-    """[MQTT-3.3.5-2]."""
+    """[MQTT3-3.3.5-2]."""
     reader, writer = s.pair(s.topic("#"))
     if s.is_v5:
         got = writer.publish("elsewhere/t", b"x")

@@ -145,6 +145,7 @@ def test_messages_that_come_one_by_one_go_round(publisher, member):
 
 
 def test_each_member_has_its_own_quality_and_identifier(publisher, hand):
+    """[MQTT-4.8.2-3]."""
     one = hand("one")
     one.send(wire.packet(0x82, b"\0\1\2\x0b\7" + wire.text(SHARED) + b"\0"))
     assert one.read()[0] == SUBACK
@@ -236,6 +237,7 @@ def test_what_a_leaving_member_had_open_goes_to_others_first_and_in_order(publis
 
 
 def test_what_is_in_flight_at_qos_2_stays_with_its_session(broker, publisher, hand):
+    """[MQTT-4.8.2-4]."""
     leaver = hand("leaver")
     leaver.subscribe(SHARED, qos=2)
     publisher.publish_all(made(0, 4), qos=2)
@@ -255,6 +257,7 @@ def test_what_is_in_flight_at_qos_2_stays_with_its_session(broker, publisher, ha
 
 
 def test_qos_2_of_a_session_that_ends_is_sent_to_nobody_else(broker, publisher, hand):
+    """[MQTT-4.8.2-5]."""
     leaver = hand("leaver", kept=False)
     leaver.subscribe(SHARED, qos=2)
     publisher.publish_all(made(0, 2), qos=2)

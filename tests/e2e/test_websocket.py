@@ -74,6 +74,7 @@ def web(keeper):
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_what_one_publishes_another_receives_byte_for_byte(scheme, version, world, web, client,
                                                            authority):
+    """In binary frames [MQTT-6.0.0-1], [MQTT3-6.0.0-1]."""
     ca = authority.certificate if scheme in ("wss", "https") else None
     port = world.ports[scheme]
     reader = web(port, version=version, ca=ca)
