@@ -1,7 +1,7 @@
-/* What judging one notification costs: topic, centre and format of 256 made-up ones of 1.2 KB in
- * turn, beside jansson's mere parse of them and a copy of their bytes.
+/* What judging one notification costs: topic, centre, format and discovery metadata of 256 made-up
+ * ones of 1.2 KB in turn, with a list of 100 000 records; the last part alone as well; beside jansson's mere parse of them and a copy of their bytes.
  *
- * The three take turns in short rounds, so that whatever else the machine does hits them alike; the
+ * They take turns in short rounds, so that whatever else the machine does hits them alike; the
  * median of the rounds counts. malloc() and its like are counted while judging: the answer must be
  * none. Prints one JSON line.
  */
@@ -12,10 +12,12 @@
 #include <time.h>
 
 #include "cli/generate.h"
-#include "commit/gate.h"
+#include "commit/metadata.h"
 
 #define MESSAGES 256u
 #define ROUNDS 401u
+#define RECORDS 100000u
+#define WORKS 4u
 #define PASSES 8u /* over all messages, in a round */
 
 /* --- counting allocations --------------------------------------------- */
@@ -49,6 +51,8 @@ void *realloc(void *p, size_t n)
 struct bench {
 	struct hierarchy *hierarchy;
 	struct gate_policy policy;
+	struct shelf shelf;
+	struct gate_verdict verdicts[MESSAGES]; /* before the metadata check */
 	struct buf topics[MESSAGES];
 	struct buf payloads[MESSAGES];
 	size_t bytes;
@@ -62,7 +66,14 @@ static void judge(struct bench *b, unsigned i)
 
 	gate_judge(b->hierarchy, &b->policy, buf_view(&b->topics[i]), buf_view(&b->payloads[i]),
 		&verdict);
+	metadata_judge(&b->shelf, &b->policy, buf_view(&b->payloads[i]), &verdict);
 	b->refused += !verdict.pass;
+}
+
+static void look_up(struct bench *b, unsigned i)
+{
+	metadata_judge(&b->shelf, &b->policy, buf_view(&b->payloads[i]), &b->verdicts[i]);
+	b->refused += !b->verdicts[i].pass;
 }
 
 static void parse(struct bench *b, unsigned i)
@@ -141,14 +152,35 @@ static void make_messages(struct bench *b)
 	}
 }
 
+/* A record for each message, among many. */
+static void make_records(struct bench *b)
+{
+	struct catalogue *list = catalogue_new();
+	char id[64];
+
+	shelf_init(&b->shelf);
+	for (unsigned i = 0; i < RECORDS; i++) {
+		snprintf(id, sizeof(id), "urn:wmo:md:ca-eccc-msc:record-%u", i);
+		catalogue_add(list, view_of(id), VIEW("data/core/weather/experimental/x"));
+	}
+	for (unsigned i = 0; i < MESSAGES; i++) {
+		struct gate_verdict *v = &b->verdicts[i];
+
+		gate_judge(b->hierarchy, &b->policy, buf_view(&b->topics[i]),
+			buf_view(&b->payloads[i]), v);
+		catalogue_add(list, v->note.metadata_id, v->parts.tail);
+	}
+	shelf_put(&b->shelf, list);
+}
+
 int main(void)
 {
 	static struct bench b;
-	static double times[3][ROUNDS];
+	static double times[WORKS][ROUNDS];
 	static char *centre[] = {(char *)"ca-eccc-msc"};
-	void (*const works[3])(struct bench *, unsigned) = {judge, parse, copy};
+	void (*const works[WORKS])(struct bench *, unsigned) = {judge, parse, copy, look_up};
 	unsigned long counted = 0;
-	double ns[3];
+	double ns[WORKS];
 
 	b.hierarchy = hierarchy_built_in();
 	b.policy =
@@ -156,19 +188,20 @@ int main(void)
 	gate_settings_default(&b.policy.settings);
 	gate_policy_compile(&b.policy);
 	make_messages(&b);
+	make_records(&b);
 	for (unsigned r = 0; r < ROUNDS; r++) {
-		for (unsigned w = 0; w < 3; w++) {
+		for (unsigned w = 0; w < WORKS; w++) {
 			unsigned long before = allocations;
 
 			times[w][r] = round_of(&b, works[w]);
-			counted += w == 0 ? allocations - before : 0;
+			counted += w == 0 || w == 3 ? allocations - before : 0;
 		}
 	}
-	for (unsigned w = 0; w < 3; w++)
+	for (unsigned w = 0; w < WORKS; w++)
 		ns[w] = median(times[w]);
 	printf("{\"message_bytes\":%zu,\"judge_ns\":%.0f,\"jansson_parse_ns\":%.0f,\"memcpy_ns\":%."
-	       "0f,"
+	       "0f,\"look_up_ns\":%.0f,"
 	       "\"judge_to_jansson\":%.3f,\"allocations\":%lu,\"refused\":%lu}\n",
-		b.bytes / MESSAGES, ns[0], ns[1], ns[2], ns[0] / ns[1], counted, b.refused);
+		b.bytes / MESSAGES, ns[0], ns[1], ns[2], ns[3], ns[0] / ns[1], counted, b.refused);
 	return counted || b.refused || ns[0] * 5 > ns[1];
 }

@@ -87,8 +87,6 @@ static void enter(struct librarian *k, enum librarian_state now, uint64_t wall_m
 		log_event(level, "catalogue", "state",
 			"state=%s why=\"%s\" effect=\"the metadata check passes everything\"",
 			states[now].text, states[now].why);
-	if (k->settings.on_state)
-		k->settings.on_state(k->settings.context, now, states[now].why);
 }
 
 /* --- the shelf -------------------------------------------------------- */

@@ -12,9 +12,8 @@
  *
  * (MD-02; metadata.md, section 4.) The states are rows of catalogue/state.def.
  *
- * Threads: librarian_new() to librarian_free() on one; librarian_figures() on any. on_state and settle are
- * called on the librarian's thread,
- * or inside librarian_new().
+ * Threads: librarian_new() to librarian_free() on one; librarian_figures() on any. settle is called on
+ * the librarian's thread.
  */
 #ifndef CATALOGUE_LIBRARIAN_H
 #define CATALOGUE_LIBRARIAN_H
@@ -51,8 +50,6 @@ struct librarian_settings {
 	struct librarian_rules rules;
 	/* Returns once no worker uses what was on the shelf before the call. */
 	void (*settle)(void *context);
-	/* The state has changed; why as librarian_state_why(). NULL: nobody wants to know. */
-	void (*on_state)(void *context, enum librarian_state now, const char *why);
 	void *context;
 };
 

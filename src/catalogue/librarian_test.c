@@ -36,8 +36,6 @@ struct stage {
 	uint64_t now; /* of both clocks, from 0 */
 	struct answer answers[2];
 	unsigned settled;
-	unsigned changes;
-	enum librarian_state told;
 };
 
 /* cmocka runs one test at a time; the fetch function is given no place for it. */
@@ -72,15 +70,6 @@ static void settle(void *context)
 	((struct stage *)context)->settled++;
 }
 
-static void on_state(void *context, enum librarian_state now, const char *why)
-{
-	struct stage *s = context;
-
-	assert_non_null(why);
-	s->told = now;
-	s->changes++;
-}
-
 static void open_stage(struct stage *s, uint32_t url_count, uint64_t grace_ms)
 {
 	static char *urls[] = {A, B};
@@ -92,7 +81,6 @@ static void open_stage(struct stage *s, uint32_t url_count, uint64_t grace_ms)
 		.limits = &fetch_limits_default,
 		.rules = {urls, url_count, 15 * 60000, grace_ms},
 		.settle = settle,
-		.on_state = on_state,
 		.context = s});
 	s->k->fetch = fetch;
 	s->k->schedule.due_ms = 0;
@@ -162,10 +150,10 @@ static void lists_of_several_catalogues_are_merged(void **state)
 
 	(void)state;
 	begin(&s, 2, DAY);
-	assert_int_equal(s.told, LIBRARIAN_NONE);
+	assert_int_equal(s.k->state, LIBRARIAN_NONE);
 	assert_int_equal(ask(&s, "nobody"), CATALOGUE_YES);
 	pass(&s, 0);
-	assert_int_equal(s.told, LIBRARIAN_CURRENT);
+	assert_int_equal(s.k->state, LIBRARIAN_CURRENT);
 	assert_int_equal(ask(&s, "a"), CATALOGUE_YES);
 	assert_int_equal(ask(&s, "b"), CATALOGUE_YES);
 	assert_int_equal(ask(&s, "nobody"), CATALOGUE_NO);
@@ -199,7 +187,7 @@ static void a_failing_catalogue_does_not_take_the_others_down(void **state)
 	begin(&s, 2, DAY);
 	s.answers[0].outcome = FETCH_FAILED; /* after giving a record */
 	pass(&s, 0);
-	assert_int_equal(s.told, LIBRARIAN_CURRENT);
+	assert_int_equal(s.k->state, LIBRARIAN_CURRENT);
 	assert_int_equal(ask(&s, "a"), CATALOGUE_NO);
 	assert_int_equal(ask(&s, "b"), CATALOGUE_YES);
 	librarian_figures(s.k, &f);
@@ -220,20 +208,20 @@ static void the_last_good_list_serves_for_48_hours_and_then_everything_passes(vo
 	pass(&s, 0);
 	s.answers[0].outcome = FETCH_FAILED;
 	pass_round(&s, HOUR);
-	assert_int_equal(s.told, LIBRARIAN_OLD);
+	assert_int_equal(s.k->state, LIBRARIAN_OLD);
 	pass(&s, 47 * HOUR);
 	assert_int_equal(ask(&s, "nobody"), CATALOGUE_NO);
 	assert_int_equal(ask(&s, "a"), CATALOGUE_YES);
 	librarian_figures(s.k, &f);
 	assert_int_equal(f.age_ms, 48 * HOUR);
 	pass(&s, 1);
-	assert_int_equal(s.told, LIBRARIAN_EXPIRED);
+	assert_int_equal(s.k->state, LIBRARIAN_EXPIRED);
 	assert_int_equal(ask(&s, "nobody"), CATALOGUE_YES);
 	librarian_figures(s.k, &f);
 	assert_int_equal(f.pairs, 0);
 	s.answers[0].outcome = FETCH_LIST;
 	pass_round(&s, HOUR);
-	assert_int_equal(s.told, LIBRARIAN_CURRENT);
+	assert_int_equal(s.k->state, LIBRARIAN_CURRENT);
 	assert_int_equal(ask(&s, "nobody"), CATALOGUE_NO);
 	end(&s);
 }
@@ -304,7 +292,7 @@ static void an_unchanged_list_counts_as_seen(void **state)
 	for (int i = 0; i < 60; i++)
 		pass_round(&s, HOUR);
 	assert_string_equal(s.answers[0].etag_sent, "\"tag\"");
-	assert_int_equal(s.told, LIBRARIAN_CURRENT);
+	assert_int_equal(s.k->state, LIBRARIAN_CURRENT);
 	assert_int_equal(ask(&s, "a"), CATALOGUE_YES);
 	end(&s);
 }
@@ -358,7 +346,7 @@ static void the_list_survives_a_restart(void **state)
 	s.answers[0].outcome = s.answers[1].outcome = FETCH_FAILED;
 	open_stage(&s, 2, DAY);
 	librarian_judge(s.k, START + HOUR);
-	assert_int_equal(s.told, LIBRARIAN_OLD);
+	assert_int_equal(s.k->state, LIBRARIAN_OLD);
 	assert_int_equal(ask(&s, "b"), CATALOGUE_YES);
 	assert_int_equal(ask(&s, "nobody"), CATALOGUE_NO);
 	pass(&s, HOUR);
@@ -381,7 +369,7 @@ static void a_damaged_file_is_set_aside(void **state)
 	fclose(file);
 	close_stage(&s);
 	open_stage(&s, 1, DAY);
-	assert_int_equal(s.told, LIBRARIAN_NONE);
+	assert_int_equal(s.k->state, LIBRARIAN_NONE);
 	bad = mem_printf("%s/records.bad", s.dir);
 	assert_int_equal(access(bad, F_OK), 0);
 	free(bad);
@@ -424,21 +412,8 @@ static void other_catalogues_are_asked_at_once_and_old_ones_count_for_their_grac
 	rules.url_count = 0;
 	librarian_take_rules(s.k, &rules, s.now);
 	pass(&s, 1000);
-	assert_int_equal(s.told, LIBRARIAN_OFF);
+	assert_int_equal(s.k->state, LIBRARIAN_OFF);
 	assert_int_equal(ask(&s, "nobody"), CATALOGUE_YES);
-	end(&s);
-}
-
-static void changed_states_are_told_once(void **state)
-{
-	struct stage s;
-
-	(void)state;
-	begin(&s, 1, DAY);
-	pass(&s, 0);
-	pass(&s, 1000);
-	pass_round(&s, HOUR);
-	assert_int_equal(s.changes, 2); /* none, current */
 	end(&s);
 }
 
@@ -460,7 +435,6 @@ int main(void)
 		cmocka_unit_test(a_notification_causes_a_round),
 		cmocka_unit_test(
 			other_catalogues_are_asked_at_once_and_old_ones_count_for_their_grace),
-		cmocka_unit_test(changed_states_are_told_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -393,17 +393,37 @@ int server_start(struct server *s, struct config **config)
 	return 0;
 }
 
-void server_look(struct server *s)
+/* Catalogues are configured, and all have been tried in vain (metadata.md, section 4). */
+static bool lacks_metadata(struct librarian *l)
+{
+	struct librarian_figures f;
+	uint64_t failures = 0;
+
+	librarian_figures(l, &f);
+	for (uint32_t i = 0; i < f.list_count; i++)
+		failures += f.lists[i].failures;
+	return f.state == LIBRARIAN_EXPIRED || (f.state == LIBRARIAN_NONE && failures);
+}
+
+/* NULL: it is not. */
+static const char *degraded_why(struct server *s)
 {
 	struct journal_figures j;
 
-	certificates_look(s, false);
 	journal_figures(commit_journal(s->commit), &j);
-	watch_look(&s->watch, s->sources,
-		j.failed ? "The journal cannot be written."
-		: j.held ? "The journal cannot take more: sources are held."
-			 : NULL,
-		s->reports, clock_mono_ms());
+	if (j.failed)
+		return "The journal cannot be written.";
+	if (j.held)
+		return "The journal cannot take more: sources are held.";
+	if (lacks_metadata(s->librarian))
+		return "No list of discovery metadata: the metadata check passes everything.";
+	return NULL;
+}
+
+void server_look(struct server *s)
+{
+	certificates_look(s, false);
+	watch_look(&s->watch, s->sources, degraded_why(s), s->reports, clock_mono_ms());
 }
 
 /* Only what runs on a loop that runs can end in order. */
