@@ -23,6 +23,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "net/conn_part.h"
+#include "net/linger.h"
 #include "net/tls_session.h"
 
 /* --- the end ----------------------------------------------------------- */
@@ -46,30 +47,29 @@ int conn_failed(struct conn *c, int error)
 	return err;
 }
 
-/* What was pushed is tried once. Bytes that nobody read are thrown away, else the kernel answers
- * them with a reset, which may overtake our last words. */
+/* What was pushed is tried once. */
 static void say_goodbye(struct conn *c)
 {
-	if (c->closing_after_flush) {
-		if (c->websocket)
-			conn_push_close(c);
-		conn_send_pending(c);
-		if (c->tls && buf_length(&c->out) == 0)
-			tls_goodbye(c->tls);
-	}
-	if (c->close_err != ERR_CLOSED && c->close_err != ERR_SYSTEM &&
-		recv(c->io.fd, loop_scratch(c->loop), LOOP_SCRATCH_BYTES, MSG_DONTWAIT) < 0) {
-		/* nothing was there */
-	}
+	if (!c->closing_after_flush)
+		return;
+	if (c->websocket)
+		conn_push_close(c);
+	conn_send_pending(c);
+	if (c->tls && buf_length(&c->out) == 0)
+		tls_goodbye(c->tls);
 }
 
-static void release(struct conn *c)
+/* lingers: the peer is there, and has perhaps not read our last words. */
+static void release(struct conn *c, bool lingers)
 {
 	list_remove(&c->later.link);
 	loop_remove(c->loop, &c->io);
 	tls_session_free(c->tls);
 	conn_free_websocket(c);
-	close(c->io.fd);
+	if (lingers)
+		linger(c->loop, c->io.fd);
+	else
+		close(c->io.fd);
 	c->tls = NULL;
 	c->io.fd = -1;
 	buf_fini(&c->in);
@@ -81,7 +81,7 @@ static void finish(struct conn *c)
 	char *why = c->close_why;
 
 	say_goodbye(c);
-	release(c);
+	release(c, c->close_err != ERR_CLOSED && c->close_err != ERR_SYSTEM);
 	c->close_why = NULL;
 	c->handler->on_close(c, c->close_err, why ? why : err_text(c->close_err));
 	free(why);
@@ -89,7 +89,7 @@ static void finish(struct conn *c)
 
 void conn_abort(struct conn *c)
 {
-	release(c);
+	release(c, false);
 	free(c->close_why);
 	c->close_why = NULL;
 	c->state = CONN_CLOSING;

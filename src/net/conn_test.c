@@ -487,6 +487,45 @@ static void reset_by(int fd)
 	close(fd);
 }
 
+/* A reset would take them from a peer that has not read them. */
+static void last_words_reach_a_peer_that_goes_on_sending(void **state)
+{
+	struct rig *r = *state;
+	int fd = accept_raw(r);
+	char words[8];
+
+	drive_turns(r->loop, 2);
+	conn_push(&r->server.conn, "bye", 3);
+	conn_close(&r->server.conn, ERR_PROTOCOL, NULL);
+	drive_until(r->loop, server_closed, r);
+	for (int i = 0; i < 100; i++) {
+		assert_int_equal(write(fd, "more", 4), 4);
+		drive_turns(r->loop, 2);
+	}
+	assert_int_equal(read(fd, words, sizeof(words)), 3);
+	assert_int_equal(read(fd, words, sizeof(words)), 0);
+	close(fd);
+	close_rig(r);
+}
+
+static bool is_thrown_out(void *context)
+{
+	return write(*(int *)context, "more", 4) < 0;
+}
+
+static void a_peer_that_never_ends_is_closed_all_the_same(void **state)
+{
+	struct rig *r = *state;
+	int fd = accept_raw(r);
+
+	drive_turns(r->loop, 2);
+	conn_close(&r->server.conn, ERR_PROTOCOL, NULL);
+	drive_until(r->loop, server_closed, r);
+	drive_until(r->loop, is_thrown_out, &fd);
+	close(fd);
+	close_rig(r);
+}
+
 static void a_reset_is_a_close_by_the_peer(void **state)
 {
 	struct rig *r = *state;
@@ -719,6 +758,8 @@ int main(void)
 		BOTH(closing_with_unsent_data_pending_ends_at_once),
 		BOTH(a_client_closed_before_it_is_connected_says_so),
 		PLAIN(a_peer_that_ends_its_half_gets_the_answer),
+		PLAIN(last_words_reach_a_peer_that_goes_on_sending),
+		PLAIN(a_peer_that_never_ends_is_closed_all_the_same),
 		PLAIN(a_reset_is_a_close_by_the_peer),
 		PLAIN(a_reset_is_noticed_while_paused),
 		PLAIN(writing_to_a_peer_that_has_gone_is_an_error_not_a_signal),

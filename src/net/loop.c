@@ -39,6 +39,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "net/linger.h"
 
 #define EVENTS_A_TURN 256
 
@@ -57,6 +58,7 @@ struct loop {
 	uint32_t timer_size;
 	uint32_t costly; /* costly steps made in this turn */
 	bool busy;       /* a hook has more to do */
+	struct lingers lingers;
 	struct list deferred;
 	struct list hooks;
 	struct list *next_hook; /* the one after the hook being called */
@@ -89,6 +91,7 @@ struct loop *loop_new(void)
 	struct loop *l = mem_new(sizeof(*l));
 	int saved;
 
+	lingers_init(&l->lingers);
 	list_init(&l->deferred);
 	list_init(&l->hooks);
 	read_clocks(l);
@@ -106,6 +109,7 @@ void loop_free(struct loop *l)
 {
 	if (l == NULL)
 		return;
+	lingers_fini(&l->lingers);
 	if (l->wake_fd >= 0)
 		close(l->wake_fd);
 	if (l->epoll_fd >= 0)
@@ -113,6 +117,11 @@ void loop_free(struct loop *l)
 	free(l->timers);
 	free(l->scratch);
 	free(l);
+}
+
+struct lingers *loop_lingers(struct loop *l)
+{
+	return &l->lingers;
 }
 
 uint64_t loop_now_ms(const struct loop *l)

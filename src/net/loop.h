@@ -106,4 +106,9 @@ void loop_remove_hook(struct loop *l, struct turn_hook *h);
 #define LOOP_SCRATCH_BYTES (256u * 1024u)
 uint8_t *loop_scratch(struct loop *l);
 
+/* --- inside the room (net/linger.h) ----------------------------------- */
+
+struct lingers;
+struct lingers *loop_lingers(struct loop *l);
+
 #endif
