@@ -196,6 +196,24 @@ static bool any_right(char *const *filters, uint32_t n, struct view user, struct
 	return found;
 }
 
+/* A right to "#" is one to everything but $SYS, which has to be named: topics that begin with $ are
+ * each broker's own to give, and no filter "#" matches them [MQTT-4.7.2-1]. */
+static bool is_everything(struct view right, struct view asked)
+{
+	return view_equal(right, VIEW("#")) && !view_equal(asked, VIEW("$SYS")) &&
+	       !view_starts_with(asked, VIEW("$SYS/"));
+}
+
+static bool covers(struct view right, struct view filter)
+{
+	return is_everything(right, filter) || filter_covers(right, filter);
+}
+
+static bool matches(struct view right, struct view topic)
+{
+	return is_everything(right, topic) || filter_match(right, topic);
+}
+
 static bool is_denied(const struct account *a, struct view asked, right_test *test)
 {
 	for (uint32_t i = 0; i < a->deny_count; i++)
@@ -206,22 +224,21 @@ static bool is_denied(const struct account *a, struct view asked, right_test *te
 
 bool account_may_read(const struct account *a, struct view client_id, struct view filter)
 {
-	bool may = a->admin || any_right(a->read, a->read_count, view_of(a->user), client_id,
-				       filter_covers, filter);
+	bool may = a->admin ||
+		   any_right(a->read, a->read_count, view_of(a->user), client_id, covers, filter);
 
-	return may && !is_denied(a, filter, filter_covers);
+	return may && !is_denied(a, filter, covers);
 }
 
 bool account_may_write(const struct account *a, struct view client_id, struct view topic)
 {
 	/* Whatever stands in `write`: $SYS is the broker's own (MQTT 5, 4.7.2). */
 	return !view_starts_with(topic, VIEW("$SYS/")) &&
-	       any_right(a->write, a->write_count, view_of(a->user), client_id, filter_match,
-		       topic) &&
+	       any_right(a->write, a->write_count, view_of(a->user), client_id, matches, topic) &&
 	       !account_is_denied(a, topic);
 }
 
 bool account_is_denied(const struct account *a, struct view topic)
 {
-	return is_denied(a, topic, filter_match);
+	return is_denied(a, topic, matches);
 }

@@ -187,6 +187,22 @@ static void what_is_denied_is_taken_out_of_both(void **state)
 	account_fini(&a);
 }
 
+static void a_right_to_everything_is_one_to_dollar_topics_but_the_brokers_own(void **state)
+{
+	struct account a = account_of("bob", "#", "#", NULL);
+	struct account shut = account_of("bob", "$app/#", "$app/#", "#");
+
+	(void)state;
+	assert_true(account_may_write(&a, VIEW("c"), VIEW("$app/x")));
+	assert_true(account_may_read(&a, VIEW("c"), VIEW("$app/#")));
+	assert_false(account_may_write(&a, VIEW("c"), VIEW("$SYS/x")));
+	assert_false(account_may_read(&a, VIEW("c"), VIEW("$SYS/#")));
+	assert_false(account_may_read(&a, VIEW("c"), VIEW("$SYS")));
+	assert_false(account_may_read(&shut, VIEW("c"), VIEW("$app/x")));
+	account_fini(&a);
+	account_fini(&shut);
+}
+
 static void a_certificate_stands_for_the_account_that_names_it(void **state)
 {
 	static const struct {
@@ -231,6 +247,7 @@ int main(void)
 		cmocka_unit_test(names_are_put_in_but_never_widen_a_filter),
 		cmocka_unit_test(a_name_with_nul_is_never_put_in),
 		cmocka_unit_test(what_is_denied_is_taken_out_of_both),
+		cmocka_unit_test(a_right_to_everything_is_one_to_dollar_topics_but_the_brokers_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
