@@ -4,6 +4,7 @@
 #   make run        install, build, demo         make asan|tsan   unit tests and the end-to-end core
 #   make test       everything that must pass    make fuzz    each fuzz target for FUZZ_SECONDS
 #   make bench      against mosquitto            make lint    clang-tidy, cppcheck
+#   make conformance-mutants   do the tests of MQTT's statements fail when the code is broken?
 #   make bench-judge    cost of one verdict      make bench-connections    cost of a connection
 #   make differential   verdicts against other readers, on every mutant
 #
@@ -46,6 +47,7 @@ HEADERS  := $(wildcard src/*/*.h src/*/*.def) $(GENERATED)
 E2E_CORE := tests/e2e/test_core.py
 
 .PHONY: all run test unit unit-build e2e differential check asan tsan fuzz fuzz-build fuzzers bench bench-judge bench-connections lint format \
+	conformance-mutants \
 	clean install packages clients
 .DELETE_ON_ERROR:
 
@@ -158,6 +160,11 @@ fuzz:
 	@for f in $(notdir $(FUZZERS)); do mkdir -p build/fuzz/corpus/$$f; \
 		build/fuzz/fuzzers/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
 		build/fuzz/corpus/$$f tests/fuzz/corpus/$$f || exit 1; done
+
+# Do the tests named for 50 random statements of MQTT fail without what obeys them? SEED= COUNT= ONLY=
+conformance-mutants:
+	@tools/packages.sh build test
+	@tools/conformance_mutants.py
 
 bench:
 	@tools/packages.sh build test

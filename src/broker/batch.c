@@ -32,13 +32,12 @@ static void add_record(struct batch *b, const struct journal_entry *entry, uint6
 		b->largest = packet_bytes;
 }
 
-static enum batch_answer add_direct(struct batch *b, const struct batch_form *form,
-	const struct journal_segment *segment, const struct journal_entry *entry, uint64_t seq)
+/* As it lies in the journal, for clients of MQTT 3.1.1, which name no maximum packet size. */
+static enum batch_answer add_direct(struct batch *b, const struct journal_segment *segment,
+	const struct journal_entry *entry, uint64_t seq)
 {
 	const uint8_t *packet = segment->packets + entry->offset;
 
-	if (entry->packet_bytes > form->largest) /* [MQTT-3.1.2-24] */
-		return BATCH_TOO_LARGE;
 	if (packet == b->end) {
 		b->iov[b->iov_count - 1].iov_len += entry->packet_bytes;
 		b->bytes += entry->packet_bytes;
@@ -201,7 +200,7 @@ enum batch_answer batch_add(struct batch *b, const struct batch_form *form,
 		form->now_ms >= entry->time_ms + entry->expiry_s * 1000ull)
 		return BATCH_EXPIRED;
 	if (form->is_direct)
-		return add_direct(b, form, segment, entry, seq);
+		return add_direct(b, segment, entry, seq);
 	return add_made(b, form, segment, entry, seq, qos);
 }
 

@@ -138,6 +138,7 @@ static void what_has_expired_is_left_out(void **state)
 	batch_free(b);
 }
 
+/* [MQTT-3.1.2-24] */
 static void a_packet_over_the_clients_maximum_is_left_out(void **state)
 {
 	struct batch_form form = {.version = 5, .largest = 11};

@@ -64,7 +64,7 @@ static uint32_t fill(struct broker_worker *w, const struct shared_member *m)
 {
 	struct client *c = m->session->client;
 	struct batch_form form = {
-		.ids = &m->own,
+		.ids = &m->own, /* [MQTT-3.3.4-5] */
 		.as_published = &m->own,
 		.aliases = client_aliases(c),
 		.now_ms = w->now_ms,

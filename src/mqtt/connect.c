@@ -77,7 +77,7 @@ static void read_payload(
 	if (flags & FLAG_PASSWORD) /* [MQTT-3.1.2-19] */
 		connect->password = wire_binary(w);
 	wire_finish(w); /* [MQTT-3.1.2-16], [MQTT-3.1.2-18] */
-	/* [MQTT3-3.1.3-7], [MQTT3-3.1.3-8]; an MQTT 5 client may do so [MQTT-3.1.3-6] */
+	/* [MQTT3-3.1.3-7], [MQTT3-3.1.3-8]; an MQTT 5 client may do so (3.1.3.1) */
 	if (in->version < MQTT_5 && connect->client_id.n == 0 && !connect->clean_start)
 		wire_fail(w, ERR_CLIENT_ID, "empty client id with clean session 0 [MQTT3-3.1.3-8]");
 }

@@ -151,6 +151,16 @@ def test_a_member_gets_no_more_than_its_qos(granted, peer, sender):
     made.unsubscribe(f"$share/qos-{granted}/t/shared")
 
 
+def test_each_copy_has_the_identifier_of_its_subscription(peer, sender):
+    """[MQTT-3.3.4-5]: one comes by the shared subscription, one by the others."""
+    made = peer(V5)
+    for pattern, number in (("t/copies", 1), ("t/+", 2), ("$share/copies/t/copies", 3)):
+        made.subscribe(pattern, properties=[(11, number)])
+    sender.publish("t/copies", b"x")
+    copies = [sorted(v for n, v in made.take().properties if n == 11) for _ in range(2)]
+    assert sorted(copies) == [[1, 2], [3]]
+
+
 def crew(peer, name, qos):
     """Two members with sessions; the first gets the next message."""
     made = [peer(V5, f"{name}-{i}", properties=KEPT) for i in range(2)]
