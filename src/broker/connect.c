@@ -380,15 +380,14 @@ static void on_login(void *context, bool is_right)
 	if (is_right)
 		authenticated(c);
 	else
-		refuse(c, ERR_CREDENTIALS, "bad user name or password");
+		refuse(c, ERR_CREDENTIALS, "bad user name or password"); /* [MQTT-3.1.4-2] */
 }
 
 static int authenticate(struct client *c, const struct mqtt_connect *m)
 {
-	if (c->account == NULL && !m->has_user_name)
+	if (c->account == NULL && !m->has_user_name) /* [MQTT-3.1.4-2] */
 		return refuse(c, ERR_DENIED, "a user name and a password are needed");
-	if (c->connect->is_certified ||
-		login_is_public(c->account, m->password)) /* [MQTT-3.1.4-2] */
+	if (c->connect->is_certified || login_is_public(c->account, m->password))
 		return authenticated(c);
 	c->connect->login = login_start(
 		c->worker, address_key(&c->conn.peer), c->account, m->password, on_login, c);

@@ -88,7 +88,7 @@ void lost_count(struct broker *b, const struct lost_range *range)
 	l->account = range->account;
 	l->from = range->from;
 	l->head = range->head;
-	l->client_id = mem_text_of(range->who); /* never with a NUL [MQTT-1.5.4-2] */
+	l->client_id = mem_text_of(range->who); /* never with a NUL (MQTT 5, 1.5.4) */
 	subscriptions_restore(
 		&l->subscriptions, subscriptions_view(range->subscriptions), UINT64_MAX);
 	if (l->broker->store)

@@ -93,7 +93,8 @@ CONFORMANCE = {
     "config": {"workers": 1, "limits": {"in_flight": 1000}},
     "accounts": [{"user": "owner", "password": "owner", "max_qos": 2, "read": ["#", "$odd/#"],
                   "write": ["t/#", "$odd/#", "#"]},
-                 {"user": "reader", "password": "reader", "read": ["t/#"], "write": []}],
+                 {"user": "reader", "password": "reader", "read": ["t/#"], "write": []},
+                 {"user": "narrow", "password": "narrow", "read": ["t/#"], "limits": {"in_flight": 1}}],
 }
 
 

@@ -76,6 +76,7 @@ REFUSED = [
      lambda v: connect(v, "x", tail=b"\0"), 0x81, None),
     ("[MQTT-3.1.3-8] [MQTT3-3.1.3-9] client id too long", lambda v: connect(v, "x" * 2000), 0x85, 0x02),
     ("[MQTT-3.1.4-2] password", lambda v: connect(v, "x", password=b"wrong"), 0x86, 0x04),
+    ("[MQTT-3.1.4-2] no user name", lambda v: connect(v, "x", user=None, password=None), 0x87, 0x05),
     ("[MQTT-3.1.4-2] user name", lambda v: connect(v, "x", user=b"nobody"), 0x86, 0x04),
 ]
 

@@ -112,15 +112,18 @@ def test_the_same_filter_again_replaces_the_subscription(version, peer, sender, 
         assert [p.property(SUBSCRIPTION_ID) for p in heard(made)] == [6]
 
 
-def test_what_waits_for_a_client_is_not_lost_when_it_subscribes_again(peer, sender):
-    """[MQTT-3.8.4-4]."""
-    settings = {"properties": [(17, 60)]}
-    made = peer(V5, "waits", **settings)
+@BOTH
+def test_what_waits_for_a_client_is_not_lost_when_it_subscribes_again(version, peer, sender):
+    """[MQTT-3.8.4-4], [MQTT3-3.8.4-3]."""
+    name, settings = f"waits-{version}", {"user": "narrow", "password": "narrow"}
+    if version == V5:
+        settings["properties"] = [(17, 60)]
+    made = peer(version, name, clean=False, **settings)
     made.subscribe("t/waits", qos=1)
     made.end()
     for payload in (b"1", b"2", b"3"):
         sender.publish("t/waits", payload, 1)
-    made = peer(V5, "waits", clean=False, properties=[(17, 60), (33, 1)])
+    made = peer(version, name, clean=False, **settings)
     first = made.message()
     assert made.subscribe("t/waits", qos=1) == [1]
     made.send(ack(0x40, first.packet_id))
