@@ -41,8 +41,9 @@ run_unit() {
 
 run_e2e() { # $@: files, none: all
 	[ $# -gt 0 ] || set -- tests/e2e
+	# They mostly wait, each for brokers and ports of its own.
 	ISOBAR="$PWD/$build/isobar" /usr/bin/python3 -m pytest -q -p no:cacheprovider \
-		--junitxml="$out" "$@"
+		-n "$(($(nproc) + 1))" --junitxml="$out" "$@"
 	status=$?
 	figures=$(/usr/bin/python3 - "$out" <<'PY'
 import sys, xml.etree.ElementTree as tree
