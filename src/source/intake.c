@@ -19,6 +19,7 @@
 #include "commit/metadata.h"
 #include "mqtt/filter.h"
 #include "report/report.h"
+#include "source/forward.h"
 #include "source/internal.h"
 
 #define REJECTED_LOG_MS 10000u
@@ -251,70 +252,6 @@ static void note_broken(struct source_batch *b, const struct finding *f, struct 
 	b->broken[b->broken_count++] = (struct source_broken){*f, topic, payload, passes};
 }
 
-/* --- what is passed on ------------------------------------------------- */
-
-static bool is_forwarded(enum mqtt_property which)
-{
-	return which == MQTT_PROPERTY_USER_PROPERTY || which == MQTT_PROPERTY_CONTENT_TYPE ||
-	       which == MQTT_PROPERTY_PAYLOAD_FORMAT_INDICATOR;
-}
-
-/* Copies into the batch's bytes, whose room was made at the start of the read. */
-static struct view keep(struct source_batch *b, struct view a, struct view c)
-{
-	struct view kept;
-
-	buf_append(&b->bytes, a.p, a.n);
-	buf_append(&b->bytes, c.p, c.n);
-	kept.n = a.n + c.n;
-	kept.p = (const char *)b->bytes.data + b->bytes.end - kept.n;
-	return kept;
-}
-
-static struct view properties_to_forward(struct source_batch *b, const struct mqtt_properties *p)
-{
-	struct view rest = p->raw, kept = {NULL, 0};
-	struct mqtt_property_item item;
-
-	if (p->present == 0)
-		return kept;
-	while (mqtt_next_property(&rest, &item)) {
-		struct view one;
-
-		if (!is_forwarded(item.which))
-			continue;
-		one = keep(b, item.raw, (struct view){NULL, 0});
-		kept = (struct view){kept.p ? kept.p : one.p, kept.n + one.n};
-	}
-	return kept;
-}
-
-static bool is_space(char c)
-{
-	return c == ' ' || c == '\t' || c == '\r' || c == '\n';
-}
-
-/* The payload without properties.content and one of the commas beside it. */
-static struct view without_content(struct source_batch *b, struct view payload, struct view content)
-{
-	const char *end = payload.p + payload.n;
-	const char *from = content.p, *to = content.p + content.n;
-	const char *at = to;
-
-	while (at < end && is_space(*at))
-		at++;
-	if (at < end && *at == ',') {
-		to = at + 1;
-	} else {
-		for (at = from; at > payload.p && is_space(at[-1]);)
-			at--;
-		if (at > payload.p && at[-1] == ',')
-			from = at - 1;
-	}
-	return keep(b, (struct view){payload.p, (size_t)(from - payload.p)},
-		(struct view){to, (size_t)(end - to)});
-}
-
 /* --- one PUBLISH ------------------------------------------------------- */
 
 static void add_request(struct source *s, const struct mqtt_packet *packet,
@@ -326,7 +263,7 @@ static void add_request(struct source *s, const struct mqtt_packet *packet,
 	uint32_t expiry = 0;
 
 	if (s->setup->config.strip_content && v->note.content.p)
-		payload = without_content(b, payload, v->note.content);
+		payload = forward_without(&b->bytes, payload, v->note.content);
 	if (mqtt_has(&packet->properties, MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL)) {
 		expiry = packet->properties.number[MQTT_PROPERTY_MESSAGE_EXPIRY_INTERVAL];
 		expiry = expiry ? expiry : 1; /* 0 means none to the journal */
@@ -336,7 +273,7 @@ static void add_request(struct source *s, const struct mqtt_packet *packet,
 			{
 				.topic = packet->publish.topic,
 				.payload = payload,
-				.properties = properties_to_forward(b, &packet->properties),
+				.properties = forward_properties(&b->bytes, &packet->properties),
 				.id = v->identity,
 				.expiry_s = expiry,
 				.publisher = s->number,
