@@ -117,8 +117,7 @@ def piece_at(all_pieces, masked, begin, end):
     for p in all_pieces:
         if p.begin <= begin < p.end or (end <= p.begin and not masked[end:p.begin].strip()):
             return p
-    # behind the end of a macro's line
-    return next((p for p in all_pieces if p.kind == "macro" and p.end >= begin), None)
+    return None
 
 
 @dataclass(frozen=True)

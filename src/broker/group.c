@@ -364,6 +364,7 @@ int wants_ask(struct wants *wants, const struct subscriptions *s, const struct a
 
 		*want = (uint8_t)(qos < 0 ? WANTED_NOT : WANTED + (unsigned)qos);
 	}
+	/* [MQTT-3.8.4-8] */
 	return *want == WANTED_NOT ? -1
 				   : qos_least((uint8_t)(*want - WANTED), journal_entry_qos(entry));
 }

@@ -87,7 +87,7 @@ static uint32_t fill(struct broker_worker *w, const struct shared_member *m)
 			continue;
 		}
 		entry = &segment->entries[seq - segment->base];
-		/* [MQTT-3.8.4-8], [MQTT-4.8.2-3] */
+		/* [MQTT-4.8.2-3] */
 		answer = batch_add(w->batch, &form, segment, entry, seq,
 			qos_least(m->qos, journal_entry_qos(entry)));
 		if (answer == BATCH_IS_FULL)

@@ -140,10 +140,12 @@ def test_a_will_is_retained_when_it_says_so(version, peer, late):
 # --- shared subscriptions ---------------------------------------------------------------------
 
 
+@BOTH
 @pytest.mark.parametrize("granted", [0, 1, 2])
-def test_a_member_gets_no_more_than_its_qos(granted, peer, sender):
-    """[MQTT-4.8.2-3], [MQTT-4.8.2-1], [MQTT-4.8.2-2]."""
-    made = peer(V5)
+def test_a_member_gets_no_more_than_its_qos(granted, version, peer, sender):
+    """[MQTT-4.8.2-3], [MQTT-4.8.2-1], [MQTT-4.8.2-2], [MQTT-3.8.4-7], [MQTT-3.8.4-8], [MQTT3-3.8.4-5],
+    [MQTT3-3.8.4-6]."""
+    made = peer(version)
     assert made.subscribe(f"$share/qos-{granted}/t/shared", qos=granted) == [granted]
     for qos in (0, 1, 2):
         sender.publish("t/shared", b"%d" % qos, qos)

@@ -8,7 +8,7 @@ from harness.peer import V5, VERSIONS, ack, subscribe, unsubscribe
 from model import packets as mqtt
 
 BOTH = pytest.mark.parametrize("version", VERSIONS)
-NO_LOCAL, AS_PUBLISHED = 4, 8
+NO_LOCAL, NEVER = 4, 0x20
 SUBSCRIPTION_ID = 11
 
 
@@ -208,6 +208,13 @@ def test_no_local_keeps_a_client_s_own_messages_from_it(peer, sender, heard):
     made.subscribe("t/local", options=1)
     made.publish("t/local", b"own")
     assert [p.payload for p in heard(made)] == [b"own"]
+    made.subscribe("t/local", options=NO_LOCAL, properties=[(SUBSCRIPTION_ID, 1)])
+    made.subscribe("t/+", options=NEVER, properties=[(SUBSCRIPTION_ID, 2)])
+    made.publish("t/local", b"own")
+    sender.publish("t/local", b"other's")
+    found = [(p.payload, sorted(v for n, v in p.properties if n == SUBSCRIPTION_ID))
+             for p in heard(made)]
+    assert found == [(b"own", [2]), (b"other's", [1, 2])]
 
 
 @BOTH
