@@ -510,7 +510,7 @@ static void last_words_reach_a_peer_that_goes_on_sending(void **state)
 
 static bool is_thrown_out(void *context)
 {
-	return write(*(int *)context, "more", 4) < 0;
+	return send(*(int *)context, "more", 4, MSG_NOSIGNAL) < 0;
 }
 
 static void a_peer_that_never_ends_is_closed_all_the_same(void **state)
