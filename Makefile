@@ -18,7 +18,7 @@ PREFIX   ?= /usr/local
 FUZZ_SECONDS ?= 60
 
 VERSION  := $(shell cat VERSION)
-LIBS_PC  := openssl libfyaml jansson libxxhash zlib libcurl libzip
+LIBS_PC  := openssl libfyaml jansson libxxhash zlib libcurl libzip hiredis
 # The program builds before its packages are there only far enough to install them.
 PC_CFLAGS := $(shell pkg-config --cflags $(LIBS_PC) 2>/dev/null)
 PC_LIBS   := $(shell pkg-config --libs $(LIBS_PC) 2>/dev/null)
@@ -30,7 +30,7 @@ LDFLAGS  += -pthread $(SANITIZE)
 LDLIBS   += $(PC_LIBS) -lcrypt -llmdb -lm
 
 # A part of the house can be built alone: make ROOMS="base mqtt" BUILD=build/mqtt unit
-ROOMS    ?= base net mqtt wis2 catalogue journal seen commit report broker source admin cli
+ROOMS    ?= base net mqtt wis2 catalogue journal seen commit cluster report broker source admin cli
 SOURCES  := $(filter-out %_test.c,$(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c)))
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 TESTS    := $(foreach room,$(ROOMS),$(wildcard src/$(room)/*_test.c))
@@ -40,6 +40,7 @@ REPLAYS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/replay/%)
 FUZZERS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/fuzzers/%)
 LIBRARY  := $(BUILD)/libisobar.a
 GENERATED := $(if $(filter wis2,$(ROOMS)),$(BUILD)/gen/wis2/hierarchy_data.h) \
+	$(if $(filter cluster,$(ROOMS)),$(BUILD)/gen/cluster/claim_script.h) \
 	$(if $(filter admin,$(ROOMS)),$(BUILD)/gen/admin/overview.h)
 HEADERS  := $(wildcard src/*/*.h src/*/*.def) $(GENERATED)
 
@@ -73,6 +74,10 @@ $(BUILD)/gen/admin/overview.h: tools/embed.awk ui/overview.html
 	@mkdir -p $(@D)
 	awk -v name=overview_html -f tools/embed.awk ui/overview.html > $@
 
+$(BUILD)/gen/cluster/claim_script.h: tools/embed.awk src/cluster/claim.lua
+	@mkdir -p $(@D)
+	awk -v name=claim_lua -f tools/embed.awk src/cluster/claim.lua > $@
+
 $(BUILD)/%.o: %.c $(GENERATED)
 	@mkdir -p $(@D)
 	@echo "CC  $<"; $(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -80,6 +85,12 @@ $(BUILD)/%.o: %.c $(GENERATED)
 $(BUILD)/tests/%: src/%.c $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDFLAGS) $(LDLIBS) -lcmocka
+
+# Drives the Redis client for tests/e2e/test_redis.py and bench/redis.py.
+CLUSTER_LOAD := $(BUILD)/tests/cluster/load
+$(CLUSTER_LOAD): tests/cluster/load.c $(LIBRARY)
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -o $@ $< $(LIBRARY) $(LDFLAGS) $(LDLIBS)
 
 $(BUILD)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBRARY)
 	@mkdir -p $(@D)
@@ -94,13 +105,13 @@ run:
 
 test:
 	@tools/packages.sh build test
-	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/isobar unit-build clients
+	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/isobar unit-build clients $(CLUSTER_LOAD)
 	@tests/run.sh $(BUILD) all
 
 unit-build: $(TEST_BIN) $(REPLAYS)
 unit: unit-build
 	@tests/run.sh $(BUILD) unit
-e2e: $(BUILD)/isobar clients
+e2e: $(BUILD)/isobar clients $(CLUSTER_LOAD)
 	@tests/run.sh $(BUILD) e2e
 
 # Every mutant instead of 10 000 of them: some 25 minutes.

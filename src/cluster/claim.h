@@ -1,0 +1,89 @@
+/* cluster/claim.h - claim identifiers and append their messages: the script, its call, its answer
+ *
+ * One call claims several ids of one shard and appends those that are first to the shard's stream,
+ * atomically. A claim remembers who made it (a token), so that who does not know whether his call
+ * was done makes it again: a repeat that answers with one's own token is a first.
+ *
+ *	struct claim_call: {k}:log, {k}:seen:<id> ... --> claim.lua --> struct claim_answer a message
+ *
+ * While Redis moves the slot of a shard to another node the calls of that shard stand still, see
+ * cluster/redis.h. Entries are read by log_read() and log_entry().
+ *
+ * Pure: bytes in, bytes out.
+ */
+#ifndef CLUSTER_CLAIM_H
+#define CLUSTER_CLAIM_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/uuid.h"
+#include "base/view.h"
+#include "cluster/resp.h"
+
+#define SHARDS_MOST 256u
+
+/* The Lua text, static. */
+const char *claim_script(void);
+
+/* Where a message's shard lies: the hash of its id, the same on every node. */
+uint32_t claim_shard(const struct uuid *id, uint32_t shards);
+/* The slot of all keys of a shard. */
+uint16_t claim_slot(uint32_t shard);
+
+/* --- the call ------------------------------------------------------------- */
+
+struct claim_terms {
+	uint64_t remember_ms; /* an id; longer than a node does */
+	uint64_t keep_ms; /* an entry of the stream; 0: nothing is trimmed by age in this call */
+	uint64_t
+		stream_bytes; /* of this shard's stream; 0: nothing is trimmed by size in this call */
+};
+
+struct claim_message {
+	const struct uuid *id;
+	uint64_t token;
+	struct view record; /* record_encode() */
+};
+
+/* Appends the command, EVALSHA with the script's SHA1. n may be 0: only trims. */
+void claim_call(struct buf *b, const char *sha, uint32_t shard, const struct claim_terms *terms,
+	const struct claim_message *messages, uint32_t n);
+
+/* --- the answer ----------------------------------------------------------- */
+
+/* A place in a stream, "1764000000000-0". */
+struct log_place {
+	uint64_t ms;
+	uint64_t number;
+};
+
+struct claim_answer {
+	bool first;             /* appended by this call */
+	uint64_t token;         /* of who was first */
+	struct log_place place; /* of the first in the stream */
+};
+
+/* The i-th message's; false: the reply is not one of the script. */
+bool claim_answer_of(const struct resp *reply, uint32_t i, struct claim_answer *out);
+
+/* --- the stream ------------------------------------------------------------- */
+
+#define LOG_PLACE_BYTES 42
+void log_place_format(struct log_place place, char out[LOG_PLACE_BYTES]);
+/* False: not a place. */
+bool log_place_parse(struct view text, struct log_place *out);
+/* Below, 0 or above 0. */
+int log_place_order(struct log_place a, struct log_place b);
+
+/* Appends XREAD COUNT most BLOCK block_ms of what stands behind `after`; block_ms 0: does not block. */
+void log_read(
+	struct buf *b, uint32_t shard, struct log_place after, uint32_t most, uint32_t block_ms);
+
+/* How many entries the reply to it has (0 when none came); -1: it is not such a reply. */
+int64_t log_count(const struct resp *reply);
+/* The i-th: its place and its record, borrowed; false: not well-formed. */
+bool log_entry(const struct resp *reply, uint32_t i, struct log_place *place, struct view *record);
+
+#endif

@@ -1,0 +1,210 @@
+"""A real Redis Cluster on 127.0.0.1: masters, a replica for each, faults on demand."""
+import os
+import shutil
+import signal
+import socket
+import subprocess
+
+from .ports import free_port
+from .process import Process, wait_until
+
+
+def _port():
+    """One whose port for the cluster's own bus is free as well."""
+    while True:
+        port = free_port()
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port + 10000))
+            except OSError:
+                continue
+        return port
+
+
+def _send(f, words):
+    f.write(b"*%d\r\n" % len(words))
+    for word in words:
+        f.write(b"$%d\r\n%s\r\n" % (len(word), word))
+    f.flush()
+
+
+def _reply(f):
+    line = f.readline()
+    mark, rest = line[:1], line[1:].rstrip()
+    if mark == b"-":
+        raise AssertionError(rest.decode())
+    if mark in b"+:":
+        return rest
+    if rest == b"-1":
+        return None
+    if mark == b"$":
+        return f.read(int(rest) + 2)[:-2]
+    return [_reply(f) for _ in range(int(rest))]
+
+
+class RedisNode:
+    def __init__(self, cluster, index):
+        self.cluster = cluster
+        self.port = _port()
+        self.folder = os.path.join(cluster.folder, str(index))
+        os.makedirs(self.folder, exist_ok=True)
+        self.process = None
+
+    def _options(self):
+        c = self.cluster
+        if c.tls:
+            yield from ["--port", "0", "--tls-port", str(self.port), "--tls-cluster", "yes",
+                        "--tls-replication", "yes", "--tls-cert-file", c.tls.certificate,
+                        "--tls-key-file", c.tls.key, "--tls-ca-cert-file", c.tls.ca,
+                        "--tls-auth-clients", "no"]
+        else:
+            yield from ["--port", str(self.port)]
+        yield from ["--bind", "127.0.0.1", "--dir", self.folder, "--save", "",
+                    "--cluster-port", str(self.port + 10000),
+                    "--cluster-enabled", "yes", "--cluster-node-timeout", str(c.node_timeout_ms),
+                    "--appendonly", "yes", "--appendfsync", "everysec",
+                    "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]
+        if c.password:
+            yield from ["--requirepass", c.password, "--masterauth", c.password]
+        yield from c.options
+
+    def start(self):
+        # Its log is on standard output; Process reads standard error.
+        program = shutil.which("redis-server") or "/usr/bin/redis-server"
+        self.process = Process(["/bin/sh", "-c", 'exec "$@" >&2', "sh", program,
+                                *self._options()], f"redis {self.port}")
+        self.process.wait_log("Ready to accept connections")
+        return self
+
+    def kill(self):
+        self.process.signal(signal.SIGKILL)
+        self.process.popen.wait()
+
+    def end(self):
+        if self.process and self.process.is_running():
+            self.kill()
+
+    def cli(self, *words, check=True):
+        argv = ["redis-cli", "-h", "127.0.0.1", "-p", str(self.port), *self.cluster.cli_options(),
+                *map(str, words)]
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, text=True, check=False, timeout=120)
+        assert not check or done.returncode == 0, (argv, done.stdout, done.stderr)
+        return done.stdout.strip()
+
+    def command(self, *words):
+        """One command with bytes in it, without TLS; gives the reply (arrays as lists)."""
+        words = [w if isinstance(w, bytes) else str(w).encode() for w in words]
+        with socket.create_connection(("127.0.0.1", self.port), 60) as s, s.makefile("rwb") as f:
+            if self.cluster.password:
+                _send(f, [b"AUTH", self.cluster.password.encode()])
+                _reply(f)
+            _send(f, words)
+            return _reply(f)
+
+    def is_running(self):
+        return self.process is not None and self.process.is_running()
+
+    def role(self):
+        return self.cli("role").split("\n")[0]
+
+    @property
+    def name(self):
+        return f"127.0.0.1:{self.port}"
+
+
+class RedisCluster:
+    """folder: for its files. replicas: of each master. tls: a certificate of harness.certificates.
+    options: further arguments of redis-server."""
+
+    def __init__(self, folder, masters=3, replicas=1, tls=None, password=None, options=(),
+                 node_timeout_ms=1000):
+        self.folder = os.path.join(str(folder), "redis")
+        self.replicas = replicas
+        self.tls = tls
+        self.password = password
+        self.options = list(options)
+        self.node_timeout_ms = node_timeout_ms
+        self.nodes = [RedisNode(self, i) for i in range(masters * (1 + replicas))]
+
+    def cli_options(self):
+        options = ["--no-auth-warning"]
+        if self.password:
+            options += ["-a", self.password]
+        if self.tls:
+            options += ["--tls", "--cacert", self.tls.ca]
+        return options
+
+    def start(self):
+        for node in self.nodes:
+            node.start()
+        self.nodes[0].cli("--cluster", "create", *self.names(), "--cluster-replicas",
+                          self.replicas, "--cluster-yes")
+        self.wait_whole()
+        return self
+
+    def end(self):
+        for node in self.nodes:
+            node.end()
+
+    def names(self):
+        return [node.name for node in self.nodes]
+
+    def running(self):
+        return [node for node in self.nodes if node.is_running()]
+
+    def masters(self):
+        return [node for node in self.running() if node.role() == "master"]
+
+    def master_of(self, key):
+        """By the word of a master that has the slot."""
+        for node in self.masters():
+            if not node.cli("object", "encoding", key).startswith("MOVED"):
+                return node
+        raise AssertionError(f"no master has {key}")
+
+    def is_whole(self):
+        """All nodes run, say "ok", and each replica has caught up."""
+        for node in self.running():
+            if "cluster_state:ok" not in node.cli("cluster", "info"):
+                return False
+            role = node.role()
+            info = node.cli("info", "replication")
+            if role == "master" and info.count("state=online") < self.replicas:
+                return False
+            if role == "slave" and "master_link_status:up" not in info:
+                return False
+        return True
+
+    def wait_whole(self, limit=60):
+        wait_until(self.is_whole, limit, "the Redis Cluster to be whole", pause=0.1)
+
+    def wait_promoted(self, node, limit=30):
+        """The running nodes agree and `node` (a master, now gone) has a successor."""
+        def is_so():
+            return all("cluster_state:ok" in other.cli("cluster", "info")
+                       for other in self.running()) and len(self.masters()) * (
+                           1 + self.replicas) == len(self.nodes)
+        wait_until(is_so, limit, f"a successor of {node.name}", pause=0.1)
+
+    def restart(self):
+        """All of them killed, then all of them started; the data is in their append-only files."""
+        for node in self.running():
+            node.kill()
+        for node in self.nodes:
+            node.start()
+
+    def move_slot(self, slot, source, target):
+        """One slot with its keys, as redis-cli's reshard does."""
+        source_id, target_id = source.cli("cluster", "myid"), target.cli("cluster", "myid")
+        target.cli("cluster", "setslot", slot, "importing", source_id)
+        source.cli("cluster", "setslot", slot, "migrating", target_id)
+        auth = ["AUTH", self.password] if self.password else []
+        while True:
+            # Identifiers are bytes, which redis-cli would quote.
+            keys = source.command("cluster", "getkeysinslot", slot, 500)
+            if not keys:
+                break
+            source.command("migrate", "127.0.0.1", target.port, "", 0, 10000, *auth, "KEYS", *keys)
+        for node in [target, source, *self.masters()]:
+            node.cli("cluster", "setslot", slot, "node", target_id)
