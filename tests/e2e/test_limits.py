@@ -147,8 +147,9 @@ def test_an_address_leaves_so_many_sessions_behind_then_the_oldest_ends(gb, wire
         got = made.read()
         assert got[1][1] == 0
         return got[1][0] == 1
-    for name in ("a", "b", "c"):
+    for count, name in enumerate(("a", "b", "c"), 1):
         leave(answer, broker, name)
+        broker.wait_metric("isobar_sessions_offline", min(count, 2))
     leave(answer, broker, "elsewhere", THERE)
     broker.wait_metric("isobar_sessions_offline", 3)
     broker.process.wait_log("session-ended client_id=.?a.? why=.limits.sessions_per_address")
