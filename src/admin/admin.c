@@ -11,42 +11,45 @@
 /* --- answers ---------------------------------------------------------- */
 
 static void answer_metrics(
-	struct admin *a, const struct http_request *r, struct http_answer *answer)
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
 	struct view accept = http_header(r, VIEW("accept"));
 	struct view wanted = VIEW("application/openmetrics-text");
 	bool is_openmetrics = accept.n && memmem(accept.p, accept.n, wanted.p, wanted.n);
 
 	answer->type = is_openmetrics ? EXPOSITION_OPENMETRICS : EXPOSITION_PROMETHEUS;
-	metrics_write(a, &answer->body, is_openmetrics); /* MON-06 */
+	metrics_write(s->admin, &answer->body, is_openmetrics); /* MON-06 */
 }
 
-static void answer_health(struct admin *a, const struct http_request *r, struct http_answer *answer)
+static void answer_health(
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
-	(void)a;
+	(void)s;
 	(void)r;
 	/* This loop has just run a turn, which is all that alive means. */
 	buf_text(&answer->body, "{\"alive\":true,\"reason\":\"\"}\n");
 }
 
-static void answer_ready(struct admin *a, const struct http_request *r, struct http_answer *answer)
+static void answer_ready(
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
 	(void)r;
-	if (!ready_write(a, &answer->body))
+	if (!admin_ready(s->admin, &answer->body))
 		answer->status = 503;
 }
 
-static void answer_status(struct admin *a, const struct http_request *r, struct http_answer *answer)
+static void answer_status(
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
 	(void)r;
-	status_write(a, &answer->body);
+	status_write(s->admin, &answer->body);
 }
 
 static void answer_sources(
-	struct admin *a, const struct http_request *r, struct http_answer *answer)
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
 	(void)r;
-	sources_write(a, (struct view){NULL, 0}, &answer->body);
+	sources_write(s->admin, (struct view){NULL, 0}, &answer->body);
 }
 
 static void fail(struct http_answer *answer, int status, const char *text)
@@ -58,17 +61,27 @@ static void fail(struct http_answer *answer, int status, const char *text)
 }
 
 static void answer_rejects(
-	struct admin *a, const struct http_request *r, struct http_answer *answer)
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
-	const char *why = rejects_write(a, r, &answer->body);
+	const char *why = rejects_write(s->admin, r, &answer->body);
 
 	if (why)
 		fail(answer, 400, why);
 }
 
-static void answer_page(struct admin *a, const struct http_request *r, struct http_answer *answer)
+static void answer_clients(
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
-	(void)a;
+	const char *why = clients_answer(s, r, answer);
+
+	if (why)
+		fail(answer, 400, why);
+}
+
+static void answer_page(
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
+{
+	(void)s;
 	(void)r;
 	answer->type = "text/html; charset=utf-8";
 	answer->extra = "Content-Security-Policy: default-src 'self'; script-src 'unsafe-inline'; "
@@ -81,7 +94,8 @@ static void answer_page(struct admin *a, const struct http_request *r, struct ht
 struct route {
 	const char *path;
 	enum page page;
-	void (*answer)(struct admin *a, const struct http_request *r, struct http_answer *answer);
+	void (*answer)(
+		struct admin_server *s, const struct http_request *r, struct http_answer *answer);
 };
 
 static const struct route routes[] = {
@@ -91,6 +105,7 @@ static const struct route routes[] = {
 	{"/api/v1/status", PAGE_STATUS, answer_status},
 	{"/api/v1/sources", PAGE_SOURCES, answer_sources},
 	{"/api/v1/rejects", PAGE_REJECTS, answer_rejects},
+	{"/api/v1/clients", PAGE_CLIENTS, answer_clients},
 	{"/", PAGE_UI, answer_page},
 };
 
@@ -98,9 +113,9 @@ static const struct route routes[] = {
 
 /* /api/v1/sources/{centre_id} */
 static void answer_one_source(
-	struct admin *a, const struct http_request *r, struct http_answer *answer)
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
-	if (sources_write(a, view_skip(r->path, ONE_SOURCE.n), &answer->body))
+	if (sources_write(s->admin, view_skip(r->path, ONE_SOURCE.n), &answer->body))
 		return;
 	buf_clear(&answer->body);
 	fail(answer, 404, "no source of this centre");
@@ -110,9 +125,9 @@ static void answer_one_source(
 
 /* /api/v1/rejects/{number} */
 static void answer_one_reject(
-	struct admin *a, const struct http_request *r, struct http_answer *answer)
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
-	if (!reject_write(a, view_skip(r->path, ONE_REJECT.n), &answer->body))
+	if (!reject_write(s->admin, view_skip(r->path, ONE_REJECT.n), &answer->body))
 		fail(answer, 404, "no such reject, or not any longer");
 }
 
@@ -147,7 +162,7 @@ static void answer_page_or_figures(
 	if (route == NULL)
 		fail(answer, 404, "nothing here; see / for what there is");
 	else if (access_allows(s->access, route->page, a->public, a->generation, r, answer))
-		route->answer(a, r, answer);
+		route->answer(s, r, answer);
 }
 
 static void on_request(
@@ -232,6 +247,7 @@ void admin_free(struct admin *a)
 	free_certificates(a->certificates, a->certificate_count);
 	for (unsigned i = 0; i < a->server_count; i++) {
 		access_free(a->servers[i]->access);
+		clients_fini(a->servers[i]);
 		http_server_free(a->servers[i]->http);
 		free(a->servers[i]);
 	}
@@ -268,6 +284,7 @@ static struct admin_server *add_server(struct admin *a, struct loop *l)
 	struct admin_server *s = mem_new(sizeof(*s));
 
 	s->admin = a;
+	list_init(&s->pages);
 	s->loop = l;
 	s->http = http_server_new(l, NULL, on_request, s);
 	s->access = access_new(broker_worker_of(a->settings.broker, l), l);

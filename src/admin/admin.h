@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "broker/broker.h"
 #include "catalogue/librarian.h"
 #include "commit/commit.h"
@@ -69,6 +70,9 @@ void admin_apply(struct admin *a, const struct admin_change *change);
 /* Where the process stands; decides /readyz. */
 enum admin_phase { ADMIN_STARTING, ADMIN_SERVING, ADMIN_DRAINING };
 void admin_set_phase(struct admin *a, enum admin_phase phase);
+
+/* Appends what /readyz answers, a JSON object and a line end. False: not ready (503). */
+bool admin_ready(struct admin *a, struct buf *out);
 
 /* An HTTP client's connection; takes fd. */
 void admin_accept(struct admin *a, struct loop *l, int fd, const struct address *peer,

@@ -2,7 +2,7 @@
  *
  *     admin.c       who asks for what: paths to answers
  *     metrics.c     /metrics              status.c   /api/v1/...
- *     rejects.c     /api/v1/rejects
+ *     rejects.c     /api/v1/rejects       clients.c  /api/v1/clients
  *     exposition.c  metrics as text       centre.c   figures of sources, summed per centre
  *     process.c     the process itself, from /proc
  *     access.c      who may see a page
@@ -23,6 +23,7 @@ struct admin_server {
 	struct loop *loop;
 	struct http_server *http;
 	struct access *access;
+	struct list pages; /* of clients, under way or not fetched */
 };
 
 struct admin {
@@ -92,13 +93,18 @@ void status_write(struct admin *a, struct buf *out);
 /* Appends and takes the document. */
 struct json_t;
 void status_write_document(struct buf *out, struct json_t *document);
+/* A query parameter that is a number; false: it is something else. */
+bool request_number(
+	const struct http_request *r, const char *name, uint64_t otherwise, uint64_t *out);
+/* NULL (the answer is filled, or the request is held), or what is wrong with its parameters (400). */
+const char *clients_answer(
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer);
+/* The loop no longer runs; the HTTP server is still there. */
+void clients_fini(struct admin_server *s);
 /* NULL, or what is wrong with the request's parameters (400). */
 const char *rejects_write(struct admin *a, const struct http_request *r, struct buf *out);
 /* The payload of one, as it came. False: it is not there (any longer). */
 bool reject_write(struct admin *a, struct view number, struct buf *out);
 /* centre_id {NULL,0}: all. Gives how many sources were written. */
 uint32_t sources_write(struct admin *a, struct view centre_id, struct buf *out);
-/* False: 503. */
-bool ready_write(struct admin *a, struct buf *out);
-
 #endif

@@ -46,7 +46,7 @@ static json_t *reject_of(const struct reject *r, bool with_payload)
 	return one;
 }
 
-static bool read_number(
+bool request_number(
 	const struct http_request *r, const char *name, uint64_t otherwise, uint64_t *out)
 {
 	char text[24];
@@ -76,11 +76,11 @@ static bool read_query(const struct http_request *r, char *centre, size_t size,
 	if (http_parameter(r, VIEW("centre_id"), centre, size))
 		q->centre = view_of(centre);
 	*why = "limit is a number from 1 to 1000";
-	if (!read_number(r, "limit", LISTED, &limit) || limit < 1 || limit > LISTED_MOST)
+	if (!request_number(r, "limit", LISTED, &limit) || limit < 1 || limit > LISTED_MOST)
 		return false;
 	q->limit = (uint32_t)limit;
 	*why = "before is the number of a reject";
-	return read_number(r, "before", 0, &q->below);
+	return request_number(r, "before", 0, &q->below);
 }
 
 const char *rejects_write(struct admin *a, const struct http_request *r, struct buf *out)

@@ -124,7 +124,7 @@ static const char *const phase_texts[] = {
 };
 
 /* 503 only for what another node would do better (interface.md, Endpoints). */
-bool ready_write(struct admin *a, struct buf *out)
+bool admin_ready(struct admin *a, struct buf *out)
 {
 	struct journal_figures j;
 	struct commit_figures c;

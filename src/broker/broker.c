@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "broker/bans.h"
 #include "broker/client.h"
 #include "broker/deliver.h"
 #include "broker/retained.h"
@@ -78,6 +79,7 @@ static void worker_init(struct broker_worker *w, struct broker *b, struct commit
 	list_init(&w->patient);
 	throttle_queue_init(w);
 	list_init(&w->clients);
+	list_init(&w->roster.walks);
 	groups_init(&w->groups);
 	journal_reader_open(b->journal, &w->reader);
 	loop_add_hook(w->loop, &w->hook);
@@ -108,18 +110,33 @@ static void worker_fini(struct broker_worker *w)
 	free(w->requests);
 }
 
+/* False, after the cause was logged: nothing is open. */
+static bool open_stored(struct broker *b, const struct broker_settings *settings)
+{
+	char *why = NULL;
+
+	b->bans = bans_open(settings->bans_file, &why);
+	if (b->bans == NULL) {
+		log_error("broker", "cannot_read_bans", "why=\"%s\"", why);
+		free(why);
+		return false;
+	}
+	if (persist_open(b, settings->dir) == 0) {
+		if (retained_open(&b->retained, b->commit, settings->retained_dir) == 0)
+			return true;
+		persist_close(b);
+	}
+	bans_free(b->bans);
+	return false;
+}
+
 struct broker *broker_new(struct commit *c, struct commit_port *const *ports, unsigned port_count,
 	const struct broker_settings *settings)
 {
 	struct broker *b = mem_new(sizeof(*b));
 
 	b->commit = c;
-	if (persist_open(b, settings->dir) < 0) {
-		free(b);
-		return NULL;
-	}
-	if (retained_open(&b->retained, c, settings->retained_dir) < 0) {
-		persist_close(b);
+	if (!open_stored(b, settings)) {
 		free(b);
 		return NULL;
 	}
@@ -133,6 +150,7 @@ struct broker *broker_new(struct commit *c, struct commit_port *const *ports, un
 	shareds_init(&b->shareds);
 	users_init(&b->users);
 	addresses_init(&b->addresses);
+	roster_init(b);
 	pthread_mutex_init(&b->stop_lock, NULL);
 	pthread_cond_init(&b->stopped, NULL);
 	for (unsigned i = 0; i < port_count; i++)
@@ -174,6 +192,7 @@ void broker_stop(struct broker *b)
 void broker_free(struct broker *b)
 {
 	passwords_free(b->passwords);
+	roster_fini(b);
 	for (unsigned i = 0; i < b->worker_count; i++)
 		worker_fini(&b->workers[i]);
 	retained_free(b->retained);
@@ -183,6 +202,7 @@ void broker_free(struct broker *b)
 	registry_fini(&b->registry);
 	users_fini(&b->users);
 	addresses_fini(&b->addresses);
+	bans_free(b->bans);
 	pthread_cond_destroy(&b->stopped);
 	pthread_mutex_destroy(&b->stop_lock);
 	free(b->workers);
@@ -193,6 +213,11 @@ struct broker_worker *broker_worker(struct broker *b, unsigned port_number)
 {
 	check(port_number < b->worker_count);
 	return &b->workers[port_number];
+}
+
+struct bans *broker_bans(struct broker *b)
+{
+	return b->bans;
 }
 
 /* --- reload ----------------------------------------------------------- */

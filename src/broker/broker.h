@@ -48,6 +48,7 @@ struct broker_settings {
 	bool shadow;                 /* serve nothing */
 	const char *dir;             /* sessions are stored here; NULL: not. Read by broker_new() */
 	const char *retained_dir;    /* retained messages likewise */
+	const char *bans_file;       /* and who is banned */
 };
 
 /* NULL, after the cause was logged, when what is stored cannot be opened. Loops do not run yet. */
@@ -60,6 +61,10 @@ struct broker_worker *broker_worker(struct broker *b, unsigned port_number);
 
 /* Accounts and limits from now on; clients that may stay are not dropped. Any one thread. */
 void broker_apply(struct broker *b, const struct broker_settings *settings);
+
+/* Who is refused (broker/bans.h); the broker's. */
+struct bans;
+struct bans *broker_bans(struct broker *b);
 
 /* A client's TCP connection; takes fd. tls NULL: plain. On the worker's loop. */
 void broker_accept(

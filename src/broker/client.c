@@ -318,6 +318,7 @@ static void on_close(struct conn *conn, int err, const char *why)
 
 	log_end(c, err, why);
 	timer_stop(w->loop, &c->timer);
+	roster_pass(w, c);
 	list_remove(&c->link);
 	count_drop(&w->counts.connections, 1);
 	client_admit_end(c);
@@ -344,6 +345,7 @@ static struct client *client_new(struct broker_worker *w, enum admission admissi
 	struct client *c = mem_new(sizeof(*c));
 
 	c->worker = w;
+	c->number = roster_number(w);
 	c->admission = (uint8_t)admission;
 	c->largest = MQTT_PACKET_LARGEST;
 	c->receive_maximum = 65535;

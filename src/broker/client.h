@@ -41,6 +41,7 @@ struct client {
 	struct commit_waiter waiter;
 	struct timer timer; /* CONNECT in time, then keep alive */
 	uint64_t heard_ms;
+	uint64_t number;         /* see broker/roster.h */
 	struct client_ack *acks; /* ring, owned */
 	uint32_t ack_start;      /* token of the first */
 	uint32_t ack_count;
@@ -49,6 +50,7 @@ struct client {
 	uint32_t unreleased;        /* QoS 2, PUBREC sent on this connection, no PUBREL yet */
 	struct alias_names *names;  /* topic aliases of the client; owned, NULL: none */
 	struct alias_sent *aliases; /* topic aliases told to the client; owned, NULL: none */
+	uint32_t connected_s;       /* wall clock, of CONNACK */
 	uint16_t alias_maximum;     /* aliases it takes */
 	uint16_t told_maximum;      /* receive maximum named in CONNACK: kept over a reload */
 	uint32_t told_bytes;        /* and the maximum packet size; 0: none was named */
@@ -80,6 +82,14 @@ int client_check_admission(const struct client *c, const char **why);
 /* connect.c */
 int client_on_connect(struct client *c, const struct mqtt_packet *p);
 void client_connect_fini(struct client *c);
+/* The client identifier of a CONNECT that is not answered yet, else {NULL,0}. */
+struct view client_asked_id(const struct client *c);
+/* roster.c */
+void roster_init(struct broker *b);
+void roster_fini(struct broker *b); /* the loops no longer run */
+uint64_t roster_number(struct broker_worker *w);
+/* It is about to leave worker->clients. */
+void roster_pass(struct broker_worker *w, const struct client *c);
 /* subscribe.c */
 int client_on_subscribe(struct client *c, const struct mqtt_packet *p);
 int client_on_unsubscribe(struct client *c, const struct mqtt_packet *p);

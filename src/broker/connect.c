@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "broker/bans.h"
 #include "broker/client.h"
 #include "broker/login.h"
 #include "broker/will.h"
@@ -160,6 +161,7 @@ static void finish(struct client *c, struct session *s, bool present)
 
 	c->session = s;
 	c->is_connected = true;
+	c->connected_s = (uint32_t)(loop_wall_ms(c->worker->loop) / 1000);
 	s->expiry_ms = r->expiry_ms; /* [MQTT-3.1.2-23] */
 	set_keep_alive(c, r->keep_alive_s);
 	send_connack(c, r, present); /* [MQTT-3.1.4-5] */
@@ -351,6 +353,11 @@ static void move_arrive(struct task *task)
 	loop_post(m->home->loop, task);
 }
 
+struct view client_asked_id(const struct client *c)
+{
+	return c->connect ? c->connect->client_id : (struct view){NULL, 0};
+}
+
 /* --- who is it? ------------------------------------------------------- */
 
 static int authenticated(struct client *c)
@@ -483,6 +490,8 @@ int client_on_connect(struct client *c, const struct mqtt_packet *p)
 	if (m->has_will) /* [MQTT3-3.1.2-12] */
 		r->will = will_new(&m->will);
 	name_session(c, r, m->client_id);
+	if (bans_has(c->worker->broker->bans, &c->conn.peer, r->client_id)) /* [MQTT-3.1.4-2] */
+		return refuse(c, ERR_BANNED, "banned by an operator");
 	conn_pause(&c->conn);
 	return authenticate(c, m);
 }

@@ -41,6 +41,12 @@ struct worker_counts {
 	struct histogram delivery;
 };
 
+/* See broker/roster.h. */
+struct roster {
+	struct list walks; /* under way here */
+	uint64_t last;     /* serial number given */
+};
+
 struct broker_worker {
 	struct broker *broker;
 	struct loop *loop;
@@ -57,7 +63,8 @@ struct broker_worker {
 	struct list patient;  /* sessions that may go on when `patience` ends */
 	struct timer patience;
 	struct throttle_queue throttled;
-	struct list clients;
+	struct list clients; /* in the order of their numbers */
+	struct roster roster;
 	uint64_t live;   /* position of all live sessions */
 	uint64_t now_ms; /* journal's clock at this turn */
 	struct batch *batch;
@@ -77,6 +84,7 @@ struct broker_worker {
 	struct sys_watch sys_watch;
 };
 
+struct bans;
 struct retained;
 struct store;
 
@@ -91,6 +99,11 @@ struct broker {
 	struct sys *sys;
 	struct users users;
 	struct addresses addresses;
+	struct bans *bans;
+	struct {
+		pthread_mutex_t lock;
+		struct list list;
+	} walks; /* under way, see broker/roster.h */
 	struct passwords *passwords;
 	struct broker_worker *workers;
 	unsigned worker_count;

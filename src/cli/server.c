@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cli/control.h"
 #include "cli/quantity.h"
 
 #define LEAST_MS (3600u * 1000u)       /* a full disk removes messages down to one hour */
@@ -306,6 +307,7 @@ static int make_rooms(struct server *s)
 	struct commit_port **ports = mem_new(s->worker_count * sizeof(struct commit_port *));
 	char *dir = mem_printf("%s/sessions", c->data_dir);
 	char *retained_dir = mem_printf("%s/retained", c->data_dir);
+	char *bans_file = mem_printf("%s/bans", c->data_dir);
 	struct broker_settings broker;
 
 	for (uint32_t i = 0; i < s->worker_count; i++)
@@ -315,10 +317,12 @@ static int make_rooms(struct server *s)
 	broker = server_broker_settings(c, s->hierarchy);
 	broker.dir = dir;
 	broker.retained_dir = retained_dir;
+	broker.bans_file = bans_file;
 	broker.shelf = &s->shelf;
 	s->broker = broker_new(s->commit, ports, s->worker_count, &broker);
 	free(dir);
 	free(retained_dir);
+	free(bans_file);
 	if (s->broker == NULL) {
 		free(ports);
 		return ERR_SYSTEM;
@@ -378,6 +382,8 @@ int server_start(struct server *s, struct config **config)
 		err = start_threads(s);
 	if (err == 0)
 		err = librarian_start(s->librarian);
+	if (err == 0 && (s->control = control_start(s)) == NULL)
+		err = ERR_SYSTEM;
 	if (err < 0) {
 		server_stop(s);
 		return err;
@@ -433,6 +439,8 @@ static void end_traffic(struct server *s)
 
 	if (s->admin)
 		admin_set_phase(s->admin, ADMIN_DRAINING);
+	if (s->control)
+		control_stop(s->control);
 	if (s->librarian)
 		librarian_stop(s->librarian);
 	for (uint32_t i = 0; i < s->served_count; i++)

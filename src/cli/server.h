@@ -28,6 +28,7 @@
 #include "net/websocket.h"
 #include "source/source.h"
 
+struct control;
 struct server;
 
 struct worker {
@@ -84,6 +85,7 @@ struct server {
 	struct tls_tickets *tickets; /* of all its TLS listeners */
 	struct served *served;
 	uint32_t served_count;
+	struct control *control; /* orders of operators; NULL: not yet */
 };
 
 /* Takes config (*config becomes NULL). 0, or negative after the cause was logged; then everything

@@ -15,6 +15,7 @@
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/config_keys.h"
+#include "cli/control.h"
 #include "cli/import_env.h"
 #include "cli/source_files.h"
 
@@ -317,6 +318,7 @@ static const struct action *find_action(int n, char **operands)
 static int run(struct source_command *s, const struct action *a, int n, char **operands)
 {
 	int worst = CLI_DONE;
+	char *what;
 
 	if (a->each == NULL)
 		return list(s);
@@ -325,8 +327,10 @@ static int run(struct source_command *s, const struct action *a, int n, char **o
 
 		worst = status > worst ? status : worst;
 	}
-	if (s->changed && !s->no_reload && source_reload(s->config))
+	what = mem_printf("source %s %s", a->name, operands[0]);
+	if (s->changed && !s->no_reload && control_reload(s->config, what))
 		printf("the running broker reads it\n");
+	free(what);
 	return worst;
 }
 

@@ -1,17 +1,13 @@
-/* The broker in question is the one that holds the lock of data_dir/journal: its process id stands in the
- * lock file, and is its own as long as the lock is held. */
 #include "cli/source_files.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 #include "cli/cli.h"
 #include "cli/config_keys.h"
@@ -46,38 +42,6 @@ static bool is_sound(const struct config *c, const char *path, const char *name,
 	return faults.count == 0;
 }
 
-static bool write_all(int fd, struct view text)
-{
-	while (text.n) {
-		ssize_t n = write(fd, text.p, text.n);
-
-		if (n < 0 && errno != EINTR)
-			return false;
-		text = view_skip(text, n < 0 ? 0 : (size_t)n);
-	}
-	return fsync(fd) == 0;
-}
-
-/* A file may hold a password: it is readable to its owner and group only, or as it was before. */
-static bool replace_file(const char *path, struct view text)
-{
-	char *fresh = mem_printf("%s.new", path);
-	struct stat before;
-	mode_t mode = stat(path, &before) == 0 ? before.st_mode & 0777 : 0640;
-	int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-	bool good = fd >= 0 && write_all(fd, text);
-
-	if (fd >= 0)
-		good &= close(fd) == 0;
-	good = good && rename(fresh, path) == 0;
-	if (!good) {
-		fprintf(stderr, "isobar source: %s: %s\n", path, strerror(errno));
-		unlink(fresh);
-	}
-	free(fresh);
-	return good;
-}
-
 int source_file_write(const struct config *c, const char *name, struct view text, bool replace)
 {
 	char *path = source_file(c, name);
@@ -91,7 +55,8 @@ int source_file_write(const struct config *c, const char *name, struct view text
 	} else if (!is_sound(c, path, name, text)) {
 		status = CLI_USAGE;
 	} else if ((mkdir(c->sources_dir, 0750) < 0 && errno != EEXIST) ||
-		   !replace_file(path, text)) {
+		   file_replace(path, text, 0640) < 0) { /* it may hold a password */
+		fprintf(stderr, "isobar source: %s: %s\n", path, strerror(errno));
 		status = CLI_ENVIRONMENT;
 	}
 	free(path);
@@ -121,29 +86,4 @@ bool source_text_enable(struct view text, bool enabled, struct buf *out)
 	if (!written)
 		buf_text(out, line);
 	return true;
-}
-
-/* The process that holds the lock; 0: none. */
-static pid_t find_broker(const struct config *c)
-{
-	char *path = mem_printf("%s/journal/lock", c->data_dir);
-	char text[32] = "";
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	pid_t pid = 0;
-
-	free(path);
-	if (fd < 0)
-		return 0;
-	if (flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK &&
-		read(fd, text, sizeof(text) - 1) > 0)
-		pid = (pid_t)strtol(text, NULL, 10);
-	close(fd);
-	return pid > 1 ? pid : 0;
-}
-
-bool source_reload(const struct config *c)
-{
-	pid_t pid = find_broker(c);
-
-	return pid && kill(pid, SIGHUP) == 0;
 }

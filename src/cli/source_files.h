@@ -1,4 +1,4 @@
-/* cli/source_files.h - changing the sources folder, and telling the running broker
+/* cli/source_files.h - changing the sources folder
  *
  * A file is replaced as a whole and only by one that `isobar check` would take, so a broker that
  * reads the folder at any moment finds it sound.
@@ -23,8 +23,5 @@ int source_file_write(const struct config *c, const char *name, struct view text
 /* Appends the file's text with the key `enabled` as given; false when the file is not of a shape in
  * which that is one line. */
 bool source_text_enable(struct view text, bool enabled, struct buf *out);
-
-/* Sends SIGHUP to the broker that holds data_dir. True: there is one. */
-bool source_reload(const struct config *c);
 
 #endif

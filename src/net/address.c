@@ -80,3 +80,85 @@ void address_unmap(struct address *a)
 	memcpy(&v4.v4.sin_addr, a->v6.sin6_addr.s6_addr + 12, 4);
 	*a = v4;
 }
+
+/* --- blocks ------------------------------------------------------------- */
+
+#define V4_BITS 96 /* of ::ffff:0:0/96, which IPv4 lies in */
+
+static void bytes_of(const struct address *a, uint8_t out[16])
+{
+	static const uint8_t v4_prefix[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (a->any.sa_family == AF_INET6) {
+		memcpy(out, a->v6.sin6_addr.s6_addr, 16);
+		return;
+	}
+	memcpy(out, v4_prefix, 12);
+	memcpy(out + 12, &a->v4.sin_addr, 4);
+}
+
+/* The bits that count, of byte i. */
+static uint8_t mask_of(unsigned bits, unsigned i)
+{
+	unsigned before = i * 8;
+
+	if (bits >= before + 8)
+		return 0xff;
+	return bits <= before ? 0 : (uint8_t)(0xff00u >> (bits - before));
+}
+
+static bool is_same(const uint8_t *a, const uint8_t *b, unsigned bits)
+{
+	for (unsigned i = 0; i < 16; i++)
+		if ((a[i] ^ b[i]) & mask_of(bits, i))
+			return false;
+	return true;
+}
+
+/* "24": at most three digits, no leading zero. */
+static bool parse_bits(struct view text, unsigned most, unsigned *out)
+{
+	unsigned bits = 0;
+
+	if (text.n == 0 || text.n > 3 || (text.n > 1 && text.p[0] == '0'))
+		return false;
+	for (size_t i = 0; i < text.n; i++) {
+		if (text.p[i] < '0' || text.p[i] > '9')
+			return false;
+		bits = bits * 10 + (unsigned)(text.p[i] - '0');
+	}
+	*out = bits;
+	return bits <= most;
+}
+
+bool address_block_parse(struct view text, struct address_block *out)
+{
+	struct view rest = text;
+	struct view host = view_cut(&rest, '/');
+	struct address_block block = {.bits = 128};
+	struct address a;
+	unsigned bits;
+	bool is_v6;
+
+	if (!address_parse(host, 0, &a))
+		return false;
+	is_v6 = a.any.sa_family == AF_INET6;
+	bits = is_v6 ? 128 : 32;
+	if (rest.p && !parse_bits(rest, bits, &bits))
+		return false;
+	block.bits = (uint8_t)(is_v6 ? bits : bits + V4_BITS);
+	bytes_of(&a, block.bytes);
+	for (unsigned i = 0; i < 16; i++)
+		if (block.bytes[i] & ~mask_of(block.bits, i))
+			return false;
+	*out = block;
+	return true;
+}
+
+bool address_is_in(const struct address *a, const struct address_block *block)
+{
+	uint8_t bytes[16];
+
+	bytes_of(a, bytes);
+	return is_same(bytes, block->bytes, block->bits);
+}

@@ -28,6 +28,15 @@ bool address_same_host(const struct address *a, const struct address *b);
 /* ::ffff:192.0.2.1 (an IPv4 peer of a socket for both) becomes 192.0.2.1. */
 void address_unmap(struct address *a);
 
+/* A block of addresses: "192.0.2.0/24", "2001:db8::/32", or one address. */
+struct address_block {
+	uint8_t bytes[16]; /* IPv4 as ::ffff:a.b.c.d; those behind the prefix are 0 */
+	uint8_t bits;      /* of the prefix, 0 to 128 */
+};
+/* False: not a block; bits set behind the prefix are a slip of whoever wrote it. */
+bool address_block_parse(struct view text, struct address_block *out);
+bool address_is_in(const struct address *a, const struct address_block *block);
+
 enum url_scheme { URL_MQTT, URL_MQTTS, URL_WS, URL_WSS, URL_HTTP, URL_HTTPS, URL_SCHEME_COUNT };
 
 struct url {

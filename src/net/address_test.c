@@ -152,6 +152,54 @@ static void faulty_urls_say_what_is_wrong(void **state)
 	}
 }
 
+static void a_block_holds_the_addresses_of_its_prefix(void **state)
+{
+	static const struct {
+		struct view block;
+		struct view host;
+		bool wanted;
+	} rows[] = {
+		{VIEW("192.0.2.0/24"), VIEW("192.0.2.255"), true},
+		{VIEW("192.0.2.0/24"), VIEW("192.0.3.0"), false},
+		{VIEW("192.0.2.128/25"), VIEW("192.0.2.127"), false},
+		{VIEW("192.0.2.128/25"), VIEW("192.0.2.129"), true},
+		{VIEW("192.0.2.7"), VIEW("192.0.2.7"), true},
+		{VIEW("192.0.2.7"), VIEW("192.0.2.6"), false},
+		{VIEW("0.0.0.0/0"), VIEW("203.0.113.9"), true},
+		{VIEW("0.0.0.0/0"), VIEW("::1"), false},
+		{VIEW("::/0"), VIEW("2001:db8::1"), true},
+		{VIEW("2001:db8::/33"), VIEW("2001:db8:7fff::1"), true},
+		{VIEW("2001:db8::/33"), VIEW("2001:db8:8000::1"), false},
+		{VIEW("[::1]"), VIEW("::1"), true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct address_block block;
+		struct address a;
+
+		assert_true(address_block_parse(rows[i].block, &block));
+		assert_true(address_parse(rows[i].host, 1883, &a));
+		if (address_is_in(&a, &block) != rows[i].wanted)
+			fail_msg("%.*s in %.*s: want %d", VIEW_ARG(rows[i].host),
+				VIEW_ARG(rows[i].block), rows[i].wanted);
+	}
+}
+
+static void what_is_no_block_is_refused(void **state)
+{
+	static const struct view rows[] = {VIEW(""), VIEW("a"), VIEW("192.0.2.0/"),
+		VIEW("192.0.2.0/33"), VIEW("192.0.2.1/24"), VIEW("192.0.2.0/024"),
+		VIEW("192.0.2.0/2 "), VIEW("192.0.2.0/24/24"), VIEW("2001:db8::/129"),
+		VIEW("2001:db8::1/64"), VIEW("192.0.2.0/-1"), VIEW("/24")};
+	struct address_block block;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (address_block_parse(rows[i], &block))
+			fail_msg("%.*s was taken", VIEW_ARG(rows[i]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,6 +207,8 @@ int main(void)
 		cmocka_unit_test(the_same_host_is_recognised_whatever_its_port),
 		cmocka_unit_test(urls_are_taken_apart),
 		cmocka_unit_test(faulty_urls_say_what_is_wrong),
+		cmocka_unit_test(a_block_holds_the_addresses_of_its_prefix),
+		cmocka_unit_test(what_is_no_block_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

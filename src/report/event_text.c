@@ -148,9 +148,9 @@ static json_t *content_of(const struct alarm_notice *n, enum brevity brevity)
 
 /* --- the envelope ----------------------------------------------------- */
 
-/* Takes content. False: longer than an event may be. */
+/* Takes content, and interval_time (NULL: none). False: longer than an event may be. */
 static bool put_event(struct buf *out, const struct event_head *head, const char *subtype,
-	const char *severity, json_t *content)
+	const char *severity, json_t *content, json_t *interval_time)
 {
 	char id[UUID_TEXT_BYTES + 1];
 	char time[CLOCK_TEXT_BYTES];
@@ -168,6 +168,8 @@ static bool put_event(struct buf *out, const struct event_head *head, const char
 		"conformsTo", "http://wis.wmo.int/spec/wme/1/conf/monitoring-event-message-core",
 		"subtype", subtype, "severity", severity, "content", content); /* MON-22 */
 	check(event != NULL);
+	if (interval_time)
+		json_object_set_new(json_object_get(event, "data"), "time", interval_time);
 	text = json_dumps(event, JSON_COMPACT | JSON_PRESERVE_ORDER);
 	n = strlen(text);
 	if (n <= EVENT_BYTES) /* MON-21 */
@@ -184,7 +186,7 @@ void event_put_report(
 
 	for (enum brevity b = WHOLE; b < BREVITY_COUNT; b++) {
 		if (put_event(out, head, "wnm-report", is_metadata ? "WARNING" : "ERROR",
-			    content_of(notice, b)))
+			    content_of(notice, b), NULL))
 			return;
 	}
 	check(false); /* the shortest has texts of this program only */
@@ -200,11 +202,15 @@ static const struct {
 #undef X
 };
 
-void event_put_notice(struct buf *out, const struct event_head *head, enum event_notice which,
-	const char *description)
+void event_put_notice(
+	struct buf *out, const struct event_head *head, const struct event_notice_text *notice)
 {
-	json_t *content = json_pack("{s:s}", "title", notices[which].title);
+	json_t *content = json_pack("{s:s}", "title", notices[notice->which].title);
+	json_t *time = NULL;
 
-	set_text(content, "description", description);
-	put_event(out, head, notices[which].subtype, notices[which].severity, content);
+	if (notice->from) /* MON-27 */
+		time = json_pack("{s:[s, s]}", "interval", notice->from, notice->until);
+	set_text(content, "description", notice->description);
+	put_event(out, head, notices[notice->which].subtype, notices[notice->which].severity,
+		content, time);
 }

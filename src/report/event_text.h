@@ -33,8 +33,17 @@ enum event_notice {
 	EVENT_NOTICE_COUNT
 };
 
-/* Appends the notice; description may be "". */
-void event_put_notice(struct buf *out, const struct event_head *head, enum event_notice which,
-	const char *description);
+/* What is told; texts are borrowed. */
+struct event_notice_text {
+	enum event_notice which;
+	const char *description; /* may be "" */
+	/* RFC 3339 times between which it happens, or ".." (MON-27); both NULL: no interval */
+	const char *from;
+	const char *until;
+};
+
+/* Appends the notice. */
+void event_put_notice(
+	struct buf *out, const struct event_head *head, const struct event_notice_text *notice);
 
 #endif

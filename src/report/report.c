@@ -18,9 +18,8 @@ struct telling {
 	struct list link;
 	bool is_report;
 	struct alarm_notice notice;
-	enum event_notice which;
-	char *subject; /* NULL: this broker */
-	char *description;
+	char *subject;                        /* NULL: this broker */
+	struct event_notice_text notice_text; /* texts owned */
 };
 
 /* An event on its way to the journal. */
@@ -142,21 +141,24 @@ static void telling_free(struct telling *t)
 {
 	reject_unref(t->notice.example);
 	free(t->subject);
-	free(t->description);
+	free((char *)(uintptr_t)t->notice_text.description);
+	free((char *)(uintptr_t)t->notice_text.from);
+	free((char *)(uintptr_t)t->notice_text.until);
 	free(t);
 }
 
-/* With the lock. */
-static void tell(struct reports *r, struct telling *t)
+/* With the lock. False: it will not be told. */
+static bool tell(struct reports *r, struct telling *t)
 {
 	if (!r->publishes || r->waiting >= WAITING_MOST) {
 		r->dropped += r->publishes;
 		telling_free(t);
-		return;
+		return false;
 	}
 	r->waiting++;
 	list_append(&r->tellings, &t->link);
 	pthread_cond_broadcast(&r->changed);
+	return true;
 }
 
 static void tell_report(struct reports *r, const struct alarm_notice *notice)
@@ -186,7 +188,7 @@ static struct outgoing *write_event(const struct reports *r, const struct tellin
 	if (t->is_report)
 		event_put_report(&o->text, &head, &t->notice);
 	else
-		event_put_notice(&o->text, &head, t->which, t->description);
+		event_put_notice(&o->text, &head, &t->notice_text);
 	return o;
 }
 
@@ -382,17 +384,25 @@ void reports_add(struct reports *r, const struct report *one)
 	reject_unref(made);
 }
 
+bool reports_tell(struct reports *r, const char *subject, const struct event_notice_text *notice)
+{
+	struct telling *t = mem_new(sizeof(*t));
+	bool is_taken;
+
+	t->subject = mem_text(subject);
+	t->notice_text = (struct event_notice_text){notice->which, mem_text(notice->description),
+		mem_text(notice->from), mem_text(notice->until)};
+	pthread_mutex_lock(&r->lock);
+	is_taken = tell(r, t);
+	pthread_mutex_unlock(&r->lock);
+	return is_taken;
+}
+
 void reports_notice(
 	struct reports *r, const char *subject, enum event_notice which, const char *description)
 {
-	struct telling *t = mem_new(sizeof(*t));
-
-	t->which = which;
-	t->subject = subject ? mem_text(subject) : NULL;
-	t->description = mem_text(description);
-	pthread_mutex_lock(&r->lock);
-	tell(r, t);
-	pthread_mutex_unlock(&r->lock);
+	reports_tell(r, subject,
+		&(struct event_notice_text){.which = which, .description = description});
 }
 
 uint32_t reports_find(struct reports *r, const struct rejects_query *q, struct reject **out)

@@ -44,6 +44,10 @@ void reports_add(struct reports *r, const struct report *one);
 void reports_notice(
 	struct reports *r, const char *subject, enum event_notice which, const char *description);
 
+/* The same with a time; copies the texts. False: none is published (too many wait, or this broker publishes
+ * none). */
+bool reports_tell(struct reports *r, const char *subject, const struct event_notice_text *notice);
+
 /* As rejects_find() and rejects_get(). */
 uint32_t reports_find(struct reports *r, const struct rejects_query *q, struct reject **out);
 struct reject *reports_get(struct reports *r, uint64_t number);

@@ -320,9 +320,11 @@ static void every_notice_is_a_valid_event(void **state)
 	(void)state;
 	uuid_random(&head.id);
 	for (int i = 0; i < EVENT_NOTICE_COUNT; i++) {
+		struct event_notice_text notice = {(enum event_notice)i, i % 2 ? "why" : "",
+			i % 3 ? "2026-05-04T10:00:00Z" : NULL, i % 3 ? ".." : NULL};
 		struct buf text = {0};
 
-		event_put_notice(&text, &head, (enum event_notice)i, i % 2 ? "why" : "");
+		event_put_notice(&text, &head, &notice);
 		assert_int_equal(event_judge(buf_view(&text), &options, &note, &found), RULE_NONE);
 		buf_fini(&text);
 	}

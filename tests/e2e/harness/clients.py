@@ -158,6 +158,20 @@ class Client:
     def publish_all(self, messages, qos=1, limit=20.0):
         self.flush([self.publish(m, qos) for m in messages], limit)
 
+    def refused(self):
+        """Of a client made with connect=False: the code that refuses it."""
+        self.connect(wait=False)
+        self.wait(lambda: self.connects, what="CONNACK")
+        return self.connects[-1][0]
+
+    def wait_disconnected(self):
+        """The reason of the end of the connection; in 3.1.1 there is none to rely on."""
+        self.wait(lambda: self.disconnects, what="the end of the connection")
+        return self.disconnects[-1]
+
+    def wait_events(self, count):
+        self.wait(lambda: len(self.events) >= count, what=f"{count} events")
+
     def disconnect(self):
         """With a DISCONNECT packet."""
         before = len(self.disconnects)

@@ -1,0 +1,337 @@
+/* A table of orders; each takes the members of its JSON object and writes its lines. What they change is
+ * logged here, once, with who did it.
+ */
+#include "cli/control_orders.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "broker/bans.h"
+#include "broker/roster.h"
+#include "cli/cli.h"
+
+#define LISTED_AT_ONCE 500u
+#define NOTICE_BYTES 4000u
+#define TIME_BYTES 64u
+
+/* --- answers ---------------------------------------------------------- */
+
+static void put_end(struct order *o, int status, const char *error)
+{
+	buf_printf(&o->lines, "{\"status\":%d", status);
+	if (error) {
+		buf_text(&o->lines, ",\"error\":");
+		buf_json_string(&o->lines, view_of(error));
+	}
+	buf_text(&o->lines, "}\n");
+}
+
+static void put_count(struct order *o, uint64_t n)
+{
+	buf_printf(&o->lines, "{\"count\":%llu}\n", (unsigned long long)n);
+	put_end(o, CLI_DONE, NULL);
+}
+
+static void log_order(const struct order *o, const char *order, const char *what, uint64_t n)
+{
+	char quoted[LOG_QUOTE_BYTES];
+
+	log_info("cli", "operator", "order=%s what=%s count=%llu by=%s", order,
+		log_quote(what, strlen(what), quoted), (unsigned long long)n, o->by);
+}
+
+static const char *text_in(const json_t *order, const char *name)
+{
+	return json_string_value(json_object_get(order, name));
+}
+
+/* --- clients ---------------------------------------------------------- */
+
+/* A walk that this thread waits for. */
+struct walking {
+	struct buf lines;
+	sem_t ended;
+	uint64_t count;
+	uint64_t next;
+};
+
+static void on_client(void *context, const struct roster_client *c)
+{
+	struct walking *w = context;
+
+	roster_write(c, &w->lines);
+	buf_text(&w->lines, "\n");
+}
+
+static void on_end(void *context, uint64_t n, uint64_t next)
+{
+	struct walking *w = context;
+
+	w->count = n;
+	w->next = next;
+	sem_post(&w->ended);
+}
+
+static void walk(struct order *o, const struct roster_query *query, struct walking *w)
+{
+	const struct roster_walker walker = {query->kick ? NULL : on_client, on_end, w};
+
+	sem_init(&w->ended, 0, 0);
+	roster_walk(o->server->broker, query, &walker);
+	while (sem_wait(&w->ended) < 0 && errno == EINTR)
+		;
+	sem_destroy(&w->ended);
+}
+
+/* Who is meant; false: the address is none, and that is told. */
+static bool read_query(struct order *o, const json_t *order, struct roster_query *query,
+	struct address_block *block)
+{
+	const char *address = text_in(order, "address");
+
+	query->user = text_in(order, "user");
+	query->client_id = text_in(order, "client_id");
+	if (address == NULL)
+		return true;
+	query->from = block;
+	if (address_block_parse(view_of(address), block))
+		return true;
+	put_end(o, CLI_USAGE,
+		"not an address or a block of addresses; such as 192.0.2.0/24 is right");
+	return false;
+}
+
+static void list_clients(struct order *o, const json_t *order)
+{
+	struct roster_query query = {.limit = LISTED_AT_ONCE};
+	struct address_block block;
+	struct walking w = {0};
+	bool goes_on = read_query(o, order, &query, &block);
+
+	if (!goes_on)
+		return;
+	while (goes_on) {
+		walk(o, &query, &w);
+		buf_append(&o->lines, buf_bytes(&w.lines), buf_length(&w.lines));
+		buf_clear(&w.lines);
+		query.after = w.next;
+		goes_on = w.next && o->send(o);
+	}
+	buf_fini(&w.lines);
+	put_end(o, CLI_DONE, NULL);
+}
+
+static const char *what_of(const struct roster_query *q, const json_t *order)
+{
+	if (q->client_id)
+		return q->client_id;
+	return q->user ? q->user : text_in(order, "address");
+}
+
+static uint64_t kick_all(struct order *o, struct roster_query query)
+{
+	struct walking w = {0};
+
+	query.kick = true;
+	walk(o, &query, &w);
+	return w.count;
+}
+
+static void kick(struct order *o, const json_t *order)
+{
+	struct roster_query query = {0};
+	struct address_block block;
+	uint64_t n;
+
+	if (!read_query(o, order, &query, &block))
+		return;
+	if (query.user == NULL && query.client_id == NULL && query.from == NULL) {
+		put_end(o, CLI_USAGE, "kick whom? client_id, user or address is missing");
+		return;
+	}
+	n = kick_all(o, query);
+	log_order(o, "kick", what_of(&query, order), n);
+	put_count(o, n);
+}
+
+/* --- bans ------------------------------------------------------------- */
+
+static void put_ban(void *context, const struct ban *ban)
+{
+	ban_write(ban, &((struct order *)context)->lines);
+}
+
+static void list_bans(struct order *o, const json_t *order)
+{
+	(void)order;
+	bans_each(broker_bans(o->server->broker), put_ban, o);
+	put_end(o, CLI_DONE, NULL);
+}
+
+/* What stands in the order: one of the two. */
+static bool read_ban(struct order *o, const json_t *order, struct ban *ban)
+{
+	const char *id = text_in(order, "client_id");
+	const char *address = text_in(order, "address");
+
+	ban->kind = id ? BAN_CLIENT_ID : BAN_ADDRESS;
+	ban->what = (char *)(uintptr_t)(id ? id : address);
+	if ((id == NULL) != (address == NULL))
+		return true;
+	put_end(o, CLI_USAGE, "either client_id or address is right");
+	return false;
+}
+
+static void put_failure(struct order *o, int err)
+{
+	static const struct {
+		int err;
+		int status;
+		const char *text;
+	} rows[] = {
+		{ERR_CONFIG, CLI_USAGE,
+			"cannot be banned; a client identifier, or a block of addresses such as "
+			"192.0.2.0/24 without bits behind its prefix, of at most 1024 bytes is "
+			"right"},
+		{ERR_FULL, CLI_NO, "there are 4096 bans already; take some back"},
+		{ERR_NOT_FOUND, CLI_NO, "is not banned"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (rows[i].err == err) {
+			put_end(o, rows[i].status, rows[i].text);
+			return;
+		}
+	}
+	put_end(o, CLI_ENVIRONMENT, strerror(errno));
+}
+
+static void ban(struct order *o, const json_t *order)
+{
+	const char *why = text_in(order, "why");
+	struct ban one = {.by = (char *)(uintptr_t)o->by,
+		.why = (char *)(uintptr_t)(why ? why : ""),
+		.since_ms = clock_wall_ms()};
+	struct roster_query query = {0};
+	uint64_t n;
+	int err;
+
+	if (!read_ban(o, order, &one))
+		return;
+	err = bans_add(broker_bans(o->server->broker), &one);
+	if (err) {
+		put_failure(o, err);
+		return;
+	}
+	if (one.kind == BAN_ADDRESS && address_block_parse(view_of(one.what), &one.block))
+		query.from = &one.block;
+	else
+		query.client_id = one.what;
+	n = kick_all(o, query);
+	log_order(o, "ban", one.what, n);
+	put_count(o, n);
+}
+
+static void unban(struct order *o, const json_t *order)
+{
+	struct ban one = {0};
+	int err;
+
+	if (!read_ban(o, order, &one))
+		return;
+	err = bans_remove(broker_bans(o->server->broker), one.kind, one.what);
+	if (err) {
+		put_failure(o, err);
+		return;
+	}
+	log_order(o, "unban", one.what, 1);
+	put_end(o, CLI_DONE, NULL);
+}
+
+/* --- the rest --------------------------------------------------------- */
+
+static void health(struct order *o, const json_t *order)
+{
+	bool is_ready = admin_ready(o->server->admin, &o->lines);
+
+	(void)order;
+	put_end(o, is_ready ? CLI_DONE : CLI_NO, is_ready ? NULL : "not ready");
+}
+
+/* A bound for the event: MON-21. */
+static bool is_short(struct order *o, const char *text, size_t most)
+{
+	if (text && strlen(text) <= most)
+		return true;
+	put_end(o, CLI_USAGE, "the text or a time is missing or too long");
+	return false;
+}
+
+static void notice(struct order *o, const json_t *order)
+{
+	struct event_notice_text text = {EVENT_NOTICE, text_in(order, "text"),
+		text_in(order, "from"), text_in(order, "until")};
+
+	if (!is_short(o, text.description, NOTICE_BYTES))
+		return;
+	if (text.from || text.until) { /* MON-27 */
+		text.which = EVENT_MAINTENANCE;
+		text.from = text.from ? text.from : "..";
+		text.until = text.until ? text.until : "..";
+		if (!is_short(o, text.from, TIME_BYTES) || !is_short(o, text.until, TIME_BYTES))
+			return;
+	}
+	if (!reports_tell(o->server->reports, NULL, &text)) {
+		put_end(o, CLI_NO, "not published: it runs in shadow, or too many events wait");
+		return;
+	}
+	log_order(o, "notice", text.description, 1);
+	put_end(o, CLI_DONE, NULL);
+}
+
+/* The main thread waits for signals, and reads the files when this one comes. */
+static void reload(struct order *o, const json_t *order)
+{
+	const char *what = text_in(order, "what");
+
+	log_order(o, "reload", what ? what : "", 1);
+	kill(getpid(), SIGHUP);
+	put_end(o, CLI_DONE, NULL);
+}
+
+static const struct {
+	const char *name;
+	void (*carry_out)(struct order *o, const json_t *order);
+} orders[] = {
+	{"clients", list_clients},
+	{"kick", kick},
+	{"bans", list_bans},
+	{"ban", ban},
+	{"unban", unban},
+	{"notice", notice},
+	{"health", health},
+	{"reload", reload},
+};
+
+void order_carry_out(struct order *o, struct view line)
+{
+	json_t *order = json_loadb(line.p, line.n, JSON_REJECT_DUPLICATES, NULL);
+	const char *name = text_in(order, "order");
+	size_t i = 0;
+
+	while (name && i < sizeof(orders) / sizeof(orders[0]) && strcmp(orders[i].name, name) != 0)
+		i++;
+	if (name && i < sizeof(orders) / sizeof(orders[0]))
+		orders[i].carry_out(o, order);
+	else
+		put_end(o, CLI_USAGE, "this broker knows no such order");
+	json_decref(order);
+}
