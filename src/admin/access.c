@@ -247,7 +247,7 @@ static bool judge_credentials(struct access *a, enum page page, const struct htt
 bool access_allows(struct access *a, enum page page, uint32_t public, uint32_t generation,
 	const struct http_request *r, struct http_answer *answer)
 {
-	struct view value = http_header(r, VIEW("authorization"));
+	struct view value = http_header(&r->fields, VIEW("authorization"));
 
 	if (public & 1u << page)
 		return true;

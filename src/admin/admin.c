@@ -13,7 +13,7 @@
 static void answer_metrics(
 	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
-	struct view accept = http_header(r, VIEW("accept"));
+	struct view accept = http_header(&r->fields, VIEW("accept"));
 	struct view wanted = VIEW("application/openmetrics-text");
 	bool is_openmetrics = accept.n && memmem(accept.p, accept.n, wanted.p, wanted.n);
 

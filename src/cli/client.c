@@ -328,7 +328,8 @@ int cli_client_open(struct cli_client *c, struct loop *l, const struct client_se
 		.on_writable = on_writable,
 		.on_close = on_close};
 	const struct client_target *t = settings->target;
-	struct conn_options options = {.receive_buffer_bytes = settings->receive_buffer_bytes};
+	struct conn_options options = {
+		.receive_buffer_bytes = settings->receive_buffer_bytes, .url = &t->url};
 	int err;
 
 	*c = (struct cli_client){

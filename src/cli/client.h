@@ -32,7 +32,7 @@ struct client_options {
 	const char *user; /* NULL: of the URL, else "everyone"; "": anonymous */
 	const char *
 		password_file; /* NULL: of the URL, else "everyone"; first line of the file counts */
-	const char *ca;        /* PEM file for mqtts; NULL: the system's */
+	const char *ca;        /* PEM file for mqtts and wss; NULL: the system's */
 	bool insecure;         /* does not verify the server's certificate */
 };
 

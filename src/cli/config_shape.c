@@ -165,20 +165,6 @@ void type_listeners(
 
 /* --- addresses of a source -------------------------------------------- */
 
-static void judge_endpoint(
-	struct config_reader *r, const struct yaml *y, const struct source_endpoint *e)
-{
-	struct url url;
-	const char *why;
-
-	if (url_parse(view_of(e->url), &url, &why) < 0)
-		return;
-	if (url.scheme == URL_WS || url.scheme == URL_WSS)
-		config_fault(r, y, "url",
-			"%s is not supported by this version; mqtt or mqtts is right",
-			url_scheme_name(url.scheme));
-}
-
 static void add_endpoint(struct config_reader *r, const struct yaml *y, struct source_config *s)
 {
 	struct config_reader inner = *r;
@@ -199,7 +185,6 @@ static void add_endpoint(struct config_reader *r, const struct yaml *y, struct s
 		free(e.password);
 		return;
 	}
-	judge_endpoint(r, y, &e);
 	s->endpoints = mem_resize(s->endpoints, (s->endpoint_count + 1) * sizeof(*s->endpoints));
 	s->endpoints[s->endpoint_count++] = e;
 }

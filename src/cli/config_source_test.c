@@ -108,6 +108,8 @@ static void every_key_is_read(void **state)
 		"centre_id: int-ecmwf\nkind: cache\n"
 		"urls:\n  - mqtts://a.example.org\n"
 		"  - {url: \"mqtt://b.example.org:1884\", username: bob, password: builder}\n"
+		"  - ws://c.example.org/path\n"
+		"  - {url: \"wss://u:p@d.example.org\"}\n"
 		"username: me\npassword: mine\ntopics: [cache/a/wis2/#, cache/a/wis2/+/metadata]\n"
 		"tls: {verify: no, ca: /etc/ca.pem, max: 1.2, legacy: yes}\n"
 		"centres: [aa-b, cc-d]\nprotocol: 3.1.1\nqos: 0\nreceive_maximum: 5\nrate: 10\n"
@@ -115,9 +117,11 @@ static void every_key_is_read(void **state)
 
 	(void)state;
 	assert_int_equal(s.kind, SOURCE_CACHE);
-	assert_int_equal(s.endpoint_count, 2);
+	assert_int_equal(s.endpoint_count, 4);
 	assert_string_equal(s.endpoints[1].username, "bob");
 	assert_string_equal(s.endpoints[1].password, "builder");
+	assert_string_equal(s.endpoints[2].url, "ws://c.example.org/path");
+	assert_string_equal(s.endpoints[3].url, "wss://u:p@d.example.org");
 	assert_string_equal(s.username, "me");
 	assert_int_equal(s.topic_count, 2);
 	assert_string_equal(s.topics[1], "cache/a/wis2/+/metadata");
@@ -153,8 +157,9 @@ static const struct {
 		"s.yaml:2:7: urls: is empty; at least one address is needed\n"},
 	{"list in url", "centre_id: aa-b\nurl: [mqtt://127.0.0.1:2]\n",
 		"s.yaml:2:6: url: is not one address; several stand under urls\n"},
-	{"web socket", "centre_id: aa-b\nurl: wss://user:secret@127.0.0.1:2/mqtt\n",
-		"s.yaml:2:6: url: wss is not supported by this version; mqtt or mqtts is right\n"},
+	{"web socket of unknown kind", "centre_id: aa-b\nurl: wsx://user:secret@127.0.0.1:2/mqtt\n",
+		"s.yaml:2:6: url: the value unknown scheme; known are mqtt, mqtts, ws, wss, http, "
+		"https; such as mqtts://host.example.org:8883 is right\n"},
 	{"web address", "centre_id: aa-b\nurl: https://user:secret@127.0.0.1:2/mqtt\n",
 		"s.yaml:2:6: url: the value is of another kind of address; such as "
 		"mqtts://host.example.org:8883 is right\n"},

@@ -273,7 +273,6 @@ static bool judge_url(struct config_value *v, unsigned schemes)
 	return true;
 }
 
-/* ws and wss are judged with the sources, which cannot use them yet. */
 bool type_mqtt_url(const struct config_key *k, struct config_value *v)
 {
 	(void)k;

@@ -67,7 +67,7 @@ static const struct argument rows[] = {
 	{0, "protocol", ARGUMENT_PROTOCOL, offsetof(struct sub, version), 0, 0, "VERSION",
 		"5 (default) or 3.1.1"},
 	{0, "ca", ARGUMENT_TEXT, offsetof(struct sub, where.ca), 0, 0, "FILE",
-		"certificates to trust with mqtts:// (the system's)"},
+		"certificates to trust with mqtts:// and wss:// (the system's)"},
 	{0, "insecure", ARGUMENT_FLAG, offsetof(struct sub, where.insecure), 0, 0, NULL,
 		"do not verify the server's certificate"},
 };

@@ -91,8 +91,8 @@ int cli_client_target_open(struct client_target *t, const struct client_options 
 	*t = (struct client_target){.tls = NULL};
 	if (url_parse(view_of(o->url), &t->url, &why) < 0)
 		return complain(o->url, why);
-	if (t->url.scheme != URL_MQTT && t->url.scheme != URL_MQTTS)
-		return complain(o->url, "only mqtt:// and mqtts:// are spoken here");
+	if (t->url.scheme == URL_HTTP || t->url.scheme == URL_HTTPS)
+		return complain(o->url, "only mqtt://, mqtts://, ws:// and wss:// are spoken here");
 	url_format(&t->url, t->shown);
 	status = choose_account(t, o);
 	if (status == CLI_DONE)

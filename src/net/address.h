@@ -53,8 +53,9 @@ struct url {
  * then takes a free one. */
 int url_parse(struct view text, struct url *out, const char **why);
 const char *url_scheme_name(enum url_scheme scheme);
-/* "mqtts://host:8883" without credentials, into out. */
-#define URL_TEXT_BYTES 320
+/* "mqtts://host:8883", "wss://host:443/mqtt" without credentials, and without a query, which may hold
+ * some. Into out. */
+#define URL_TEXT_BYTES 544
 void url_format(const struct url *u, char out[URL_TEXT_BYTES]);
 
 #endif

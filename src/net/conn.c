@@ -1,7 +1,9 @@
 /* net/conn.c - the life of a connection
  *
- *	CONNECTING --> HANDSHAKE --> OPEN --> CLOSING --> on_close
- *	  (outgoing)     (a plain one passes it at the end of the turn)
+ *	CONNECTING --> HANDSHAKE --> UPGRADE --> OPEN --> CLOSING --> on_close
+ *	  (outgoing)        TLS     (outgoing WebSocket)
+ *
+ * A plain one passes HANDSHAKE at the end of the turn.
  *
  * Everything that is not done at once waits in `later`, which runs at the end of the
  * turn: opening, a TLS handshake's steps (some per turn for the whole loop), the rest
@@ -97,7 +99,7 @@ void conn_abort(struct conn *c)
 
 /* --- progress ---------------------------------------------------------- */
 
-static void become_open(struct conn *c)
+void conn_become_open(struct conn *c)
 {
 	c->state = CONN_OPEN;
 	if (c->handler->on_open)
@@ -115,8 +117,10 @@ static void step_handshake(struct conn *c)
 	done = c->tls ? tls_handshake(c->tls) : 1;
 	if (done < 0)
 		conn_close(c, done, tls_why(c->tls));
+	else if (done && c->websocket)
+		c->state = CONN_UPGRADE;
 	else if (done)
-		become_open(c);
+		conn_become_open(c);
 }
 
 /* Sends what waits; tells the owner when that was all, or the socket has room again. */
@@ -140,9 +144,9 @@ static void conn_later(struct deferred *d)
 
 	if (c->state == CONN_HANDSHAKE)
 		step_handshake(c);
-	if (c->state == CONN_OPEN)
+	if (conn_flows(c))
 		conn_read(c);
-	if (c->state == CONN_OPEN)
+	if (conn_flows(c))
 		step_write(c, false);
 	if (c->state == CONN_CLOSING)
 		finish(c);
@@ -169,7 +173,7 @@ static void step_connect(struct conn *c)
 	loop_defer(c->loop, &c->later);
 }
 
-static void on_ready_open(struct conn *c, bool room_again)
+static void on_ready_flowing(struct conn *c, bool room_again)
 {
 	/* Nobody reads a paused connection: a reset has to be asked for. */
 	if (c->paused && c->hangup) {
@@ -178,9 +182,9 @@ static void on_ready_open(struct conn *c, bool room_again)
 		if (error)
 			conn_failed(c, error);
 	}
-	if (c->state == CONN_OPEN)
+	if (conn_flows(c))
 		conn_read(c);
-	if (c->state == CONN_OPEN && (room_again || buf_length(&c->out)))
+	if (conn_flows(c) && (room_again || buf_length(&c->out)))
 		step_write(c, room_again);
 }
 
@@ -196,8 +200,8 @@ static void conn_on_ready(struct io *io, unsigned what)
 	/* TLS may have to read in order to write and the other way round. */
 	if (what & (IO_READ | IO_HANGUP) || c->tls)
 		c->readable = true;
-	if (c->state == CONN_OPEN)
-		on_ready_open(c, was_full && c->writable);
+	if (conn_flows(c))
+		on_ready_flowing(c, was_full && c->writable);
 	else if (c->state == CONN_CONNECTING && what & (IO_WRITE | IO_HANGUP))
 		step_connect(c);
 	else if (c->state == CONN_HANDSHAKE)
@@ -215,7 +219,7 @@ void conn_resume(struct conn *c)
 		return;
 	c->paused = false;
 	c->resumed = true;
-	if (c->state == CONN_OPEN)
+	if (conn_flows(c))
 		loop_defer(c->loop, &c->later);
 }
 
@@ -265,6 +269,8 @@ static int abandon(struct conn *c, int err)
 
 	tls_session_free(c->tls);
 	c->tls = NULL;
+	conn_free_websocket(c);
+	buf_fini(&c->out);
 	close(c->io.fd);
 	c->io.fd = -1;
 	errno = saved;
@@ -302,6 +308,12 @@ static int begin_to_connect(struct conn *c, const struct address *to, const stru
 	return loop_add(c->loop, &c->io);
 }
 
+static bool asks_websocket(const struct conn_options *options)
+{
+	return options && options->url &&
+	       (options->url->scheme == URL_WS || options->url->scheme == URL_WSS);
+}
+
 int conn_open(struct conn *c, struct loop *l, const struct address *to, const struct address *local,
 	struct tls_context *tls, const char *server_name, const struct conn_options *options,
 	const struct conn_handler *handler)
@@ -315,6 +327,11 @@ int conn_open(struct conn *c, struct loop *l, const struct address *to, const st
 	set_options(fd, options);
 	if (tls && (c->tls = tls_session_new(tls, fd, server_name)) == NULL)
 		return abandon(c, ERR_TLS);
+	if (asks_websocket(options)) {
+		if (tls && !tls_offer(c->tls, "http/1.1"))
+			return abandon(c, ERR_TLS);
+		conn_ask_websocket(c, options->url);
+	}
 	return begin_to_connect(c, to, local) < 0 ? abandon(c, ERR_SYSTEM) : 0;
 }
 

@@ -1,7 +1,7 @@
 /* net/conn.h - a byte stream to a peer: TCP or TLS over TCP, incoming or outgoing
  *
  * One face whatever is underneath; WebSocket frames may be put around what is sent and taken off what
- * comes, of which the owner sees nothing. Reading is
+ * comes, of which the owner sees nothing, nor of the handshake before them where it is ours. Reading is
  * pushed: on_bytes gets what arrived and says how much it consumed; the rest is kept
  * and shown again with what follows. Writing has two ways: conn_writev() sends straight
  * from the caller's memory as far as the socket takes it; conn_push() copies small
@@ -37,7 +37,7 @@ struct websocket;   /* net/conn_websocket.c: frames */
 struct tls_context; /* net/tls.h: certificates and settings */
 
 struct conn_handler {
-	/* Connected, TLS handshake done: bytes may flow. May be NULL. */
+	/* Connected, handshakes done: bytes may flow. May be NULL. */
 	void (*on_open)(struct conn *c);
 	/* n > 0 bytes, borrowed during the call. Gives how many were consumed (0: need more; the
 	 * owner bounds how much it waits for, as all of it is kept);
@@ -48,13 +48,14 @@ struct conn_handler {
 	 * pushed, and when a socket that was full has room again. May be NULL. */
 	void (*on_writable)(struct conn *c);
 	/* Last call. err: 0 closed by us (conn_close), ERR_CLOSED by the peer, ERR_TLS, ERR_SYSTEM,
-	 * or what on_bytes returned. `why`: a text for the log, never NULL. */
+	 * ERR_PROTOCOL or ERR_TOO_LARGE of a WebSocket, or what on_bytes returned. `why`: a text for the log, never NULL. */
 	void (*on_close)(struct conn *c, int err, const char *why);
 };
 
 enum conn_state {
 	CONN_CONNECTING, /* TCP connection under way (outgoing) */
 	CONN_HANDSHAKE,  /* TLS handshake */
+	CONN_UPGRADE,    /* a WebSocket was asked for (outgoing) */
 	CONN_OPEN,
 	CONN_CLOSING, /* closed for its owner; on_close comes */
 };
@@ -87,6 +88,10 @@ struct conn {
 struct conn_options {
 	uint32_t send_buffer_bytes;    /* SO_SNDBUF (the kernel doubles it); 0: system's default */
 	uint32_t receive_buffer_bytes; /* SO_RCVBUF; 0: system's default */
+	/* Outgoing: the address that is connected to, borrowed during the call. With ws and wss the
+	 * bytes are in the frames of a WebSocket, which is asked for before on_open; a server that does
+	 * not agree closes with ERR_PROTOCOL and its answer in words. NULL: no WebSocket. */
+	const struct url *url;
 };
 
 /* Takes fd (a connected, non-blocking TCP socket). tls NULL: plain. c is zeroed and set up.
@@ -113,8 +118,8 @@ int conn_move(struct conn *to, struct conn *from, const struct conn_options *opt
 /* How many bytes the unit has that begins at p, where n follow; 0: they do not say. */
 typedef size_t conn_unit(const uint8_t *p, size_t n);
 
-/* From here on the bytes of an open connection are in the binary frames of a WebSocket, for which the
- * handshake is done (what was pushed still goes as it is; what is kept are frames). Each conn_writev()
+/* From here on the bytes of an open connection are in the binary frames of a WebSocket whose server we
+ * are: its handshake is done (what was pushed still goes as it is; what is kept are frames). Each conn_writev()
  * makes frames of at most 64 KiB until the socket is full. The length of a frame is announced at its
  * front, so one that the socket took in part is finished from a copy: its payload counts as taken and
  * the copy, bounded by the 64 KiB and headers, as pending. A frame holds one unit of the owner, or a

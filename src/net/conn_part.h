@@ -14,9 +14,22 @@ int conn_send_pending(struct conn *c);
  * now stand in `out`), 0, or negative after conn_close(). */
 ssize_t conn_send(struct conn *c, const struct iovec *iov, int count);
 
+/* Bytes may flow for the owner: on_open. */
+void conn_become_open(struct conn *c);
+
+/* Is the stream below there, be it for the owner or for the handshake of a WebSocket? */
+static inline bool conn_flows(const struct conn *c)
+{
+	return c->state == CONN_OPEN || c->state == CONN_UPGRADE;
+}
+
 /* --- frames (conn_websocket.c); c->websocket is not NULL --------------- */
 
-/* Takes the frames off n bytes at p, in place; gives the bytes of payload, perhaps none. */
+/* Before a connection to this address (ws, wss) is there: its request waits in `out`, and frames are
+ * masked. In CONN_UPGRADE the answer is awaited. */
+void conn_ask_websocket(struct conn *c, const struct url *to);
+/* Takes the frames off n bytes at p, in place; gives the bytes of payload, perhaps none. In
+ * CONN_UPGRADE first the answer, which leads to on_open or closes. */
 size_t conn_unframe(struct conn *c, uint8_t *p, size_t n);
 /* After payload was shown: answers a ping, ends the connection when the frames have ended. */
 void conn_unframed(struct conn *c);

@@ -260,7 +260,7 @@ static void small_buffers_in_the_kernel_lose_nothing(void **state)
 {
 	struct rig *r = *state;
 
-	r->options = (struct conn_options){4096, 0};
+	r->options = (struct conn_options){.send_buffer_bytes = 4096, .receive_buffer_bytes = 0};
 	echo(r, 1500000);
 	assert_true(r->client.writable > 0);
 }
@@ -270,7 +270,7 @@ static void pushed_data_comes_back_whole_and_says_when_it_has_left(void **state)
 	struct rig *r = *state;
 
 	r->client.push = true;
-	r->options = (struct conn_options){4096, 0};
+	r->options = (struct conn_options){.send_buffer_bytes = 4096, .receive_buffer_bytes = 0};
 	echo(r, 600000);
 	assert_int_equal(r->client.writable, 1);
 }
@@ -289,7 +289,7 @@ static void whole_packets_are_shown_when_they_were_asked_for(void **state)
 	struct rig *r = *state;
 
 	r->server.packets = 50000;
-	r->options = (struct conn_options){16384, 0};
+	r->options = (struct conn_options){.send_buffer_bytes = 16384};
 	echo(r, 1000000);
 	/* Each packet once when it is whole and at most once before. */
 	assert_in_range(r->server.shown, 20, 40);
@@ -306,7 +306,8 @@ static void a_paused_connection_reads_nothing_until_resumed(void **state)
 	uint8_t *p = some_bytes(4000000);
 	size_t before;
 
-	r->options = (struct conn_options){8192, 65536};
+	r->options =
+		(struct conn_options){.send_buffer_bytes = 8192, .receive_buffer_bytes = 65536};
 	r->server.pause_once = true;
 	r->server.step = 100;
 	r->client.to_send = p;
@@ -411,7 +412,8 @@ static void closing_with_unsent_data_pending_ends_at_once(void **state)
 	struct rig *r = *state;
 	uint8_t *p = some_bytes(3000000);
 
-	r->options = (struct conn_options){8192, 65536};
+	r->options =
+		(struct conn_options){.send_buffer_bytes = 8192, .receive_buffer_bytes = 65536};
 	open_rig(r);
 	conn_pause(&r->client.conn);
 	conn_push(&r->server.conn, p, 3000000);

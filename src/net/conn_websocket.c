@@ -11,12 +11,17 @@
  * clients (Paho C is one) look at their socket again before they look behind the first packet of a
  * frame, and hear of the second when something else comes.
  *
+ * A client has asked for the WebSocket and takes the answer off first. Its frames are masked with a key
+ * of their own, for which the payload has to be copied: all of them are made in `out`.
+ *
  * Close and faults are found while bytes are unframed, but take effect only once the payload before
  * them was shown: a client's DISCONNECT and its Close often come in one piece.
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
+#include "base/check.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "net/conn_part.h"
@@ -34,12 +39,24 @@ enum { UNIT_FRONT = 8, UNIT_PIECES = 8 };
 /* While more than this waits, nobody reads what we say: only the newest ping is answered, later. */
 #define PENDING_MOST (64u * 1024u)
 
+/* Masks drawn at a time: so much comes from the kernel at once and whole (getrandom(2)). */
+enum { MASKS = 256 / WEBSOCKET_MASK_BYTES };
+
+/* What only a client has. */
+struct asked {
+	char key[WEBSOCKET_KEY_BYTES];
+	struct buf answer; /* its head, as far as it has come */
+	uint8_t masks[MASKS][WEBSOCKET_MASK_BYTES];
+	unsigned masks_left;
+};
+
 struct websocket {
 	struct websocket_reader reader;
-	struct buf pushed; /* of the owner, not in a frame yet */
-	bool has_closed;   /* Close was pushed */
-	conn_unit *unit;   /* NULL: any cut will do */
-	size_t unit_left;  /* of the unit that went in part; 0: the next one begins */
+	struct asked *asked; /* NULL: we are the server */
+	struct buf pushed;   /* of the owner, not in a frame yet */
+	bool has_closed;     /* Close was pushed */
+	conn_unit *unit;     /* NULL: any cut will do */
+	size_t unit_left;    /* of the unit that went in part; 0: the next one begins */
 };
 
 /* --- writing ---------------------------------------------------------- */
@@ -142,7 +159,8 @@ static bool gather_frame(struct websocket *w, struct cut *at, struct batch *b)
 	if (payload == 0)
 		return false;
 	header->iov_base = bytes;
-	header->iov_len = websocket_header(bytes, WEBSOCKET_BINARY, payload); /* [MQTT-6.0.0-1] */
+	header->iov_len =
+		websocket_header(bytes, WEBSOCKET_BINARY, payload, NULL); /* [MQTT-6.0.0-1] */
 	b->frames++;
 	b->count = count;
 	b->payload += payload;
@@ -172,6 +190,24 @@ static ssize_t write_batch(struct conn *c, struct cut *at)
 	return (ssize_t)b.payload;
 }
 
+/* The next frame of a client. Gives its payload, 0: none is left, or negative. */
+static ssize_t write_masked(struct conn *c, struct cut *at)
+{
+	struct buf *pushed = &c->websocket->pushed;
+	struct iovec piece = cut_piece(at, FRAME_PAYLOAD_MOST);
+	size_t n;
+	int err;
+
+	while (piece.iov_len) {
+		buf_append(pushed, piece.iov_base, piece.iov_len);
+		piece = cut_piece(at, FRAME_PAYLOAD_MOST - buf_length(pushed));
+	}
+	n = buf_length(pushed);
+	conn_frame_pushed(c);
+	err = conn_send_pending(c);
+	return err < 0 ? err : (ssize_t)n;
+}
+
 ssize_t conn_write_frames(struct conn *c, const struct iovec *iov, int count)
 {
 	struct cut at = {iov, count, 0};
@@ -180,7 +216,7 @@ ssize_t conn_write_frames(struct conn *c, const struct iovec *iov, int count)
 
 	/* Until the socket is full: only then does on_writable() ask for more. */
 	while (c->writable && buf_length(&c->out) == 0) {
-		n = write_batch(c, &at);
+		n = c->websocket->asked ? write_masked(c, &at) : write_batch(c, &at);
 		if (n < 0)
 			return n;
 		if (n == 0)
@@ -190,12 +226,26 @@ ssize_t conn_write_frames(struct conn *c, const struct iovec *iov, int count)
 	return (ssize_t)taken;
 }
 
+/* A fresh one for each frame, which nobody can foretell (RFC 6455, sections 5.3 and 10.3). */
+static const uint8_t *next_mask(struct asked *a)
+{
+	if (a->masks_left == 0) {
+		check(getrandom(a->masks, sizeof(a->masks), 0) == (ssize_t)sizeof(a->masks));
+		a->masks_left = MASKS;
+	}
+	return a->masks[--a->masks_left];
+}
+
 static void push_frame(struct conn *c, enum websocket_opcode opcode, const void *p, size_t n)
 {
+	struct asked *a = c->websocket->asked;
+	const uint8_t *mask = a ? next_mask(a) : NULL;
 	uint8_t header[WEBSOCKET_HEADER_LARGEST];
 
-	buf_append(&c->out, header, websocket_header(header, opcode, n));
+	buf_append(&c->out, header, websocket_header(header, opcode, n, mask));
 	buf_append(&c->out, p, n);
+	if (mask)
+		websocket_mask(mask, c->out.data + c->out.end - n, n);
 }
 
 struct buf *conn_unframed_out(struct conn *c)
@@ -207,6 +257,8 @@ void conn_frame_pushed(struct conn *c)
 {
 	struct websocket *w = c->websocket;
 
+	if (c->state < CONN_OPEN) /* the server has not agreed yet */
+		return;
 	while (buf_length(&w->pushed)) {
 		struct iovec rest = {
 			(void *)(uintptr_t)buf_bytes(&w->pushed), buf_length(&w->pushed)};
@@ -223,9 +275,33 @@ void conn_frame_pushed(struct conn *c)
 
 /* --- reading ---------------------------------------------------------- */
 
+/* The answer may come in any pieces. Gives how many of n bytes are behind it, moved to the front. */
+static size_t take_answer(struct conn *c, uint8_t *p, size_t n)
+{
+	struct asked *a = c->websocket->asked;
+	char why[WEBSOCKET_WHY_BYTES];
+	size_t had = buf_length(&a->answer), room = HTTP_HEAD_LARGEST + 1 - had;
+	ssize_t used;
+
+	buf_append(&a->answer, p, n < room ? n : room);
+	used = websocket_judge_answer(buf_bytes(&a->answer), buf_length(&a->answer), a->key, why);
+	if (used < 0)
+		conn_close(c, (int)used, why);
+	if (used <= 0)
+		return 0;
+	buf_fini(&a->answer);
+	n -= (size_t)used - had;
+	memmove(p, p + ((size_t)used - had), n);
+	conn_become_open(c);
+	conn_pushed(c); /* what the owner has pushed before */
+	return n;
+}
+
 size_t conn_unframe(struct conn *c, uint8_t *p, size_t n)
 {
-	return websocket_read(&c->websocket->reader, p, n);
+	if (c->state == CONN_UPGRADE)
+		n = take_answer(c, p, n);
+	return c->state == CONN_OPEN ? websocket_read(&c->websocket->reader, p, n) : 0;
 }
 
 static void answer_ping(struct conn *c)
@@ -279,11 +355,25 @@ void conn_free_websocket(struct conn *c)
 	if (c->websocket == NULL)
 		return;
 	buf_fini(&c->websocket->pushed);
+	if (c->websocket->asked)
+		buf_fini(&c->websocket->asked->answer);
+	free(c->websocket->asked);
 	free(c->websocket);
 	c->websocket = NULL;
 }
 
 /* --- the beginning ---------------------------------------------------- */
+
+void conn_ask_websocket(struct conn *c, const struct url *to)
+{
+	struct websocket *w = mem_new(sizeof(*w));
+
+	w->reader.from_server = true;
+	w->asked = mem_new(sizeof(*w->asked));
+	websocket_new_key(w->asked->key);
+	websocket_request(&c->out, to, w->asked->key);
+	c->websocket = w;
+}
 
 void conn_begin_websocket(struct conn *c, conn_unit *unit)
 {

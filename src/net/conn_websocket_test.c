@@ -245,7 +245,7 @@ static void frames_taken_in_part_are_finished_and_bounded(void **state)
 	struct rig *r = *state;
 	uint8_t *p = some_bytes(BYTES);
 
-	r->options = (struct conn_options){8192, 8192};
+	r->options = (struct conn_options){.send_buffer_bytes = 8192, .receive_buffer_bytes = 8192};
 	open_framed(r);
 	r->to_send = p;
 	r->to_send_bytes = BYTES;
@@ -409,7 +409,7 @@ static void pings_of_who_does_not_read_are_not_piled_up(void **state)
 
 	for (size_t i = 0; i < PINGS; i++)
 		memcpy(p + i * 16, "\x89\x8a" MASKED "0123456789", 16);
-	r->options = (struct conn_options){8192, 8192};
+	r->options = (struct conn_options){.send_buffer_bytes = 8192, .receive_buffer_bytes = 8192};
 	open_framed(r);
 	conn_pause(&r->client);
 	conn_push(r->server, p, PINGS * 16); /* fills the socket and waits */

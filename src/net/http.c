@@ -92,15 +92,14 @@ static int cut_line(struct view *rest, struct view *line, int *status)
 	return 1;
 }
 
-static int parse_version(struct view v, struct http_request *r, int *status)
+static int parse_version(struct view v, bool *is_1_1, int *status)
 {
 	if (v.n != 8 || !view_starts_with(v, VIEW("HTTP/")) || v.p[6] != '.' || v.p[5] < '0' ||
 		v.p[5] > '9' || v.p[7] < '0' || v.p[7] > '9')
 		return refuse(status, 400, ERR_MALFORMED);
 	if (v.p[5] != '1')
 		return refuse(status, 505, ERR_VERSION);
-	r->is_1_1 = v.p[7] != '0';
-	r->keep_alive = r->is_1_1; /* RFC 9112, section 9.3 */
+	*is_1_1 = v.p[7] != '0';
 	return 0;
 }
 
@@ -131,11 +130,32 @@ static int parse_request_line(struct view line, struct http_request *r, int *sta
 	r->target = view_cut(&line, ' ');
 	if (!is_token(r->method) || !is_visible(r->target))
 		return refuse(status, 400, ERR_MALFORMED);
-	err = parse_version(line, r, status);
+	err = parse_version(line, &r->is_1_1, status);
+	r->keep_alive = r->is_1_1; /* RFC 9112, section 9.3 */
 	return err ? err : parse_target(r, status);
 }
 
-static int parse_header(struct view line, struct http_request *r, int *status)
+/* RFC 9112, section 4; the space before a missing reason is often missing too. */
+static int parse_status_line(struct view line, struct http_response *r)
+{
+	struct view version = view_cut(&line, ' '), code = view_cut(&line, ' ');
+	bool is_1_1;
+	int ignored, err = parse_version(version, &is_1_1, &ignored);
+
+	if (err)
+		return err;
+	if (code.n != 3 || code.p[0] < '1' || code.p[0] > '5' || !is_field_value(line))
+		return ERR_MALFORMED;
+	for (size_t i = 0; i < code.n; i++) {
+		if (code.p[i] < '0' || code.p[i] > '9')
+			return ERR_MALFORMED;
+		r->status = r->status * 10 + (code.p[i] - '0');
+	}
+	r->reason = line;
+	return 0;
+}
+
+static int parse_header(struct view line, struct http_fields *f, int *status)
 {
 	struct view name = view_cut(&line, ':');
 
@@ -143,31 +163,31 @@ static int parse_header(struct view line, struct http_request *r, int *status)
 	 * does one end before the colon (section 5.1). */
 	if (line.p == NULL || !is_token(name) || !is_field_value(line))
 		return refuse(status, 400, ERR_MALFORMED);
-	if (r->header_count == HTTP_HEADERS_MOST)
+	if (f->count == HTTP_HEADERS_MOST)
 		return refuse(status, 431, ERR_TOO_LARGE);
-	r->headers[r->header_count++] = (struct http_header){name, trimmed(line)};
+	f->list[f->count++] = (struct http_header){name, trimmed(line)};
 	return 0;
 }
 
 /* --- what the headers mean for the connection -------------------------- */
 
-int http_count(const struct http_request *r, struct view name)
+int http_count(const struct http_fields *f, struct view name)
 {
 	int n = 0;
 
-	for (int i = 0; i < r->header_count; i++)
-		n += same_name(r->headers[i].name, name);
+	for (int i = 0; i < f->count; i++)
+		n += same_name(f->list[i].name, name);
 	return n;
 }
 
 static int judge_length(struct http_request *r, int *status)
 {
-	struct view v = http_header(r, VIEW("content-length"));
+	struct view v = http_header(&r->fields, VIEW("content-length"));
 	uint64_t n = 0;
 
-	if (http_count(r, VIEW("content-length")) == 0)
+	if (http_count(&r->fields, VIEW("content-length")) == 0)
 		return 0;
-	if (http_count(r, VIEW("content-length")) > 1 || v.n == 0)
+	if (http_count(&r->fields, VIEW("content-length")) > 1 || v.n == 0)
 		return refuse(status, 400, ERR_MALFORMED);
 	for (size_t i = 0; i < v.n; i++) {
 		if (v.p[i] < '0' || v.p[i] > '9')
@@ -192,33 +212,33 @@ static struct view listed(struct view list, struct view token)
 	return list;
 }
 
-struct view http_listed(const struct http_request *r, struct view name, struct view token)
+struct view http_listed(const struct http_fields *f, struct view name, struct view token)
 {
 	struct view found = {NULL, 0};
 
-	for (int i = 0; i < r->header_count && found.p == NULL; i++)
-		if (same_name(r->headers[i].name, name))
-			found = listed(r->headers[i].value, token);
+	for (int i = 0; i < f->count && found.p == NULL; i++)
+		if (same_name(f->list[i].name, name))
+			found = listed(f->list[i].value, token);
 	return found;
 }
 
 static void judge_connection(struct http_request *r)
 {
-	bool close = http_listed(r, VIEW("connection"), VIEW("close")).p != NULL;
-	bool keep = http_listed(r, VIEW("connection"), VIEW("keep-alive")).p != NULL;
+	bool close = http_listed(&r->fields, VIEW("connection"), VIEW("close")).p != NULL;
+	bool keep = http_listed(&r->fields, VIEW("connection"), VIEW("keep-alive")).p != NULL;
 
 	r->keep_alive = (r->keep_alive || keep) && !close;
 }
 
 static int judge_headers(struct http_request *r, int *status)
 {
-	int hosts = http_count(r, VIEW("host"));
+	int hosts = http_count(&r->fields, VIEW("host"));
 
 	if (hosts > 1 || (r->is_1_1 && hosts == 0)) /* RFC 9112, section 3.2 */
 		return refuse(status, 400, ERR_MALFORMED);
-	if (http_count(r, VIEW("transfer-encoding"))) {
+	if (http_count(&r->fields, VIEW("transfer-encoding"))) {
 		/* Together with a length, or in 1.0, it is an attack (RFC 9112, section 6.1). */
-		if (!r->is_1_1 || http_count(r, VIEW("content-length")))
+		if (!r->is_1_1 || http_count(&r->fields, VIEW("content-length")))
 			return refuse(status, 400, ERR_MALFORMED);
 		return refuse(status, 501, ERR_MALFORMED);
 	}
@@ -234,7 +254,7 @@ static int need_more(size_t n, bool in_headers, int *status)
 	return refuse(status, in_headers ? 431 : 414, ERR_TOO_LARGE);
 }
 
-static int parse_headers(struct view *rest, struct http_request *r, int *status)
+static int parse_headers(struct view *rest, struct http_fields *f, int *status)
 {
 	struct view line;
 	int got, err;
@@ -242,7 +262,7 @@ static int parse_headers(struct view *rest, struct http_request *r, int *status)
 	while ((got = cut_line(rest, &line, status)) > 0) {
 		if (line.n == 0)
 			return 1;
-		if ((err = parse_header(line, r, status)) < 0)
+		if ((err = parse_header(line, f, status)) < 0)
 			return err;
 	}
 	return got;
@@ -264,7 +284,7 @@ ssize_t http_parse(const uint8_t *p, size_t n, struct http_request *out, int *st
 	got = parse_request_line(line, &r, status);
 	if (got < 0)
 		return got;
-	got = parse_headers(&rest, &r, status);
+	got = parse_headers(&rest, &r.fields, status);
 	if (got <= 0)
 		return got ? got : need_more(n, true, status);
 	if ((size_t)(rest.p - (const char *)p) > HTTP_HEAD_LARGEST)
@@ -276,11 +296,32 @@ ssize_t http_parse(const uint8_t *p, size_t n, struct http_request *out, int *st
 	return rest.p - (const char *)p;
 }
 
-struct view http_header(const struct http_request *r, struct view name)
+ssize_t http_parse_response(const uint8_t *p, size_t n, struct http_response *out)
 {
-	for (int i = 0; i < r->header_count; i++)
-		if (same_name(r->headers[i].name, name))
-			return r->headers[i].value;
+	struct view rest = {(const char *)p, n}, line;
+	struct http_response r = {0};
+	int ignored;
+	int got = cut_line(&rest, &line, &ignored);
+
+	if (got > 0) {
+		got = parse_status_line(line, &r);
+		got = got ? got : parse_headers(&rest, &r.fields, &ignored);
+	}
+	if (got == 0)
+		return need_more(n, true, &ignored);
+	if (got > 0 && (size_t)(rest.p - (const char *)p) > HTTP_HEAD_LARGEST)
+		got = ERR_TOO_LARGE;
+	if (got < 0)
+		return got;
+	*out = r;
+	return rest.p - (const char *)p;
+}
+
+struct view http_header(const struct http_fields *f, struct view name)
+{
+	for (int i = 0; i < f->count; i++)
+		if (same_name(f->list[i].name, name))
+			return f->list[i].value;
 	return (struct view){NULL, 0};
 }
 

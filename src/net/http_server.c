@@ -168,7 +168,7 @@ static void answer_fault(struct http_conn *h, int status)
 static void answer_expectation(struct http_conn *h, const struct http_request *r)
 {
 	static const struct http_answer go_on = {.status = 100};
-	struct view expect = http_header(r, VIEW("expect"));
+	struct view expect = http_header(&r->fields, VIEW("expect"));
 
 	if (h->continued || expect.n == 0)
 		return;

@@ -74,14 +74,57 @@ static void faults_are_refused_with_their_status(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct http_request r = {.header_count = -7};
+		struct http_request r = {.fields.count = -7};
 		int status = 0;
 		ssize_t n = parse(rows[i].text, &r, &status);
 
 		if (n != rows[i].err || status != rows[i].status)
 			fail_msg("row %zu: got %zd, status %d; want %d, %d", i, n, status,
 				rows[i].err, rows[i].status);
-		assert_int_equal(r.header_count, -7); /* untouched */
+		assert_int_equal(r.fields.count, -7); /* untouched */
+	}
+}
+
+static void the_head_of_an_answer_is_taken_apart(void **state)
+{
+	static const struct {
+		const char *text;
+		int want; /* the status, or negative */
+		const char *reason;
+	} rows[] = {
+		{"HTTP/1.1 101 Switching Protocols\r\nUpgrade: a\r\n\r\n", 101,
+			"Switching Protocols"},
+		{"HTTP/1.0 404 Not Found\r\n\r\n", 404, "Not Found"},
+		{"HTTP/1.1 200 \r\n\r\n", 200, ""},
+		{"HTTP/1.1 200\r\n\r\n", 200, ""},
+		{"HTTP/1.1 599 \xc3\xa9\r\n\r\n", 599, "\xc3\xa9"},
+		{"HTTP/2.0 200 OK\r\n", ERR_VERSION, ""},
+		{"SSH-2.0-OpenSSH_9.2\r\n", ERR_MALFORMED, ""},
+		{"HTTP/1.1 20 OK\r\n", ERR_MALFORMED, ""},
+		{"HTTP/1.1 2000 OK\r\n", ERR_MALFORMED, ""},
+		{"HTTP/1.1 099 OK\r\n", ERR_MALFORMED, ""},
+		{"HTTP/1.1 600 OK\r\n", ERR_MALFORMED, ""},
+		{"HTTP/1.1 2x0 OK\r\n", ERR_MALFORMED, ""},
+		{"HTTP/1.1 200 a\x01z\r\n", ERR_MALFORMED, ""},
+		{"HTTP/1.1 200 OK\n\n", ERR_MALFORMED, ""},
+		{"HTTP/1.1 200 OK\r\n folded: a\r\n", ERR_MALFORMED, ""},
+		{"\r\n", ERR_MALFORMED, ""},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const uint8_t *p = (const uint8_t *)rows[i].text;
+		size_t n = strlen(rows[i].text);
+		struct http_response r = {0};
+		ssize_t got = http_parse_response(p, n, &r);
+
+		if (rows[i].want < 0 ? got != rows[i].want
+				     : got != (ssize_t)n || r.status != rows[i].want)
+			fail_msg("%s: got %zd, status %d", rows[i].text, got, r.status);
+		for (size_t cut = 0; rows[i].want > 0 && cut < n; cut++)
+			assert_int_equal(http_parse_response(p, cut, &r), 0);
+		if (rows[i].want > 0)
+			assert_true(view_equal(r.reason, view_of(rows[i].reason)));
 	}
 }
 
@@ -99,9 +142,9 @@ static void a_request_is_taken_apart(void **state)
 	assert_true(view_equal(r.method, VIEW("GET")));
 	assert_true(view_equal(r.path, VIEW("/api/v1/rejects")));
 	assert_true(view_starts_with(r.query, VIEW("rule=")));
-	assert_true(view_equal(http_header(&r, VIEW("Host")), VIEW("a")));
-	assert_true(view_equal(http_header(&r, VIEW("x-y")), VIEW("two words")));
-	assert_null(http_header(&r, VIEW("absent")).p);
+	assert_true(view_equal(http_header(&r.fields, VIEW("Host")), VIEW("a")));
+	assert_true(view_equal(http_header(&r.fields, VIEW("x-y")), VIEW("two words")));
+	assert_null(http_header(&r.fields, VIEW("absent")).p);
 	assert_int_equal(r.body_bytes, 0);
 	assert_true(http_parameter(&r, VIEW("rule"), value, sizeof(value)));
 	assert_string_equal(value, "WNM-35");
@@ -230,6 +273,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(faults_are_refused_with_their_status),
 		cmocka_unit_test(a_request_is_taken_apart),
+		cmocka_unit_test(the_head_of_an_answer_is_taken_apart),
 		cmocka_unit_test(any_beginning_of_a_request_needs_more),
 		cmocka_unit_test(connections_are_kept_alive_as_each_version_says),
 		cmocka_unit_test(heads_are_bounded),

@@ -150,6 +150,18 @@ void tls_session_free(struct tls *t)
 	free(t);
 }
 
+bool tls_offer(struct tls *t, const char *protocol)
+{
+	uint8_t wire[256];
+	size_t n = strlen(protocol);
+
+	if (n == 0 || n > 255)
+		return false;
+	wire[0] = (uint8_t)n;
+	memcpy(wire + 1, protocol, n);
+	return SSL_set_alpn_protos(t->ssl, wire, (unsigned)n + 1) == 0;
+}
+
 /* --- failures ---------------------------------------------------------- */
 
 static int failed(struct tls *t, int err, const char *why)

@@ -25,6 +25,10 @@ struct tls;
 struct tls *tls_session_new(struct tls_context *context, int fd, const char *server_name);
 void tls_session_free(struct tls *t);
 
+/* A client's, before the handshake: the one protocol it offers by ALPN (RFC 7301), instead of the
+ * context's. False: OpenSSL refused. */
+bool tls_offer(struct tls *t, const char *protocol);
+
 /* 1 done, 0 not yet, or negative. */
 int tls_handshake(struct tls *t);
 

@@ -246,7 +246,9 @@ const char *url_scheme_name(enum url_scheme scheme)
 void url_format(const struct url *u, char out[URL_TEXT_BYTES])
 {
 	bool v6 = strchr(u->host, ':') != NULL;
+	bool has_path = u->scheme == URL_WS || u->scheme == URL_WSS;
 
-	snprintf(out, URL_TEXT_BYTES, v6 ? "%s://[%s]:%u" : "%s://%s:%u",
-		url_scheme_name(u->scheme), u->host, u->port);
+	snprintf(out, URL_TEXT_BYTES, v6 ? "%s://[%s]:%u%.*s" : "%s://%s:%u%.*s",
+		url_scheme_name(u->scheme), u->host, u->port,
+		has_path ? (int)strcspn(u->path, "?") : 0, u->path);
 }

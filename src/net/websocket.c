@@ -57,6 +57,11 @@ static uint8_t length_end(const struct websocket_reader *r)
 	return length == LENGTH_64 ? 10 : length == LENGTH_16 ? 4 : 2;
 }
 
+static uint8_t header_end(const struct websocket_reader *r)
+{
+	return (uint8_t)(length_end(r) + (r->from_server ? 0 : WEBSOCKET_MASK_BYTES));
+}
+
 static void judge_data(struct websocket_reader *r)
 {
 	unsigned opcode = opcode_of(r);
@@ -84,8 +89,11 @@ static void judge_first(struct websocket_reader *r)
 
 static void judge_second(struct websocket_reader *r)
 {
-	if ((r->header[1] & MASK) == 0) /* section 5.1 */
-		end(r, WEBSOCKET_PROTOCOL, "frame without a mask");
+	bool masked = r->header[1] & MASK;
+
+	if (masked == r->from_server) /* section 5.1 */
+		end(r, WEBSOCKET_PROTOCOL,
+			masked ? "masked frame of a server" : "frame without a mask");
 	else if (is_control(r) && (r->header[1] & LENGTH) > WEBSOCKET_CONTROL_LARGEST)
 		end(r, WEBSOCKET_PROTOCOL, "control frame of more than 125 bytes");
 }
@@ -135,22 +143,21 @@ static void take_header_byte(struct websocket_reader *r, uint8_t byte)
 		judge_second(r);
 	if (!r->has_ended && r->header_bytes == length_end(r))
 		judge_length(r);
-	if (!r->has_ended && r->header_bytes == length_end(r) + 4)
+	if (!r->has_ended && r->header_bytes == header_end(r))
 		begin_payload(r);
 }
 
 /* --- payload ---------------------------------------------------------- */
 
-/* Eight bytes at a time; `to` may lie before `from` in the same run. */
-static void unmask(struct websocket_reader *r, uint8_t *to, const uint8_t *from, size_t n)
+/* Eight bytes at a time, beginning with mask[at]; `to` may lie before `from` in the same run. */
+static void apply_mask(const uint8_t *mask, unsigned at, uint8_t *to, const uint8_t *from, size_t n)
 {
-	const uint8_t *mask = r->header + length_end(r);
 	uint8_t turned[8];
 	uint64_t wide, word;
 	size_t i = 0;
 
 	for (unsigned k = 0; k < 8; k++)
-		turned[k] = mask[(r->mask_at + k) & 3];
+		turned[k] = mask[(at + k) & 3];
 	memcpy(&wide, turned, 8);
 	for (; i + 8 <= n; i += 8) {
 		memcpy(&word, from + i, 8);
@@ -159,6 +166,15 @@ static void unmask(struct websocket_reader *r, uint8_t *to, const uint8_t *from,
 	}
 	for (; i < n; i++)
 		to[i] = from[i] ^ turned[i & 7];
+}
+
+static void unmask(struct websocket_reader *r, uint8_t *to, const uint8_t *from, size_t n)
+{
+	if (r->from_server) {
+		memmove(to, from, n);
+		return;
+	}
+	apply_mask(r->header + length_end(r), r->mask_at, to, from, n);
 	r->mask_at = (uint8_t)((r->mask_at + n) & 3);
 }
 
@@ -255,17 +271,24 @@ static void put_number(uint8_t *p, uint64_t n, unsigned bytes)
 	}
 }
 
-size_t websocket_header(
-	uint8_t out[WEBSOCKET_HEADER_LARGEST], enum websocket_opcode opcode, uint64_t n)
+size_t websocket_header(uint8_t out[WEBSOCKET_HEADER_LARGEST], enum websocket_opcode opcode,
+	uint64_t n, const uint8_t *mask)
 {
+	unsigned long_bytes = n < LENGTH_16 ? 0 : n <= UINT16_MAX ? 2 : 8;
+	unsigned length = long_bytes == 0 ? (unsigned)n : long_bytes == 2 ? LENGTH_16 : LENGTH_64;
+
 	out[0] = (uint8_t)(FIN | (unsigned)opcode);
-	if (n < LENGTH_16) {
-		out[1] = (uint8_t)n;
-		return 2;
-	}
-	out[1] = n <= UINT16_MAX ? LENGTH_16 : LENGTH_64;
-	put_number(out + 2, n, n <= UINT16_MAX ? 2 : 8);
-	return n <= UINT16_MAX ? 4 : 10;
+	out[1] = (uint8_t)((mask ? MASK : 0) | length);
+	put_number(out + 2, n, long_bytes);
+	if (mask == NULL)
+		return 2 + long_bytes;
+	memcpy(out + 2 + long_bytes, mask, WEBSOCKET_MASK_BYTES);
+	return 2 + long_bytes + WEBSOCKET_MASK_BYTES;
+}
+
+void websocket_mask(const uint8_t mask[WEBSOCKET_MASK_BYTES], uint8_t *p, size_t n)
+{
+	apply_mask(mask, 0, p, p, n);
 }
 
 enum websocket_code websocket_code_of(int err)

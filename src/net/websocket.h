@@ -1,7 +1,7 @@
-/* net/websocket.h - WebSocket frames and the request that begins them
+/* net/websocket.h - WebSocket frames, the request that begins them, and its answer
  *
  * Source: RFC 6455; for MQTT inside, MQTT 5 and 3.1.1, section 6. Pure: the connection that carries
- * frames is in net/conn_websocket.c. Only the server's side: what comes is masked, what goes is not.
+ * frames is in net/conn_websocket.c. What a client sends is masked, what a server sends is not.
  *
  * Data frames are a stream of bytes here: where a frame or a message ends means nothing to MQTT
  * [MQTT-6.0.0-2], so nothing is collected and the length of a message needs no bound.
@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "net/address.h"
 #include "net/http.h"
 
 /* --- frames that come ------------------------------------------------- */
@@ -44,12 +45,13 @@ enum websocket_code {
 	WEBSOCKET_INTERNAL = 1011,
 };
 
-/* Zeroed: before the first frame. */
+/* Zeroed, but for from_server: before the first frame. */
 struct websocket_reader {
 	uint64_t left; /* payload bytes of this frame still to come */
 	uint8_t header[WEBSOCKET_HEADER_LARGEST];
 	uint8_t header_bytes; /* of these are there; 0 with left 0: between frames */
 	uint8_t mask_at;      /* which byte of the mask comes next */
+	bool from_server;     /* fixed: the peer is the server, which does not mask */
 	bool in_frame;        /* the header is whole */
 	bool in_message;      /* a fragmented message has begun */
 	bool ping_due;        /* ping[] is the newest one not answered */
@@ -70,14 +72,20 @@ size_t websocket_read(struct websocket_reader *r, uint8_t *p, size_t n);
 
 /* --- frames that go --------------------------------------------------- */
 
-/* Header of one whole frame of n bytes; gives its length. */
-size_t websocket_header(
-	uint8_t out[WEBSOCKET_HEADER_LARGEST], enum websocket_opcode opcode, uint64_t n);
+#define WEBSOCKET_MASK_BYTES 4u
+
+/* Header of one whole frame of n bytes; gives its length. mask: a client's, with which the payload goes
+ * through websocket_mask(); NULL: a server's. */
+size_t websocket_header(uint8_t out[WEBSOCKET_HEADER_LARGEST], enum websocket_opcode opcode,
+	uint64_t n, const uint8_t *mask);
+
+/* The whole payload of a frame, in place. */
+void websocket_mask(const uint8_t mask[WEBSOCKET_MASK_BYTES], uint8_t *p, size_t n);
 
 /* What is said when a connection is closed for err (base/error.h). */
 enum websocket_code websocket_code_of(int err);
 
-/* --- the request ------------------------------------------------------ */
+/* --- the request, as a server sees it (websocket_answer.c) ------------- */
 
 /* Who may begin. Texts are borrowed. */
 struct websocket_rules {
@@ -91,5 +99,27 @@ struct websocket_rules {
  * *answer (zeroed): status 101, 400, 403, 405 or 426. False: something else has to answer it. */
 bool websocket_answer(const struct websocket_rules *rules, const struct http_request *r,
 	struct http_answer *answer);
+
+/* What a server makes of a client's key (RFC 6455, section 4.2.2), NUL-terminated. */
+#define WEBSOCKET_ACCEPT_BYTES 29
+void websocket_accept(struct view key, char out[WEBSOCKET_ACCEPT_BYTES]);
+
+/* --- the request, as a client makes it (websocket_request.c) ----------- */
+
+#define WEBSOCKET_KEY_BYTES 25 /* base64 of 16 bytes, NUL-terminated */
+
+/* A fresh key, for one connection. */
+void websocket_new_key(char out[WEBSOCKET_KEY_BYTES]);
+
+/* Appends the request to the server of a ws or wss address: subprotocol mqtt; user and password of the
+ * address are MQTT's and not sent. */
+void websocket_request(struct buf *out, const struct url *to, const char *key);
+
+#define WEBSOCKET_WHY_BYTES 256
+
+/* Does the server agree? >0 bytes of its answer, behind which frames come; 0 need more; negative
+ * (ERR_PROTOCOL, ERR_TOO_LARGE): no, and why says in words what was wrong, in printable ASCII. */
+ssize_t websocket_judge_answer(
+	const uint8_t *p, size_t n, const char *key, char why[WEBSOCKET_WHY_BYTES]);
 
 #endif

@@ -9,7 +9,7 @@
 
 #include "net/websocket.h"
 
-#define KEY_TEXT_BYTES 24 /* base64 of 16 bytes */
+#define KEY_TEXT_BYTES (WEBSOCKET_KEY_BYTES - 1)
 #define SHA1_BYTES 20
 
 /* RFC 6455, section 1.3 */
@@ -33,7 +33,7 @@ static int refuse(struct attempt *a, int status, const char *wrong)
 
 static bool asks(const struct http_request *r)
 {
-	return http_listed(r, VIEW("upgrade"), VIEW("websocket")).p != NULL;
+	return http_listed(&r->fields, VIEW("upgrade"), VIEW("websocket")).p != NULL;
 }
 
 static int judge_request(struct attempt *a)
@@ -44,14 +44,15 @@ static int judge_request(struct attempt *a)
 		return refuse(a, 426, "MQTT over WebSocket is spoken here");
 	if (!a->request->is_1_1 || a->request->body_bytes)
 		return refuse(a, 400, "an upgrade needs HTTP/1.1 and no body");
-	if (http_listed(a->request, VIEW("connection"), VIEW("upgrade")).p == NULL)
+	if (http_listed(&a->request->fields, VIEW("connection"), VIEW("upgrade")).p == NULL)
 		return refuse(a, 400, "Connection does not name Upgrade");
 	return 0;
 }
 
 static int judge_version(struct attempt *a)
 {
-	if (!view_equal(http_header(a->request, VIEW("sec-websocket-version")), VIEW("13")))
+	if (!view_equal(
+		    http_header(&a->request->fields, VIEW("sec-websocket-version")), VIEW("13")))
 		return refuse(a, 426, "only version 13 of WebSocket is spoken here");
 	return 0;
 }
@@ -70,7 +71,8 @@ static int judge_key(struct attempt *a)
 {
 	struct view name = VIEW("sec-websocket-key");
 
-	if (http_count(a->request, name) != 1 || !is_key(http_header(a->request, name)))
+	if (http_count(&a->request->fields, name) != 1 ||
+		!is_key(http_header(&a->request->fields, name)))
 		return refuse(a, 400, "Sec-WebSocket-Key is not 16 bytes in base64");
 	return 0;
 }
@@ -78,7 +80,7 @@ static int judge_key(struct attempt *a)
 /* Programs that are no browser send none, and could send any. */
 static int judge_origin(struct attempt *a)
 {
-	struct view origin = http_header(a->request, VIEW("origin"));
+	struct view origin = http_header(&a->request->fields, VIEW("origin"));
 
 	if (a->rules->origin_count == 0 || origin.p == NULL)
 		return 0;
@@ -98,7 +100,7 @@ static int judge_protocol(struct attempt *a)
 
 	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++) {
 		struct view offered =
-			http_listed(a->request, VIEW("sec-websocket-protocol"), ours[i]);
+			http_listed(&a->request->fields, VIEW("sec-websocket-protocol"), ours[i]);
 
 		if (offered.p && view_equal(offered, ours[i])) {
 			a->protocol = ours[i]; /* [MQTT-6.0.0-4] */
@@ -121,7 +123,8 @@ static bool is_ours(const struct websocket_rules *rules, const struct http_reque
 	return rules->path_count && view_equal(r->path, VIEW("/")) && asks(r);
 }
 
-static void accept_key(struct view key, char out[29])
+/* The key has been judged, or is ours. */
+void websocket_accept(struct view key, char out[WEBSOCKET_ACCEPT_BYTES])
 {
 	char text[KEY_TEXT_BYTES + sizeof(MAGIC)];
 	unsigned char digest[SHA1_BYTES] = {0};
@@ -147,9 +150,9 @@ static void answer_refusal(const struct attempt *a, int status, struct http_answ
 
 static void answer_upgrade(const struct attempt *a, struct http_answer *answer)
 {
-	char key[29];
+	char key[WEBSOCKET_ACCEPT_BYTES];
 
-	accept_key(http_header(a->request, VIEW("sec-websocket-key")), key);
+	websocket_accept(http_header(&a->request->fields, VIEW("sec-websocket-key")), key);
 	buf_printf(&answer->fields,
 		"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n"
 		"Sec-WebSocket-Protocol: %.*s\r\n",

@@ -87,12 +87,33 @@ static const struct row rows[] = {
 	{"reason with a surrogate", BYTES("\x88\x85" MASKED "\x03\xe8\xed\xa0\x80"), BYTES(""),
 		1007, false},
 };
+
+/* What a client reads. */
+static const struct row of_servers[] = {
+	{"one frame", BYTES("\x82\x03" "abc"), BYTES("abc"), -1, false},
+	{"as in section 5.7", BYTES("\x02\x03Hel" "\x80\x02lo"), BYTES("Hello"), -1, false},
+	{"empty", BYTES("\x82\x00" "\x82\x01" "a"), BYTES("a"), -1, false},
+	{"ping between fragments", BYTES("\x02\x01" "a" "\x89\x01" "p" "\x80\x01" "b"),
+		BYTES("ab"), -1, false},
+	{"16 bits", BYTES("\x82\x7e\x00\x7e" "a"), BYTES("a"), -1, false},
+	{"64 bits", BYTES("\x82\x7f\0\0\0\0\0\1\0\0" "a"), BYTES("a"), -1, false},
+	{"16 bits for 125", BYTES("\x82\x7e\x00\x7d"), BYTES(""), 1002, false},
+	{"more than 16 MiB", BYTES("\x82\x7f\0\0\0\0\1\0\0\1"), BYTES(""), 1009, false},
+	{"masked", BYTES("\x82\x81" MASKED "a"), BYTES(""), 1002, false},
+	{"masked behind a good one", BYTES("\x82\x01" "a" "\x82\x81" MASKED "b"), BYTES("a"),
+		1002, false},
+	{"masked ping", BYTES("\x89\x80" MASKED), BYTES(""), 1002, false},
+	{"text", BYTES("\x81\x01" "a"), BYTES(""), 1003, false},
+	{"Close", BYTES("\x82\x01" "a" "\x88\x05\x03\xe9" "bye" "\x82\x01" "b"), BYTES("a"),
+		1001, true},
+	{"empty Close", BYTES("\x88\x00"), BYTES(""), 0, true},
+};
 /* clang-format on */
 
 /* Reads the row in pieces of `step` bytes and says what is wrong, or NULL. */
-static const char *read_row(const struct row *row, size_t step)
+static const char *read_row(const struct row *row, bool from_server, size_t step)
 {
-	struct websocket_reader r = {0};
+	struct websocket_reader r = {.from_server = from_server};
 	uint8_t got[256], piece[256];
 	size_t n = 0;
 
@@ -113,21 +134,27 @@ static const char *read_row(const struct row *row, size_t step)
 	return r.by_peer != row->by_peer ? "by whom" : NULL;
 }
 
-static void frames_are_judged_by_the_table_in_any_pieces(void **state)
+static void judge_rows(const struct row *all, size_t count, bool from_server)
 {
 	bool good = true;
 
-	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+	for (size_t i = 0; i < count; i++) {
 		for (size_t step = 1; step <= 64; step = step < 4 ? step + 1 : step * 16) {
-			const char *wrong = read_row(&rows[i], step);
+			const char *wrong = read_row(&all[i], from_server, step);
 
 			if (wrong)
-				print_error("%s, step %zu: %s\n", rows[i].name, step, wrong);
+				print_error("%s, step %zu: %s\n", all[i].name, step, wrong);
 			good &= wrong == NULL;
 		}
 	}
 	assert_true(good);
+}
+
+static void frames_are_judged_by_the_table_in_any_pieces(void **state)
+{
+	(void)state;
+	judge_rows(rows, sizeof(rows) / sizeof(rows[0]), false);
+	judge_rows(of_servers, sizeof(of_servers) / sizeof(of_servers[0]), true);
 }
 
 static void the_newest_ping_is_kept_unmasked(void **state)
@@ -148,7 +175,7 @@ static void the_newest_ping_is_kept_unmasked(void **state)
 static size_t put_frame(uint8_t *out, const uint8_t *payload, size_t n)
 {
 	static const uint8_t mask[4] = {0xde, 0xad, 0x00, 0x7f};
-	size_t head = websocket_header(out, WEBSOCKET_BINARY, n);
+	size_t head = websocket_header(out, WEBSOCKET_BINARY, n, NULL);
 
 	out[1] |= 0x80;
 	memcpy(out + head, mask, 4);
@@ -189,6 +216,30 @@ static void frames_of_every_size_cut_anywhere_give_their_bytes(void **state)
 	free(got);
 }
 
+static void our_clients_mask_as_frames_made_by_hand(void **state)
+{
+	static const uint8_t mask[4] = {0xde, 0xad, 0x00, 0x7f};
+	static const size_t sizes[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 125, 126, 65535, 65536};
+	uint8_t *payload = mem_new(65536), *want = mem_new(65536 + 14);
+	uint8_t header[WEBSOCKET_HEADER_LARGEST];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		size_t bytes, head, n = sizes[i];
+
+		for (size_t k = 0; k < n; k++)
+			payload[k] = (uint8_t)(k * 7);
+		bytes = put_frame(want, payload, n);
+		head = websocket_header(header, WEBSOCKET_BINARY, n, mask);
+		websocket_mask(mask, payload, n);
+		assert_int_equal(head + n, bytes);
+		assert_memory_equal(header, want, head);
+		assert_memory_equal(payload, want + head, n);
+	}
+	free(payload);
+	free(want);
+}
+
 static void headers_take_the_shortest_form(void **state)
 {
 	static const struct {
@@ -208,10 +259,10 @@ static void headers_take_the_shortest_form(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		assert_int_equal(
-			websocket_header(out, WEBSOCKET_BINARY, sizes[i].n), sizes[i].bytes);
+			websocket_header(out, WEBSOCKET_BINARY, sizes[i].n, NULL), sizes[i].bytes);
 		assert_memory_equal(out, sizes[i].want, sizes[i].bytes);
 	}
-	assert_int_equal(websocket_header(out, WEBSOCKET_CLOSE, 2), 2);
+	assert_int_equal(websocket_header(out, WEBSOCKET_CLOSE, 2, NULL), 2);
 	assert_memory_equal(out, "\x88\x02", 2);
 }
 
@@ -343,6 +394,7 @@ int main(void)
 		cmocka_unit_test(frames_are_judged_by_the_table_in_any_pieces),
 		cmocka_unit_test(the_newest_ping_is_kept_unmasked),
 		cmocka_unit_test(frames_of_every_size_cut_anywhere_give_their_bytes),
+		cmocka_unit_test(our_clients_mask_as_frames_made_by_hand),
 		cmocka_unit_test(headers_take_the_shortest_form),
 		cmocka_unit_test(errors_have_their_codes),
 		cmocka_unit_test(requests_are_answered_by_the_table),

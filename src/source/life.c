@@ -170,7 +170,7 @@ static const struct conn_handler handler = {
 static int open_address(struct source *s)
 {
 	const struct address *to = &s->addresses[s->address_at++];
-	struct conn_options options = {0};
+	struct conn_options options = {.url = &s->url};
 	struct address room;
 	char at[ADDRESS_TEXT_BYTES], text[200];
 	int err;
@@ -221,10 +221,8 @@ static const char *endpoint_fault(struct source *s, const char *text)
 
 	if (url_parse(view_of(text), &s->url, &why) < 0)
 		return why;
-	if (s->url.scheme == URL_WS || s->url.scheme == URL_WSS)
-		return "WebSocket sources (ws, wss) are not available yet; use mqtt or mqtts";
-	if (s->url.scheme != URL_MQTT && s->url.scheme != URL_MQTTS)
-		return "a source's address begins with mqtt:// or mqtts://";
+	if (s->url.scheme == URL_HTTP || s->url.scheme == URL_HTTPS)
+		return "a source's address begins with mqtt://, mqtts://, ws:// or wss://";
 	if (s->url.tls && s->setup->tls == NULL)
 		return s->setup->tls_why ? s->setup->tls_why : "TLS cannot be set up";
 	return NULL;
@@ -404,7 +402,10 @@ static void on_time(struct timer *t)
 		on_tick(s);
 		return;
 	case SOURCE_STATE_CONNECTING:
-		source_drop(s, NEXT_ADDRESS, ERR_TIMEOUT, "no connection within the time limit");
+		source_drop(s, NEXT_ADDRESS, ERR_TIMEOUT,
+			s->conn.state == CONN_UPGRADE
+				? "no answer to the WebSocket handshake in time"
+				: "no connection within the time limit");
 		return;
 	default:
 		if (s->pauses) /* the answer may stand behind what we do not read now */

@@ -1,6 +1,8 @@
 /* One source from configuration to connection and back, and the set of them. */
 #include "source/fixture.h"
 
+#include "net/websocket.h"
+
 struct shown {
 	const char *name;
 	char url[URL_TEXT_BYTES];
@@ -296,7 +298,7 @@ static void add_endpoint_before(struct source_config *c, const char *url)
 static void endpoints_are_tried_in_order(void **state)
 {
 	static const char *const bad[] = {
-		"ws://127.0.0.1/mqtt", "mqtt://127.0.0.1:1", "mqtt://no-such-host.invalid"};
+		"ws://127.0.0.1:1/mqtt", "mqtt://127.0.0.1:1", "mqtt://no-such-host.invalid"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -372,6 +374,62 @@ static void a_source_returns_to_its_first_address_once_it_was_reached_twice(void
 	fixture_fini(&f);
 }
 
+/* Reads the request of a probe at the first address and answers; then it is gone. */
+static void answer_probe(struct fixture *f, int listening, bool agrees)
+{
+	char text[1024] = "", accept_text[WEBSOCKET_ACCEPT_BYTES] = "none";
+	const char *key;
+	ssize_t n;
+	int fd;
+
+	drive_awake(f->loop, fd_is_readable, &listening);
+	fd = accept(listening, NULL, NULL);
+	drive_awake(f->loop, fd_is_readable, &fd);
+	assert_true(read(fd, text, sizeof(text) - 1) > 0);
+	key = strstr(text, "Sec-WebSocket-Key: ");
+	assert_non_null(key);
+	if (agrees)
+		websocket_accept((struct view){key + 19, 24}, accept_text);
+	n = snprintf(text, sizeof(text),
+		"HTTP/1.1 101 \r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+		"Sec-WebSocket-Protocol: mqtt\r\nSec-WebSocket-Accept: %s\r\n\r\n",
+		accept_text);
+	assert_int_equal(write(fd, text, (size_t)n), n);
+	do {
+		drive_awake(f->loop, fd_is_readable, &fd);
+		n = read(fd, text, sizeof(text));
+		if (n > 0) /* nothing but Close, masked */
+			assert_int_equal((uint8_t)text[0], 0x88);
+	} while (n > 0);
+	close(fd);
+}
+
+static void a_first_address_is_reached_only_when_its_websocket_is(void **state)
+{
+	struct address first;
+	int listening = listen_on_loopback(&first);
+	char *url = mem_printf("ws://127.0.0.1:%u", address_port(&first));
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f);
+	f.sources->times.probe_ms = 1;
+	add_endpoint_before(&f.config, url);
+	fixture_apply(&f);
+	answer_probe(&f, listening, false); /* this one was the source itself */
+	peer_greet(&f);
+	for (int i = 0; i < 3; i++)
+		answer_probe(&f, listening, false);
+	assert_string_equal(look(&f).state, "connected");
+	answer_probe(&f, listening, true);
+	answer_probe(&f, listening, true);
+	peer_read(&f, MQTT_DISCONNECT);
+	peer_expect_close(&f);
+	close(listening);
+	free(url);
+	fixture_fini(&f);
+}
+
 static bool has_error(void *context)
 {
 	return look(context).error[0] != '\0';
@@ -383,7 +441,8 @@ static void an_endpoint_that_cannot_be_used_says_why(void **state)
 		const char *url;
 		const char *want;
 	} rows[] = {
-		{"wss://127.0.0.1/mqtt", "WebSocket sources (ws, wss) are not available yet"},
+		{"https://127.0.0.1/mqtt", "begins with mqtt://, mqtts://, ws:// or wss://"},
+		{"ws://127.0.0.1:1/mqtt", "refused"},
 		{"mqtt://127.0.0.1:1", "refused"},
 		{"mqtt://no-such-host.invalid", "host no-such-host.invalid not found"},
 	};
@@ -568,6 +627,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_mqtt_is_left),
 		cmocka_unit_test(endpoints_are_tried_in_order),
 		cmocka_unit_test(a_source_returns_to_its_first_address_once_it_was_reached_twice),
+		cmocka_unit_test(a_first_address_is_reached_only_when_its_websocket_is),
 		cmocka_unit_test(an_endpoint_that_cannot_be_used_says_why),
 		cmocka_unit_test(a_ca_file_that_is_not_there_says_why),
 		cmocka_unit_test(the_local_address_is_bound),

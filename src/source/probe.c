@@ -82,7 +82,7 @@ static void on_answer(void *context, const struct address *addresses, int n, con
 	struct source_probe *p = context;
 	struct source *s = source_of(p);
 	const struct address *to = &addresses[n > 0 ? p->turn++ % (unsigned)n : 0];
-	struct conn_options options = {0};
+	struct conn_options options = {.url = &p->url};
 	struct address room;
 
 	(void)why;

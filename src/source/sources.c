@@ -268,7 +268,10 @@ struct applying {
 static bool needs_tls(const struct source_config *c)
 {
 	for (uint32_t i = 0; i < c->endpoint_count; i++) {
-		if (view_starts_with(view_of(c->endpoints[i].url), VIEW("mqtts:")))
+		struct url url;
+		const char *why;
+
+		if (url_parse(view_of(c->endpoints[i].url), &url, &why) == 0 && url.tls)
 			return true;
 	}
 	return false;

@@ -33,9 +33,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	inside(r.method, data, size);
 	inside(r.target, data, size);
 	inside(r.query, data, size);
-	for (int i = 0; i < r.header_count; i++) {
-		inside(r.headers[i].name, data, size);
-		inside(r.headers[i].value, data, size);
+	for (int i = 0; i < r.fields.count; i++) {
+		inside(r.fields.list[i].name, data, size);
+		inside(r.fields.list[i].value, data, size);
 	}
 	if (r.body_bytes > HTTP_BODY_LARGEST || (size_t)n > HTTP_HEAD_LARGEST)
 		abort();

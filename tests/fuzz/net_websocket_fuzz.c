@@ -1,11 +1,11 @@
-/* Frames: read whole and in pieces they give the same payload and the same end. */
+/* Frames of either side: read whole and in pieces they give the same payload and the same end. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "net/websocket.h"
 
-/* The first byte chooses the size of the pieces. Gives the payload, moved to the front of p. */
+/* The first byte chooses the size of the pieces, and its highest bit who sends. Gives the payload, moved to the front of p. */
 static size_t read_in_pieces(struct websocket_reader *r, uint8_t *p, size_t n, size_t step)
 {
 	size_t payload = 0;
@@ -35,7 +35,9 @@ static void same(const struct websocket_reader *a, const struct websocket_reader
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct websocket_reader whole = {0}, parts = {0};
+	bool from_server = size && data[0] & 0x80;
+	struct websocket_reader whole = {.from_server = from_server};
+	struct websocket_reader parts = {.from_server = from_server};
 	uint8_t *a, *b;
 	size_t n;
 
