@@ -197,7 +197,7 @@ static bool any_right(char *const *filters, uint32_t n, struct view user, struct
 }
 
 /* A right to "#" is one to everything but $SYS, which has to be named: topics that begin with $ are
- * each broker's own to give, and no filter "#" matches them [MQTT-4.7.2-1]. */
+ * each broker's own to give, and no filter "#" matches them (MQTT 5, 4.7.2). */
 static bool is_everything(struct view right, struct view asked)
 {
 	return view_equal(right, VIEW("#")) && !view_equal(asked, VIEW("$SYS")) &&
