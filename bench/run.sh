@@ -6,7 +6,8 @@
 # What is measured and how to read it stands in bench/README.md. Settings by environment:
 #   BENCH_SUBSCRIBERS 100   BENCH_MESSAGES 20000 (fan-out)   BENCH_PAIRS 3   BENCH_SIZE 1200
 #   BENCH_SECONDS 10 (latency)   BENCH_INTAKE 200000 (intake)   BENCH_SOURCE_PROTOCOL 5
-#   BENCH_TIMEOUT 300 (each run)   BENCH_PARTS "fan_out_0 fan_out_1 latency intake idle"
+#   BENCH_TIMEOUT 300 (each run)
+#   BENCH_PARTS "fan_out_0 fan_out_1 latency intake idle stopped resume"; of the last two: bench/live.sh
 # Exit status: 0 when both brokers delivered the same exact counts and everything was taken in.
 set -eu
 isobar=$(realpath "$1")
@@ -14,7 +15,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 result=$(dirname "$isobar")/bench.json
 : "${BENCH_SUBSCRIBERS:=100}" "${BENCH_MESSAGES:=20000}" "${BENCH_PAIRS:=3}" "${BENCH_SIZE:=1200}"
 : "${BENCH_SECONDS:=10}" "${BENCH_INTAKE:=200000}" "${BENCH_TIMEOUT:=300}" "${BENCH_SOURCE_PROTOCOL:=5}"
-: "${BENCH_PARTS:=fan_out_0 fan_out_1 latency intake idle}"
+: "${BENCH_PARTS:=fan_out_0 fan_out_1 latency intake idle stopped resume}"
 
 dir=$(mktemp -d)
 lines=$dir/lines            # one JSON object a line: {"what":..., "broker":..., "result":...}
@@ -85,6 +86,7 @@ workers: 1
 listeners: ["mqtt://127.0.0.1:$isobar_port", "http://127.0.0.1:$http_port"]
 accounts_file: $dir/accounts.yaml
 sources: $dir/sources.d
+limits: {sessions_per_address: 0}
 journal: {keep: 24h, size: 4GiB, sync: 1s}
 log: {level: warn}
 CONF
@@ -247,6 +249,8 @@ idle() {
 	stop_isobar
 }
 
+. "$here/live.sh"
+
 echo "mosquitto ($(mosquitto -h | sed -n '1s/.*version //p')):"
 sed 's/^/    /' "$dir/mosquitto.conf"
 echo "isobar ($("$isobar" version | head -n 1)):"
@@ -255,8 +259,8 @@ for part in $BENCH_PARTS; do
 	case $part in
 	fan_out_0) fan_out 0 ;;
 	fan_out_1) fan_out 1 ;;
-	latency | intake | idle) $part ;;
-	*) die "BENCH_PARTS: $part is none of fan_out_0 fan_out_1 latency intake idle" ;;
+	latency | intake | idle | stopped | resume) $part ;;
+	*) die "BENCH_PARTS: $part is none of fan_out_0 fan_out_1 latency intake idle stopped resume" ;;
 	esac
 done
 /usr/bin/python3 "$here/summary.py" "$lines" "$result"

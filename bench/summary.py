@@ -10,6 +10,8 @@ GOAL_RATIO = 8          # deliveries per CPU-second, Isobar to mosquitto
 GOAL_LATENCY_US = 1000  # median at 1000 messages a second
 GOAL_INTAKE = 200_000   # notifications per CPU-second
 GOAL_IDLE_KIB = 32 * 1024
+GOAL_STOPPED = 1.2       # p99 beside stopped readers to that without
+GOAL_RESUME_US = 50_000  # p99 of live subscribers while sessions come back
 
 
 def row(name, mosquitto, isobar, verdict=""):
@@ -70,6 +72,41 @@ def idle(runs):
     return found
 
 
+def stopped(runs):
+    """The others' p99 beside stopped readers, over that without, pair by pair."""
+    found = {n: results(runs, f"stopped {n}")["isobar"] for n in (0, 1, 20)}
+    counts = {(r["expected"], r["delivered"]) for rs in found.values() for r in rs}
+    if len(counts) != 1:
+        raise ValueError(f"not the same was delivered: {sorted(counts)}")
+    p99 = {n: [r["latency_us"]["p99"] for r in rs] for n, rs in found.items()}
+    summary = {"p99_us": p99, "delivered_each": counts.pop()[1]}
+    for n in (1, 20):
+        ratios = [a / b for a, b in zip(p99[n], p99[0])]
+        ratio = statistics.median(ratios)
+        row(f"p99 of 100 readers beside {n} stopped, us", "", f"{statistics.median(p99[n]):,.0f}",
+            f"{ratio:.2f} times that without; " + met(ratio <= GOAL_STOPPED, f"goal {GOAL_STOPPED}"))
+        anon = max(r["broker"]["anon_kib"] for r in found[n])
+        bound = 64 * 1024 + 16 * n
+        row(f"anonymous memory then, KiB", "", f"{anon:,}", met(anon <= bound, f"bound {bound:,}"))
+        summary[str(n)] = {"ratio": ratio, "ratios": ratios, "anon_kib": anon}
+    return summary
+
+
+def resume(runs):
+    crowd = results(runs, "resume")["isobar"]
+    beside = results(runs, "live beside resume")["isobar"]
+    alone = results(runs, "live alone")["isobar"]
+    p99 = statistics.median(r["latency_us"]["p99"] for r in beside)
+    row("live p99 while sessions come back, us", "", f"{p99:,.0f}",
+        met(p99 < GOAL_RESUME_US, f"goal below {GOAL_RESUME_US:,}"))
+    row("live p99 right after, us", "",
+        f"{statistics.median(r['latency_us']['p99'] for r in alone):,.0f}")
+    row("messages a second to those who come back", "",
+        f"{statistics.median(r['deliveries_per_second'] for r in crowd):,.0f}")
+    return {"beside": [r["latency_us"] for r in beside], "alone": [r["latency_us"] for r in alone],
+            "seconds": [r["seconds"] for r in crowd], "delivered": [r["delivered"] for r in crowd]}
+
+
 def main():
     try:
         with open(sys.argv[1], encoding="utf-8") as lines:
@@ -77,7 +114,8 @@ def main():
     except FileNotFoundError:
         runs = []
     parts = {"fan_out_qos0": lambda r: fan_out(r, 0), "fan_out_qos1": lambda r: fan_out(r, 1),
-             "latency_us": latency, "intake": intake, "idle": idle}
+             "latency_us": latency, "intake": intake, "idle": idle,
+             "stopped": stopped, "resume": resume}
     summary, failed = {}, False
     print()
     row("", "mosquitto", "isobar")

@@ -22,6 +22,7 @@
 #define SETTLE_MS 200u /* before the first message and after the last */
 #define CLOSE_MS 2000u /* for connections to go at the end */
 #define LINKS_MOST 60000u
+#define STOPPED_BUFFER 4096u /* bytes that one who does not read takes */
 
 #define AT(field) offsetof(struct bench_config, field)
 static const struct argument rows[] = {
@@ -65,6 +66,16 @@ static const struct argument rows[] = {
 		"keep alive (60)"},
 	{0, "protocol", ARGUMENT_PROTOCOL, AT(version), 0, 0, "VERSION", "5 (default) or 3.1.1"},
 	{0, "timeout", ARGUMENT_DURATION, AT(timeout_ms), 0, 0, "TIME", "longest run (60s)"},
+	{0, "name", ARGUMENT_TEXT, AT(name), 0, 0, "NAME",
+		"client identifiers of subscribers: NAME0, NAME1 ... (random ones)"},
+	{0, "session-expiry", ARGUMENT_DURATION, AT(session_expiry_ms), 0, 0, "TIME",
+		"of subscribers' sessions (0)"},
+	{0, "run", ARGUMENT_NUMBER, AT(run), 1, UINT32_MAX, "N",
+		"number of this run, by which its messages are told (random)"},
+	{0, "resume", ARGUMENT_FLAG, AT(resume), 0, 0, NULL,
+		"publish nothing; subscribers take up their sessions at once and expect what --run "
+		"N "
+		"with the same --messages, --publishers and --topics has published"},
 	{0, "hold", ARGUMENT_DURATION, AT(hold_ms), 0, 0, "TIME", "stay connected after the end"},
 	{0, "pid", ARGUMENT_NUMBER, AT(pid), 1, UINT32_MAX, "PID",
 		"of the broker: its CPU time and memory are reported"},
@@ -133,6 +144,18 @@ static void on_timeout(struct timer *t)
 	finish(b);
 }
 
+/* What was sent until then is still waited for, and told. */
+static void on_signal(struct signals *s, int number)
+{
+	struct bench *b = container_of(s, struct bench, signals);
+
+	(void)number;
+	if (b->phase == BENCH_RUNNING && b->sent < b->config.messages)
+		bench_end_publishing(b);
+	else
+		finish(b);
+}
+
 static void on_tick(struct timer *t)
 {
 	struct bench *b = container_of(t, struct bench, tick);
@@ -164,7 +187,7 @@ void bench_on_ready(struct bench_link *l)
 		conn_pause(&l->client.conn);
 	b->ready++;
 	bench_open_more(b);
-	if (b->ready == b->link_count && b->phase == BENCH_CONNECTING) {
+	if (b->ready == b->to_open && b->phase == BENCH_CONNECTING) {
 		b->phase = BENCH_STARTING;
 		timer_start(b->loop, &b->timer, SETTLE_MS);
 	}
@@ -211,7 +234,7 @@ static void set_load(struct bench *b)
 	struct bench_config *c = &b->config;
 	struct random random = {clock_mono_ns()};
 
-	b->run = (uint32_t)random_next(&random);
+	b->run = c->run ? (uint32_t)c->run : (uint32_t)random_next(&random);
 	b->templates = mem_new(c->topics * sizeof(*b->templates));
 	for (uint32_t i = 0; i < c->topics; i++)
 		bench_template_init(&b->templates[i], i, (uint32_t)c->size, (uint8_t)c->publish_qos,
@@ -250,7 +273,9 @@ static int set_targets(struct bench *b)
 				.version = c->version,
 				.keep_alive_s = (uint16_t)c->keep_alive_s,
 				.receive_maximum = (uint16_t)c->receive_maximum};
+	b->settings[BENCH_SUBSCRIBER].session_expiry_s = (uint32_t)(c->session_expiry_ms / 1000);
 	b->settings[BENCH_STOPPED].keep_alive_s = 0; /* it does not read PINGRESP */
+	b->settings[BENCH_STOPPED].receive_buffer_bytes = STOPPED_BUFFER;
 	return status;
 }
 
@@ -268,7 +293,8 @@ static void raise_descriptor_limit(void)
 static int run(struct bench *b)
 {
 	b->loop = loop_new();
-	if (b->loop == NULL) {
+	b->signals.on_signal = on_signal;
+	if (b->loop == NULL || signals_open(&b->signals, b->loop) < 0) {
 		perror("isobar bench");
 		return CLI_ENVIRONMENT;
 	}
@@ -279,8 +305,11 @@ static int run(struct bench *b)
 	b->tick.on_time = on_tick;
 	loop_add_hook(b->loop, &b->hook);
 	timer_start(b->loop, &b->timeout, b->config.timeout_ms);
+	if (b->config.resume)
+		start(b);
 	bench_open_more(b);
 	loop_run(b->loop);
+	signals_close(&b->signals);
 	loop_remove_hook(b->loop, &b->hook);
 	loop_free(b->loop);
 	if (b->start_ns == 0)
@@ -316,6 +345,11 @@ static int complete(struct bench_config *c)
 				c->filters.items[i]);
 			return CLI_USAGE;
 		}
+	}
+	if (c->resume && (c->name == NULL || c->run == 0 || c->session_expiry_ms < 1000)) {
+		fprintf(stderr,
+			"isobar bench: --resume needs --name, --run and --session-expiry\n");
+		return CLI_USAGE;
 	}
 	if (c->publish_qos > 2)
 		c->publish_qos = c->qos;

@@ -4,6 +4,9 @@
  *
  * Publishers send numbered messages (cli/bench_message.h), subscribers count what arrives
  * (cli/bench_count.h). One loop, one thread.
+ *
+ * Sessions that come back take three runs of the same number: one makes the sessions and leaves, one
+ * publishes, one resumes; the last one runs from its first connection on.
  */
 #ifndef CLI_BENCH_H
 #define CLI_BENCH_H
@@ -12,6 +15,7 @@
 #include "cli/bench_count.h"
 #include "cli/bench_message.h"
 #include "cli/client.h"
+#include "cli/signals.h"
 
 enum bench_role {
 	BENCH_SUBSCRIBER,
@@ -39,9 +43,13 @@ struct bench_config {
 	uint64_t receive_maximum;
 	uint64_t keep_alive_s;
 	uint64_t timeout_ms;
-	uint64_t hold_ms; /* stay connected so long after the end */
-	uint64_t pid;     /* of the broker; 0: not measured */
+	uint64_t hold_ms;           /* stay connected so long after the end */
+	uint64_t session_expiry_ms; /* of subscribers */
+	uint64_t run;               /* number in every message; 0: a random one */
+	const char *name;           /* subscribers are NAME0, NAME1 ...; NULL: random identifiers */
+	uint64_t pid;               /* of the broker; 0: not measured */
 	uint8_t version;
+	bool resume; /* subscribers come back for what another run has published */
 };
 
 /* Which topics a filter matches: a subscriber's numbers have no holes by other topics. */
@@ -62,6 +70,8 @@ struct bench_link {
 	bool is_gone;
 	struct bench_stream stream;
 	/* subscriber */
+	struct client_settings settings; /* with its own identifier, if they have names */
+	char *id;                        /* owned */
 	const struct bench_filter *filter;
 	struct sequence *sequences; /* per publisher */
 	uint64_t now_ns;            /* when the bytes under work were read */
@@ -86,9 +96,11 @@ struct bench {
 	struct timer timer; /* start, end, close */
 	struct timer timeout;
 	struct timer tick; /* rate */
+	struct signals signals;
 	struct bench_link *links;
 	uint32_t link_count;
 	uint32_t publisher_at; /* links[] of the first publisher */
+	uint32_t to_open;      /* all, or without the publishers */
 	uint32_t opened;
 	uint32_t ready;
 	uint32_t gone;
@@ -118,6 +130,8 @@ void bench_links_free(struct bench *b);
 void bench_open_more(struct bench *b);
 /* Sends what may be sent now; true: more could be. */
 bool bench_publish(struct bench *b);
+/* No more is published than was until now, and no more is expected. */
+void bench_end_publishing(struct bench *b);
 void bench_close_all(struct bench *b);
 uint64_t bench_filter_expected(
 	const struct bench *b, const struct bench_filter *f, uint64_t messages);

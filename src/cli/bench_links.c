@@ -192,8 +192,11 @@ static void on_connected(struct cli_client *c, const struct mqtt_packet *connack
 {
 	struct bench_link *l = container_of(c, struct bench_link, client);
 
-	(void)connack;
-	if (l->role == BENCH_SUBSCRIBER || l->role == BENCH_STOPPED)
+	if (l->bench->config.resume && !connack->connack.session_present)
+		conn_close(&c->conn, ERR_CLOSED, "no session to resume");
+	else if (l->bench->config.resume)
+		bench_on_ready(l);
+	else if (l->role == BENCH_SUBSCRIBER || l->role == BENCH_STOPPED)
 		cli_client_subscribe(c, &l->filter->text, 1, (uint8_t)l->bench->config.qos);
 	else
 		bench_on_ready(l);
@@ -216,9 +219,11 @@ void bench_open_more(struct bench *b)
 		.on_stream = on_stream,
 		.on_close = on_close};
 
-	while (b->opened < b->link_count && b->opened - b->ready < OPENING_MOST) {
+	while (b->opened < b->to_open &&
+		(b->config.resume || b->opened - b->ready < OPENING_MOST)) {
 		struct bench_link *l = &b->links[b->opened++];
-		int err = cli_client_open(&l->client, b->loop, &b->settings[l->role], &handler);
+		int err = cli_client_open(&l->client, b->loop,
+			l->id ? &l->settings : &b->settings[l->role], &handler);
 
 		if (err < 0) {
 			bench_on_gone(l, err, "cannot connect");
@@ -235,10 +240,35 @@ void bench_close_all(struct bench *b)
 	}
 }
 
-static void set_up(struct bench *b, struct bench_link *l, enum bench_role role, uint32_t number)
+static void set_up_subscriber(struct bench *b, struct bench_link *l)
+{
+	uint64_t publishers = b->config.counts[BENCH_PUBLISHER];
+
+	l->sequences = mem_new((publishers ? publishers : 1) * sizeof(*l->sequences));
+	if (b->config.name == NULL)
+		return;
+	l->id = mem_printf("%s%u", b->config.name, l->number);
+	l->settings = b->settings[BENCH_SUBSCRIBER];
+	l->settings.id = l->id;
+}
+
+/* What is resumed was published before. */
+static void set_up_publisher(struct bench *b, struct bench_link *l)
 {
 	const struct bench_config *c = &b->config;
 	uint64_t publishers = c->counts[BENCH_PUBLISHER];
+
+	l->share = c->messages / publishers + (l->number < c->messages % publishers);
+	if (!c->resume)
+		return;
+	l->sent = l->settled = l->share;
+	b->sent += l->share;
+	b->settled += l->share;
+}
+
+static void set_up(struct bench *b, struct bench_link *l, enum bench_role role, uint32_t number)
+{
+	const struct bench_config *c = &b->config;
 
 	l->bench = b;
 	l->role = role;
@@ -246,9 +276,9 @@ static void set_up(struct bench *b, struct bench_link *l, enum bench_role role, 
 	l->stream.version = c->version;
 	l->filter = &b->filters[number % c->filters.count];
 	if (role == BENCH_SUBSCRIBER)
-		l->sequences = mem_new((publishers ? publishers : 1) * sizeof(*l->sequences));
+		set_up_subscriber(b, l);
 	if (role == BENCH_PUBLISHER)
-		l->share = c->messages / publishers + (number < c->messages % publishers);
+		set_up_publisher(b, l);
 }
 
 uint64_t bench_filter_expected(
@@ -261,6 +291,7 @@ uint64_t bench_filter_expected(
 
 static void expect(struct bench *b)
 {
+	b->expected = 0;
 	for (uint32_t i = 0; i < b->config.counts[BENCH_SUBSCRIBER]; i++) {
 		for (uint32_t p = b->publisher_at; p < b->link_count; p++)
 			b->expected +=
@@ -278,10 +309,19 @@ void bench_links_new(struct bench *b)
 	b->link_count = (uint32_t)count;
 	b->links = mem_new((count ? count : 1) * sizeof(*b->links));
 	b->publisher_at = (uint32_t)(count - b->config.counts[BENCH_PUBLISHER]);
+	b->to_open = b->config.resume ? b->publisher_at : b->link_count;
 	for (unsigned role = 0; role < BENCH_ROLES; role++) {
 		for (uint32_t i = 0; i < b->config.counts[role]; i++)
 			set_up(b, &b->links[at++], role, i);
 	}
+	expect(b);
+}
+
+void bench_end_publishing(struct bench *b)
+{
+	for (uint32_t p = b->publisher_at; p < b->link_count; p++)
+		b->links[p].share = b->links[p].sent;
+	b->config.messages = b->sent;
 	expect(b);
 }
 
@@ -293,6 +333,7 @@ void bench_links_free(struct bench *b)
 		for (uint32_t p = 0; l->sequences && p < b->config.counts[BENCH_PUBLISHER]; p++)
 			sequence_fini(&l->sequences[p]);
 		free(l->sequences);
+		free(l->id);
 	}
 	free(b->links);
 }
