@@ -16,6 +16,7 @@
 #include "broker/worker.h"
 
 #define CHECKPOINT_MS 400u
+#define CHECKPOINT_NS 2000000u /* of one turn */
 /* Packet ids are stored in steps while a session is connected; after a crash they begin half of all
  * ids later, so that none is taken that the client may still hold open for an older message. */
 #define ID_STEP 8192u
@@ -126,25 +127,74 @@ void persist_touch(struct session *s)
 
 /* --- checkpoints ------------------------------------------------------ */
 
+static void look_at(struct session *s)
+{
+	list_remove(&s->touched);
+	save(s, s->shared != NULL);
+	if (s->window.count)
+		persist_touch(s);
+}
+
+/* Goes on with the round; false: enough for this turn. Members of shared subscriptions wait for the
+ * rows of groups. */
+static bool look_at_some(struct persist *p)
+{
+	uint64_t begun_ns = clock_mono_ns();
+
+	while (!list_is_empty(&p->round)) {
+		struct session *s = container_of(p->round.next, struct session, touched);
+
+		if (clock_mono_ns() - begun_ns >= CHECKPOINT_NS)
+			return false;
+		if (s->shared == NULL) {
+			look_at(s);
+			continue;
+		}
+		list_remove(&s->touched);
+		persist_touch(s);
+	}
+	return true;
+}
+
+/* In one go with the rows of groups: what goes from a hand to a window meanwhile would be in neither. */
+static void look_at_members(struct persist *p)
+{
+	struct list others;
+
+	list_init(&others);
+	list_splice(&p->round, &p->touched);
+	while (!list_is_empty(&p->round)) {
+		struct session *s = container_of(p->round.next, struct session, touched);
+
+		if (s->shared) {
+			look_at(s);
+			continue;
+		}
+		list_remove(&s->touched);
+		list_append(&others, &s->touched);
+	}
+	list_splice(&p->touched, &others);
+}
+
+/* What a crowd of sessions takes is spread over turns. A row may be older than the mark by the length of
+ * the round: then what was acknowledged in it comes again after a crash. */
 static void on_checkpoint(struct timer *t)
 {
 	struct broker_worker *w = container_of(t, struct broker_worker, persist.timer);
 	struct persist *p = &w->persist;
-	struct list round;
-	uint64_t begun_ms = loop_now_ms(w->loop);
 
-	list_init(&round);
-	list_splice(&round, &p->touched);
-	while (!list_is_empty(&round)) {
-		struct session *s = container_of(round.next, struct session, touched);
-
-		list_remove(&s->touched);
-		save(s, s->shared != NULL); /* before the rows of groups */
-		if (s->window.count)
-			persist_touch(s);
+	if (p->begun_ms == 0) {
+		p->begun_ms = loop_now_ms(w->loop);
+		list_splice(&p->round, &p->touched);
 	}
+	if (!look_at_some(p)) {
+		timer_start(w->loop, t, 1);
+		return;
+	}
+	look_at_members(p);
 	store_mark(w->broker->store, w->number, p->mark);
-	shared_checkpoint(w, begun_ms);
+	shared_checkpoint(w, p->begun_ms);
+	p->begun_ms = 0;
 	p->mark = w->live;
 	timer_start(w->loop, t, CHECKPOINT_MS);
 }
@@ -152,6 +202,7 @@ static void on_checkpoint(struct timer *t)
 void persist_worker_init(struct broker_worker *w)
 {
 	list_init(&w->persist.touched);
+	list_init(&w->persist.round);
 	w->persist.timer.on_time = on_checkpoint;
 	w->persist.mark = w->live;
 }

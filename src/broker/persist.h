@@ -37,6 +37,8 @@ struct session;
 struct persist {
 	struct timer timer;
 	struct list touched; /* connected sessions to look at in the next checkpoint */
+	struct list round;   /* in the one under way */
+	uint64_t begun_ms;   /* since then; 0: none is */
 	uint64_t mark;       /* the worker's position at the last checkpoint */
 	struct buf row;      /* reused */
 	struct buf slots;
