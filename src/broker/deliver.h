@@ -2,8 +2,7 @@
  *
  * Live sessions: each new record goes through its topic's match list and is noted once per group that
  * wants it; then each group's records go out as batches to all its live sessions. A session that
- * cannot take everything falls behind. Sessions that are behind scan the index on their own from
- * their position, a bounded piece per turn, and become live when they reach the tail.
+ * cannot take everything falls behind, and goes on as broker/catch_up.h says.
  *
  * Threads: the worker's; called from its turn hook.
  */

@@ -14,6 +14,9 @@
 #include "broker/worker.h"
 
 #define PATIENCE_MS 5u
+#define WARM_S 10u /* what was prefetched for a session stays in memory at least so long */
+#define WARM_S_MASK 0xffffffu /* of struct session */
+#define WARM_TO_MASK ((UINT64_C(1) << 40) - 1)
 
 /* --- registry --------------------------------------------------------- */
 
@@ -116,7 +119,8 @@ static void on_warm_task(struct task *task)
 
 	if (s) {
 		s->prefetch = NULL;
-		s->warm_to = p->ticket.warm_to;
+		s->warm_to = p->ticket.warm_to & WARM_TO_MASK;
+		s->warm_s = loop_now_ms(p->worker->loop) / 1000 & WARM_S_MASK;
 		if (s->state == SESSION_BEHIND)
 			session_ready(s);
 	}
@@ -130,16 +134,11 @@ static void on_warm(struct journal_prefetch *ticket)
 	loop_post(p->worker->loop, &p->task);
 }
 
-bool session_is_warm(struct session *s, uint64_t seq)
+static void prefetch(struct session *s, uint64_t seq)
 {
 	struct broker_worker *w = s->worker;
-	struct session_prefetch *p;
+	struct session_prefetch *p = mem_new(sizeof(*p));
 
-	if (seq < s->warm_to || journal_is_warm(w->journal, seq))
-		return true;
-	if (s->prefetch)
-		return false;
-	p = mem_new(sizeof(*p));
 	p->session = s;
 	p->worker = w;
 	p->task.run = on_warm_task;
@@ -148,7 +147,25 @@ bool session_is_warm(struct session *s, uint64_t seq)
 	list_init(&p->ticket.link);
 	s->prefetch = p;
 	journal_prefetch(w->journal, &p->ticket);
-	return false;
+}
+
+/* One that stopped reading finds again cold what was fetched for it. */
+static bool is_fetched(const struct session *s, uint64_t seq)
+{
+	uint64_t now_s = loop_now_ms(s->worker->loop) / 1000;
+
+	return seq < s->warm_to && ((now_s - s->warm_s) & WARM_S_MASK) <= WARM_S;
+}
+
+uint64_t session_warm_to(struct session *s, uint64_t seq)
+{
+	uint64_t to = journal_warm_to(s->worker->journal, seq);
+
+	if (to < s->warm_to && is_fetched(s, seq))
+		return s->warm_to;
+	if (to == seq && s->prefetch == NULL)
+		prefetch(s, seq);
+	return to;
 }
 
 static void drop_prefetch(struct session *s)
@@ -300,6 +317,7 @@ void session_rewind(struct session *s, uint64_t position)
 		session_fall_behind(s, position);
 	else if (position < s->position)
 		s->position = position;
+	s->warm_to = 0; /* fetched further on */
 	persist_save(s);
 	session_ready(s);
 }

@@ -52,7 +52,8 @@ struct session {
 	struct client *client; /* NULL: offline */
 	struct group *group;   /* NULL: offline or nothing subscribed */
 	uint64_t position;     /* next record to look at; a live session's is worker->live */
-	uint64_t warm_to;      /* packets below this were prefetched */
+	uint64_t warm_to : 40; /* packets below this were prefetched for it */
+	uint64_t warm_s : 24;  /* then (loop's clock, seconds) */
 	struct session_prefetch *prefetch;
 	struct backlog *backlog; /* present while its account's limit makes it count */
 	struct subscriptions subscriptions;
@@ -142,8 +143,9 @@ void session_ready(struct session *s);
 /* The same, but if nothing calls for it before, only in some milliseconds. */
 void session_ready_soon(struct session *s);
 
-/* Is the packet at seq in memory? If not, has it fetched; the session is ready again then. */
-bool session_is_warm(struct session *s, uint64_t seq);
+/* Packets of [seq, this) are in memory. seq: not even the first, which is being fetched; the session is
+ * ready again then. */
+uint64_t session_warm_to(struct session *s, uint64_t seq);
 
 /* Was live and could not take everything: goes on alone from position. */
 void session_fall_behind(struct session *s, uint64_t position);

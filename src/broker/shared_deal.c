@@ -147,21 +147,10 @@ void shared_forget_prefetch(struct shared *g)
 		free(p);
 }
 
-static bool was_fetched(const struct shared *g, uint64_t seq)
+static void prefetch(struct shared *g, struct broker_worker *w, uint64_t seq)
 {
-	return seq >= g->warm_from && seq < g->warm_to;
-}
+	struct shared_prefetch *p = mem_new(sizeof(*p));
 
-/* Is the packet at seq in memory? If not, has it fetched; the group waits. */
-static bool is_warm(struct shared *g, struct broker_worker *w, uint64_t seq)
-{
-	struct shared_prefetch *p;
-
-	if (was_fetched(g, seq) || journal_is_warm(w->journal, seq))
-		return true;
-	if (g->prefetch)
-		return false;
-	p = mem_new(sizeof(*p));
 	p->worker = w;
 	p->group = g;
 	p->task.run = on_warm_task;
@@ -170,7 +159,19 @@ static bool is_warm(struct shared *g, struct broker_worker *w, uint64_t seq)
 	list_init(&p->ticket.link);
 	g->prefetch = p;
 	journal_prefetch(w->journal, &p->ticket);
-	return false;
+}
+
+/* Packets of [seq, this) are in memory. seq: not even the first, which is being fetched; the group
+ * waits. */
+static uint64_t warm_to(struct shared *g, struct broker_worker *w, uint64_t seq)
+{
+	uint64_t to = journal_warm_to(w->journal, seq);
+
+	if (seq >= g->warm_from && g->warm_to > to)
+		return g->warm_to;
+	if (to == seq && g->prefetch == NULL)
+		prefetch(g, w, seq);
+	return to;
 }
 
 /* --- dealing ------------------------------------------------------------ */
@@ -206,7 +207,7 @@ static enum deal_answer deal_returned(struct shared *g, struct broker_worker *w)
 	while (positions_count(&g->returned)) {
 		uint64_t seq = positions_at(&g->returned, 0);
 
-		if (list_is_empty(&g->turn) || !is_warm(g, w, seq))
+		if (list_is_empty(&g->turn) || warm_to(g, w, seq) == seq)
 			return DEAL_BLOCKED;
 		buf_consume(&g->returned, sizeof(seq));
 		if (w->broker->store)
@@ -240,6 +241,7 @@ enum deal_answer shared_deal(struct shared *g, struct broker_worker *w)
 {
 	uint64_t tail = journal_tail(w->journal);
 	uint64_t end = tail;
+	uint64_t warm;
 	enum deal_answer answer;
 
 	skip_removed(g, w);
@@ -247,13 +249,13 @@ enum deal_answer shared_deal(struct shared *g, struct broker_worker *w)
 	answer = deal_returned(g, w);
 	if (answer != DEAL_DONE)
 		return answer;
-	if (g->cursor < tail && !is_warm(g, w, g->cursor))
+	warm = warm_to(g, w, g->cursor);
+	if (g->cursor < tail && warm == g->cursor)
 		return DEAL_BLOCKED;
 	if (end - g->cursor > DEAL_RECORDS)
 		end = g->cursor + DEAL_RECORDS;
-	if (was_fetched(g, g->cursor) && g->warm_to < end &&
-		!journal_is_warm(w->journal, g->cursor))
-		end = g->warm_to;
+	if (end > warm)
+		end = warm;
 	answer = deal_new(g, w, end);
 	if (answer != DEAL_DONE)
 		return answer;

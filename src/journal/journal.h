@@ -200,8 +200,14 @@ const struct journal_segment *journal_find(const struct journal *j, uint64_t seq
 /* First seq with time_ms >= since (between head and tail). Between enter and leave. */
 uint64_t journal_seq_at(const struct journal *j, uint64_t since_ms);
 
-/* Are the packets of [from, to) in memory for sure (appended lately or prefetched)? */
-bool journal_is_warm(const struct journal *j, uint64_t from);
+/* Packets of [from, this) are in memory, appended lately or prefetched: `from` when not even the first
+ * is, UINT64_MAX when all behind it are. */
+uint64_t journal_warm_to(const struct journal *j, uint64_t from);
+/* Is the packet at seq in memory? */
+static inline bool journal_is_warm(const struct journal *j, uint64_t seq)
+{
+	return journal_warm_to(j, seq) > seq;
+}
 /* Brings packets from seq on (some MiB) into memory off the workers and then calls on_warm on
  * the prefetch thread (it posts to a loop). The ticket is the caller's memory, one question at a
  * time. */

@@ -21,17 +21,21 @@
 #define COUNT_LARGEST ((UINT64_C(1) << COUNT_BITS) - 1)
 #define SEQ_MASK ((UINT64_C(1) << (64 - COUNT_BITS)) - 1)
 
-bool journal_is_warm(const struct journal *j, uint64_t from)
+uint64_t journal_warm_to(const struct journal *j, uint64_t from)
 {
+	uint64_t most = 0; /* records from there on */
+
 	if (from >= atomic_load_explicit(&j->warm_from, memory_order_relaxed))
-		return true;
+		return UINT64_MAX;
 	for (size_t i = 0; i < PREFETCH_RANGES; i++) {
 		uint64_t range = atomic_load_explicit(&j->ranges[i], memory_order_relaxed);
+		uint64_t into = (from - (range >> COUNT_BITS)) & SEQ_MASK;
+		uint64_t count = range & COUNT_LARGEST;
 
-		if (((from - (range >> COUNT_BITS)) & SEQ_MASK) < (range & COUNT_LARGEST))
-			return true;
+		if (into < count && count - into > most)
+			most = count - into;
 	}
-	return false;
+	return from + most;
 }
 
 static void remember(struct journal *j, uint64_t from, uint64_t to)
@@ -83,6 +87,22 @@ static uint64_t bring_in(const struct journal *j, uint64_t from)
 	return to;
 }
 
+/* Sessions that come back together ask for the same: only the first has to wait for the disk. */
+static uint64_t answer(struct journal *j, struct journal_reader *reader, uint64_t from)
+{
+	uint64_t to = journal_warm_to(j, from);
+
+	if (to == UINT64_MAX)
+		return from + (from < journal_tail(j)); /* of others it may change */
+	if (to > from)
+		return to;
+	journal_reader_enter(reader);
+	to = bring_in(j, from);
+	journal_reader_leave(reader);
+	remember(j, from, to);
+	return to;
+}
+
 static struct journal_prefetch *next_question(struct journal *j)
 {
 	struct journal_prefetch *p = NULL;
@@ -106,10 +126,7 @@ static void *prefetch_main(void *argument)
 
 	journal_reader_open(j, &reader);
 	while ((p = next_question(j)) != NULL) {
-		journal_reader_enter(&reader);
-		p->warm_to = bring_in(j, p->from);
-		journal_reader_leave(&reader);
-		remember(j, p->from, p->warm_to);
+		p->warm_to = answer(j, &reader, p->from);
 		p->on_warm(p);
 	}
 	journal_reader_close(&reader);

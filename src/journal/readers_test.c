@@ -176,12 +176,34 @@ static void the_last_64_mib_are_warm_and_so_is_what_was_prefetched(void **state)
 	assert_true(journal_is_warm(j, to - 1));
 	assert_false(journal_is_warm(j, to));
 	assert_false(journal_is_warm(j, 9));
+	assert_int_equal(journal_warm_to(j, 9), 9);
+	assert_int_equal(journal_warm_to(j, 10), to);
+	assert_int_equal(journal_warm_to(j, to - 1), to);
 	assert_int_equal(ask(j, 3000), 3000); /* nothing there */
 	journal_close(j);
 	j = open_in(dir, UINT64_C(1) << 30, 8 << 20);
 	assert_false(journal_is_warm(j, 2999)); /* a start knows nothing of the page cache */
 	assert_true(ask(j, 2999) == 3000);
 	assert_true(journal_is_warm(j, 2999));
+	journal_close(j);
+	fixture_remove(dir);
+}
+
+static void what_is_warm_is_not_fetched_again(void **state)
+{
+	char *dir = fixture_folder();
+	struct journal *j = open_in(dir, UINT64_C(1) << 30, 8 << 20);
+	uint64_t to;
+
+	(void)state;
+	append_large(j, 3000);
+	to = ask(j, 10);
+	/* One answer after another, more than are remembered: the first one is not forgotten. */
+	for (uint64_t i = 0; i < 2 * PREFETCH_RANGES; i++)
+		assert_int_equal(ask(j, 10 + i % 100), to);
+	assert_int_equal(journal_warm_to(j, 10), to);
+	assert_int_equal(ask(j, 2999), 3000); /* the newest: no promise but this one */
+	assert_true(journal_warm_to(j, 2999) == UINT64_MAX);
 	journal_close(j);
 	fixture_remove(dir);
 }
@@ -223,6 +245,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(readers_see_whole_records_while_segments_come_and_go),
 		cmocka_unit_test(the_last_64_mib_are_warm_and_so_is_what_was_prefetched),
+		cmocka_unit_test(what_is_warm_is_not_fetched_again),
 		cmocka_unit_test(a_question_can_be_withdrawn_until_it_is_answered),
 	};
 
