@@ -1,8 +1,8 @@
 # Part of bench/run.sh: is live delivery left alone by those who are not live?
 #
-#   BENCH_STOPPED_PAIRS 5   BENCH_STOPPED_MESSAGES 10000   BENCH_STOPPED_RATE 1000
+#   BENCH_STOPPED_PAIRS 5   BENCH_STOPPED_MESSAGES 40000
 #   BENCH_SESSIONS 1000     BENCH_BACKLOG 72000 (20 a second for an hour)   BENCH_RESUME_PAIRS 3
-: "${BENCH_STOPPED_PAIRS:=5}" "${BENCH_STOPPED_MESSAGES:=10000}" "${BENCH_STOPPED_RATE:=1000}"
+: "${BENCH_STOPPED_PAIRS:=5}" "${BENCH_STOPPED_MESSAGES:=40000}"
 : "${BENCH_SESSIONS:=1000}" "${BENCH_BACKLOG:=72000}" "${BENCH_RESUME_PAIRS:=3}"
 
 # --- (e) stopped readers ------------------------------------------------------
@@ -13,7 +13,7 @@ stopped() {
 	for pair in $(seq "$BENCH_STOPPED_PAIRS"); do
 		for number in 0 1 20; do
 			measure "stopped $number" isobar -s 100 --stopped "$number" -q 0 --publish-qos 1 \
-				-m "$BENCH_STOPPED_MESSAGES" -r "$BENCH_STOPPED_RATE"
+				-m "$BENCH_STOPPED_MESSAGES" --ahead 1000
 		done
 	done
 }
