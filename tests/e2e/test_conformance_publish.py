@@ -305,23 +305,24 @@ def test_expiry_counts_down_and_ends_a_message_not_yet_sent(peer, sender):
     live.subscribe("t/expiry", qos=1)
     later = fresh(peer, V5, "expiry", "t/expiry")
     later.end()
-    sender.publish("t/expiry", b"short", 1, properties=[(MESSAGE_EXPIRY, 1)])
+    sender.publish("t/expiry", b"short", 1, properties=[(MESSAGE_EXPIRY, 2)])
     sender.publish("t/expiry", b"long", 1, properties=[(MESSAGE_EXPIRY, 100)])
-    assert [live.take().property(MESSAGE_EXPIRY) for _ in range(2)] == [1, 100]
-    time.sleep(1.3)
+    left = [live.take().property(MESSAGE_EXPIRY) for _ in range(2)]
+    assert 1 <= left[0] <= 2 and 98 <= left[1] <= 100
+    time.sleep(2.1)
     back = kept(peer, V5, "expiry")
     found = back.take()
-    assert found.payload == b"long" and 90 <= found.property(MESSAGE_EXPIRY) <= 99
+    assert found.payload == b"long" and 90 <= found.property(MESSAGE_EXPIRY) <= 98
     back.quiet()
 
 
 def test_a_message_sent_does_not_expire_any_more(peer, sender):
     """[MQTT-4.3.3-7]."""
     made = fresh(peer, V5, "begun", "t/begun")
-    sender.publish("t/begun", b"begun", 2, properties=[(MESSAGE_EXPIRY, 1)])
+    sender.publish("t/begun", b"begun", 2, properties=[(MESSAGE_EXPIRY, 2)])
     made.message()
     made.end()
-    time.sleep(1.1)
+    time.sleep(2.1)
     found = kept(peer, V5, "begun").message()
     assert (found.payload, found.dup) == (b"begun", True)
 
