@@ -45,7 +45,7 @@ GENERATED := $(if $(filter wis2,$(ROOMS)),$(BUILD)/gen/wis2/hierarchy_data.h) \
 HEADERS  := $(wildcard src/*/*.h src/*/*.def) $(GENERATED)
 
 # The tests that also run under the sanitizers, besides all unit tests.
-E2E_CORE := tests/e2e/test_core.py
+E2E_CORE := tests/e2e/test_core.py $(wildcard tests/e2e/test_conformance_*.py)
 
 .PHONY: all run test unit unit-build e2e differential check asan tsan fuzz fuzz-build fuzzers bench bench-judge bench-connections lint format \
 	conformance-mutants \
