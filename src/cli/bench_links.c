@@ -113,8 +113,7 @@ static ssize_t on_stream(struct cli_client *c, const uint8_t *p, size_t n)
 
 	l->now_ns = clock_mono_ns();
 	took = bench_stream_take(&l->stream, p, n, on_told, l);
-	if (conn_pending(&c->conn))
-		conn_pushed(&c->conn);
+	conn_pushed(&c->conn);
 	return took;
 }
 

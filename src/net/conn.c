@@ -41,11 +41,18 @@ void conn_close(struct conn *c, int err, const char *why)
 	loop_defer(c->loop, &c->later);
 }
 
+const char *conn_end_text(const struct conn *c, const char *known)
+{
+	return c->state == CONN_UPGRADE ? "closed by the peer during the WebSocket handshake"
+					: known;
+}
+
 int conn_failed(struct conn *c, int error)
 {
 	int err = error == ECONNRESET || error == EPIPE ? ERR_CLOSED : ERR_SYSTEM;
+	const char *why = strerror(error);
 
-	conn_close(c, err, strerror(error));
+	conn_close(c, err, err == ERR_CLOSED ? conn_end_text(c, why) : why);
 	return err;
 }
 

@@ -134,7 +134,7 @@ ssize_t conn_writev(struct conn *c, const struct iovec *iov, int count);
 /* Copies bytes behind what waits; sent at the end of the turn, or at once by conn_flush(). The
  * caller bounds what it pushes by looking at conn_pending(). */
 void conn_push(struct conn *c, const void *bytes, size_t n);
-/* For encoders that append: the out buffer; call conn_pushed() afterwards. */
+/* For encoders that append: the out buffer; call conn_pushed() or conn_flush() afterwards. */
 struct buf *conn_out(struct conn *c);
 void conn_pushed(struct conn *c);
 int conn_flush(struct conn *c);

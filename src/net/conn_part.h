@@ -42,6 +42,9 @@ void conn_frame_pushed(struct conn *c);
 void conn_push_close(struct conn *c);
 void conn_free_websocket(struct conn *c); /* harmless without one */
 
+/* Why a connection that the peer ended is closed: `known`, unless there is more to say. */
+const char *conn_end_text(const struct conn *c, const char *known);
+
 /* Closes for a failed system call: conn_close() with ERR_CLOSED when the peer has gone, else
  * ERR_SYSTEM, and the text of `error`. Gives the error. */
 int conn_failed(struct conn *c, int error);

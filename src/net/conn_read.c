@@ -29,13 +29,6 @@ static bool may_read(const struct conn *c)
 	return conn_flows(c) && c->readable && !c->paused;
 }
 
-/* NULL: what is known of the end says it. */
-static const char *end_text(const struct conn *c)
-{
-	return c->state == CONN_UPGRADE ? "closed by the peer during the WebSocket handshake"
-					: NULL;
-}
-
 static ssize_t receive_plain(struct conn *c, uint8_t *p, size_t room)
 {
 	ssize_t n;
@@ -56,7 +49,7 @@ static ssize_t receive_plain(struct conn *c, uint8_t *p, size_t room)
 	}
 	if (n < 0)
 		return conn_failed(c, errno);
-	conn_close(c, ERR_CLOSED, end_text(c));
+	conn_close(c, ERR_CLOSED, conn_end_text(c, NULL));
 	return ERR_CLOSED;
 }
 
@@ -64,10 +57,9 @@ static ssize_t receive_tls(struct conn *c, uint8_t *p, size_t room)
 {
 	ssize_t n = tls_read(c->tls, p, room);
 
-	const char *end = n == ERR_CLOSED ? end_text(c) : NULL;
-
 	if (n < 0)
-		conn_close(c, (int)n, end ? end : tls_why(c->tls));
+		conn_close(c, (int)n,
+			n == ERR_CLOSED ? conn_end_text(c, tls_why(c->tls)) : tls_why(c->tls));
 	else if ((size_t)n < room && tls_error(c->tls) == 0)
 		c->readable = false;
 	return n;

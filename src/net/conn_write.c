@@ -193,5 +193,7 @@ int conn_flush(struct conn *c)
 {
 	if (c->state != CONN_OPEN)
 		return c->state == CONN_CLOSING ? ERR_CLOSED : 0;
+	if (c->websocket)
+		conn_frame_pushed(c);
 	return conn_send_pending(c);
 }

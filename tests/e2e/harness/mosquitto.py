@@ -14,13 +14,16 @@ def _program():
 
 class Mosquitto:
     """folder: for its files. users: {name: password}, or None to let everyone in. tls: a
-    certificate of harness.certificates. options: further lines of mosquitto.conf."""
+    certificate of harness.certificates. options: further lines of mosquitto.conf. websocket: with a
+    second listener, at websocket_url."""
 
-    def __init__(self, folder, name="node", users=None, tls=None, options=(), port=None):
+    def __init__(self, folder, name="node", users=None, tls=None, options=(), port=None,
+                 websocket=False):
         self.folder = os.path.join(str(folder), "mosquitto-" + name)
         os.makedirs(self.folder, exist_ok=True)
         self.name = name
         self.port = port or free_port()
+        self.websocket_port = free_port() if websocket else None
         self.tls = tls
         self.options = list(options)
         self.password_file = None
@@ -35,11 +38,17 @@ class Mosquitto:
             f.writelines(f"{user}:{password}\n" for user, password in users.items())
         subprocess.run(["mosquitto_passwd", "-U", self.password_file], check=True)
 
-    def _configuration(self):
-        yield f"listener {self.port} 127.0.0.1"
+    def _listener(self, port):
+        yield f"listener {port} 127.0.0.1"
         if self.tls:
             yield f"certfile {self.tls.certificate}"
             yield f"keyfile {self.tls.key}"
+
+    def _configuration(self):
+        yield from self._listener(self.port)
+        if self.websocket_port:
+            yield from self._listener(self.websocket_port)
+            yield "protocol websockets"
         if self.password_file:
             yield "allow_anonymous false"
             yield f"password_file {self.password_file}"
@@ -75,3 +84,7 @@ class Mosquitto:
     @property
     def url(self):
         return f"{'mqtts' if self.tls else 'mqtt'}://127.0.0.1:{self.port}"
+
+    @property
+    def websocket_url(self):
+        return f"{'wss' if self.tls else 'ws'}://127.0.0.1:{self.websocket_port}"
