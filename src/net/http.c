@@ -382,6 +382,28 @@ bool http_parameter(const struct http_request *r, struct view name, char *out, s
 	return false;
 }
 
+int http_next_parameter(struct view *query, struct view *name, struct buf *value)
+{
+	struct view rest = {NULL, 0};
+
+	while (query->p && rest.n == 0)
+		rest = view_cut(query, '&');
+	if (rest.n == 0)
+		return 0;
+	*name = view_cut(&rest, '=');
+	buf_clear(value);
+	while (rest.n) {
+		bool is_plus = rest.p[0] == '+';
+		int c = decoded_byte(&rest);
+		uint8_t byte = is_plus ? '+' : (uint8_t)c;
+
+		if (c < 0)
+			return ERR_MALFORMED;
+		buf_append(value, &byte, 1);
+	}
+	return 1;
+}
+
 /* --- answers ----------------------------------------------------------- */
 
 struct status {
@@ -406,6 +428,7 @@ static const struct status statuses[] = {
 	{405, "Method Not Allowed"},
 	{408, "Request Timeout"},
 	{409, "Conflict"},
+	{410, "Gone"},
 	{413, "Content Too Large"},
 	{414, "URI Too Long"},
 	{415, "Unsupported Media Type"},

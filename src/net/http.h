@@ -61,6 +61,10 @@ int http_count(const struct http_fields *f, struct view name);
  * was sent; {NULL,0}: none. */
 struct view http_listed(const struct http_fields *f, struct view name, struct view token);
 
+/* Takes the first parameter off *query: 1, *name is as sent and `value` (cleared before) percent-decoded,
+ * a + staying one. 0: no more. ERR_MALFORMED: a bad escape, or NUL. */
+int http_next_parameter(struct view *query, struct view *name, struct buf *value);
+
 /* Decoded value of a query parameter into out (NUL-terminated); false when absent or too long. */
 bool http_parameter(const struct http_request *r, struct view name, char *out, size_t size);
 

@@ -55,6 +55,8 @@ struct http_conn {
 	void *take_context;
 	struct deferred taking;
 	struct http_hold *hold; /* the owner's; NULL: none */
+	struct http_answer
+		*given; /* by http_server_answer(), for the request shown again; NULL: none */
 };
 
 struct http_hold {
@@ -108,12 +110,22 @@ static void begin_upgrade(struct http_conn *h, const struct http_answer *answer)
 	loop_defer(h->server->loop, &h->taking);
 }
 
+static void take_given(struct http_conn *h, struct http_answer *answer)
+{
+	*answer = *h->given;
+	free(h->given);
+	h->given = NULL;
+}
+
 /* False: not yet. */
 static bool answer_request(struct http_conn *h, const struct http_request *r, struct view body)
 {
 	struct http_answer answer = {0};
 
-	h->server->on_request(h->server->context, r, body, &answer);
+	if (h->given)
+		take_given(h, &answer);
+	else
+		h->server->on_request(h->server->context, r, body, &answer);
 	if (h->hold) {
 		buf_fini(&answer.body);
 		buf_fini(&answer.fields);
@@ -152,6 +164,19 @@ void http_server_release(struct http_hold *hold)
 	h->hold = NULL;
 	enter(h, IDLE);
 	conn_resume(&h->conn);
+}
+
+void http_server_answer(struct http_hold *hold, struct http_answer *answer)
+{
+	if (hold->conn) {
+		hold->conn->given = mem_new(sizeof(*answer));
+		*hold->conn->given = *answer;
+	} else {
+		buf_fini(&answer->body);
+		buf_fini(&answer->fields);
+	}
+	*answer = (struct http_answer){0};
+	http_server_release(hold);
 }
 
 static void answer_fault(struct http_conn *h, int status)
@@ -234,6 +259,11 @@ static void drop(struct http_conn *h)
 	h->server->count--;
 	if (h->hold)
 		h->hold->conn = NULL;
+	if (h->given) {
+		buf_fini(&h->given->body);
+		buf_fini(&h->given->fields);
+		free(h->given);
+	}
 	free(h);
 }
 
@@ -331,4 +361,18 @@ void http_server_accept(
 uint32_t http_server_connections(const struct http_server *s)
 {
 	return s->count;
+}
+
+struct http_server_load http_server_load(const struct http_server *s, const struct address *peer)
+{
+	struct http_server_load load = {0};
+
+	for (const struct list *at = s->connections.next; at != &s->connections; at = at->next) {
+		const struct http_conn *h = container_of(at, struct http_conn, link);
+
+		load.unsent_bytes += conn_pending(&h->conn);
+		load.of_peer += (h->phase == HELD || h->phase == ANSWERING) &&
+				address_same_host(&h->conn.peer, peer);
+	}
+	return load;
 }

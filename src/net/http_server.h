@@ -36,6 +36,9 @@ struct http_hold;
 struct http_hold *http_server_hold(const struct http_request *r);
 /* Not from inside on_request. Frees the ticket. The server still exists. */
 void http_server_release(struct http_hold *hold);
+/* Instead of it: *answer, as on_request would have filled it, is what the request gets. Body and fields are
+ * taken; the texts are borrowed until the client has its answer or is gone. */
+void http_server_answer(struct http_hold *hold, struct http_answer *answer);
 
 struct http_server_settings {
 	uint32_t connections_most; /* further ones are closed at once; 0: 1000 */
@@ -59,5 +62,13 @@ void http_server_accept(
 	struct http_server *s, int fd, const struct address *peer, struct tls_context *tls);
 
 uint32_t http_server_connections(const struct http_server *s);
+
+/* What is under way: bytes of answers not sent yet, and how many connections of this peer's host have a
+ * request held or such an answer. */
+struct http_server_load {
+	uint64_t unsent_bytes;
+	uint32_t of_peer;
+};
+struct http_server_load http_server_load(const struct http_server *s, const struct address *peer);
 
 #endif

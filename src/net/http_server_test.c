@@ -360,6 +360,74 @@ static void a_client_may_leave_while_its_request_is_held(void **state)
 	end(&r);
 }
 
+static void a_held_request_may_be_given_its_answer(void **state)
+{
+	struct http_answer answer = {.status = 404, .type = "text/plain"};
+	struct holding h = {0};
+	struct rig r = {0};
+	struct address peer = loopback(1);
+	struct http_server_load load;
+
+	(void)state;
+	begin_holding(&r, &h, 0);
+	say(&r, GET("/one") "HEAD /two HTTP/1.1\r\nHost: a\r\n\r\n");
+	while (h.hold == NULL)
+		drive_turns(r.loop, 1);
+	load = http_server_load(r.server, &peer);
+	assert_int_equal(load.of_peer, 1);
+	assert_int_equal(load.unsent_bytes, 0);
+	buf_text(&answer.body, "given later");
+	h.is_known = true;
+	http_server_answer(h.hold, &answer);
+	assert_int_equal(buf_length(&answer.body), 0);
+	wait_for(&r, "given later");
+	assert_true(has(&r, "HTTP/1.1 404 "));
+	wait_for(&r, "Content-Length: 8");
+	assert_int_equal(h.shown, 2); /* the first once, and the one behind it */
+	load = http_server_load(r.server, &peer);
+	assert_int_equal(load.of_peer, 0);
+	end(&r);
+}
+
+static void an_answer_given_to_one_who_has_left_is_freed(void **state)
+{
+	struct http_answer answer = {.status = 200};
+	struct holding h = {0};
+	struct rig r = {0};
+
+	(void)state;
+	begin_holding(&r, &h, 20);
+	say(&r, GET("/one"));
+	wait_for_end(&r);
+	buf_text(&answer.body, "late");
+	http_server_answer(h.hold, &answer);
+	end(&r);
+	h = (struct holding){0};
+	r = (struct rig){0};
+	begin_holding(&r, &h, 0); /* and so is one that a server which ends has not sent */
+	say(&r, GET("/one"));
+	while (h.hold == NULL)
+		drive_turns(r.loop, 1);
+	buf_text(&answer.body, "not sent");
+	http_server_answer(h.hold, &answer);
+	end(&r);
+}
+
+static void answers_not_sent_are_counted(void **state)
+{
+	struct rig r = {0};
+	struct address peer = loopback(1);
+
+	(void)state;
+	begin(&r, NULL);
+	for (int i = 0; i < 100; i++)
+		say(&r, GET("/large"));
+	while (http_server_load(r.server, &peer).unsent_bytes < 65536)
+		drive_turns(r.loop, 1);
+	assert_int_equal(http_server_load(r.server, &peer).of_peer, 1);
+	end(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -373,6 +441,9 @@ int main(void)
 		cmocka_unit_test(an_upgraded_connection_that_nobody_takes_is_closed),
 		cmocka_unit_test(a_held_request_is_shown_again_and_those_behind_it_wait),
 		cmocka_unit_test(a_client_may_leave_while_its_request_is_held),
+		cmocka_unit_test(a_held_request_may_be_given_its_answer),
+		cmocka_unit_test(an_answer_given_to_one_who_has_left_is_freed),
+		cmocka_unit_test(answers_not_sent_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -268,6 +268,33 @@ static void answers_carry_their_length_and_no_more_than_they_may(void **state)
 	buf_fini(&out);
 }
 
+static void parameters_come_one_after_the_other(void **state)
+{
+	struct view query = VIEW("&a=1%2B+%23&&b&c==d&e=%00&f=g");
+	struct view name;
+	struct buf value = {0};
+
+	(void)state;
+	assert_int_equal(http_next_parameter(&query, &name, &value), 1);
+	assert_true(view_equal(name, VIEW("a")));
+	assert_true(view_equal(buf_view(&value), VIEW("1++#"))); /* + is no space here */
+	assert_int_equal(http_next_parameter(&query, &name, &value), 1);
+	assert_true(view_equal(name, VIEW("b")));
+	assert_int_equal(buf_length(&value), 0);
+	assert_int_equal(http_next_parameter(&query, &name, &value), 1);
+	assert_true(view_equal(buf_view(&value), VIEW("=d")));
+	assert_int_equal(http_next_parameter(&query, &name, &value), ERR_MALFORMED);
+	assert_int_equal(http_next_parameter(&query, &name, &value), 1);
+	assert_true(view_equal(name, VIEW("f")));
+	assert_int_equal(http_next_parameter(&query, &name, &value), 0);
+	assert_int_equal(http_next_parameter(&query, &name, &value), 0);
+	query = VIEW("a=%4");
+	assert_int_equal(http_next_parameter(&query, &name, &value), ERR_MALFORMED);
+	query = (struct view){NULL, 0};
+	assert_int_equal(http_next_parameter(&query, &name, &value), 0);
+	buf_fini(&value);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -278,6 +305,7 @@ int main(void)
 		cmocka_unit_test(connections_are_kept_alive_as_each_version_says),
 		cmocka_unit_test(heads_are_bounded),
 		cmocka_unit_test(answers_carry_their_length_and_no_more_than_they_may),
+		cmocka_unit_test(parameters_come_one_after_the_other),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
