@@ -56,7 +56,8 @@ static bool parse_time(struct view text, uint64_t *ms)
 		char *rest;
 		double seconds = strtod(copy + end, &rest);
 
-		fraction = (unsigned long)(seconds * 1000);
+		/* .001 as a double may be a little less than it says. */
+		fraction = (unsigned long)(seconds * 1000 + 1e-6);
 		end = (int)(rest - copy);
 	}
 	if (strcmp(copy + end, "Z") != 0)
