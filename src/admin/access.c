@@ -218,7 +218,7 @@ static bool judge(
 }
 
 static bool judge_credentials(struct access *a, enum page page, const struct http_request *r,
-	struct view value, struct http_answer *answer)
+	struct view value, struct http_answer *answer, struct view *user)
 {
 	uint8_t hash[HASH_BYTES];
 	struct entry *e;
@@ -241,22 +241,25 @@ static bool judge_credentials(struct access *a, enum page page, const struct htt
 		hold(e, r);
 		return false;
 	}
+	*user = view_of(e->user);
 	return judge(a, e, page, answer);
 }
 
 bool access_allows(struct access *a, enum page page, uint32_t public, uint32_t generation,
-	const struct http_request *r, struct http_answer *answer)
+	const struct http_request *r, struct http_answer *answer, struct view *user)
 {
 	struct view value = http_header(&r->fields, VIEW("authorization"));
 
-	if (public & 1u << page)
+	*user = (struct view){NULL, 0};
+	/* What messages one may see is by account. */
+	if (public & 1u << page && (page != PAGE_MESSAGES || value.n == 0))
 		return true;
 	if (generation != a->generation)
 		forget_all(a);
 	a->generation = generation;
 	if (value.n == 0)
 		return refuse(answer, 401, "a user name and a password are needed");
-	return judge_credentials(a, page, r, value, answer);
+	return judge_credentials(a, page, r, value, answer, user);
 }
 
 /* --- life ------------------------------------------------------------- */

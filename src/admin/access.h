@@ -33,8 +33,10 @@ struct access *access_new(struct broker_worker *w, struct loop *l);
 void access_free(struct access *a);
 
 /* May the request have this page, of which those in `public` are anybody's? False: *answer is filled
- * with 401 or 403, or the request is held. generation: another one than before makes all forgotten. */
+ * with 401 or 403, or the request is held. generation: another one than before makes all forgotten.
+ * *user: the account that has logged in, borrowed for the request; {NULL,0} for anybody. Who sends
+ * credentials for `messages` is asked for the right ones even where that page is anybody's. */
 bool access_allows(struct access *a, enum page page, uint32_t public, uint32_t generation,
-	const struct http_request *r, struct http_answer *answer);
+	const struct http_request *r, struct http_answer *answer, struct view *user);
 
 #endif

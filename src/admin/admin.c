@@ -7,6 +7,7 @@
 #include "admin/overview.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "broker/history.h"
 
 /* --- answers ---------------------------------------------------------- */
 
@@ -52,8 +53,9 @@ static void answer_sources(
 	sources_write(s->admin, (struct view){NULL, 0}, &answer->body);
 }
 
-static void fail(struct http_answer *answer, int status, const char *text)
+void answer_fail(struct http_answer *answer, int status, const char *text)
 {
+	answer->type = "application/json";
 	answer->status = status;
 	buf_text(&answer->body, "{\"error\":");
 	buf_json_string(&answer->body, view_of(text));
@@ -66,7 +68,7 @@ static void answer_rejects(
 	const char *why = rejects_write(s->admin, r, &answer->body);
 
 	if (why)
-		fail(answer, 400, why);
+		answer_fail(answer, 400, why);
 }
 
 static void answer_clients(
@@ -75,7 +77,7 @@ static void answer_clients(
 	const char *why = clients_answer(s, r, answer);
 
 	if (why)
-		fail(answer, 400, why);
+		answer_fail(answer, 400, why);
 }
 
 static void answer_page(
@@ -105,6 +107,7 @@ static const struct route routes[] = {
 	{"/api/v1/status", PAGE_STATUS, answer_status},
 	{"/api/v1/sources", PAGE_SOURCES, answer_sources},
 	{"/api/v1/rejects", PAGE_REJECTS, answer_rejects},
+	{"/api/v1/messages", PAGE_MESSAGES, messages_answer},
 	{"/api/v1/clients", PAGE_CLIENTS, answer_clients},
 	{"/", PAGE_UI, answer_page},
 };
@@ -118,7 +121,7 @@ static void answer_one_source(
 	if (sources_write(s->admin, view_skip(r->path, ONE_SOURCE.n), &answer->body))
 		return;
 	buf_clear(&answer->body);
-	fail(answer, 404, "no source of this centre");
+	answer_fail(answer, 404, "no source of this centre");
 }
 
 #define ONE_REJECT VIEW("/api/v1/rejects/")
@@ -128,7 +131,7 @@ static void answer_one_reject(
 	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
 	if (!reject_write(s->admin, view_skip(r->path, ONE_REJECT.n), &answer->body))
-		fail(answer, 404, "no such reject, or not any longer");
+		answer_fail(answer, 404, "no such reject, or not any longer");
 }
 
 static const struct route one_source_route = {"", PAGE_SOURCES, answer_one_source};
@@ -156,12 +159,13 @@ static void answer_page_or_figures(
 	answer->type = "application/json";
 	if (!view_equal(r->method, VIEW("GET")) && !view_equal(r->method, VIEW("HEAD"))) {
 		answer->extra = "Allow: GET, HEAD\r\n";
-		fail(answer, 405, "only GET and HEAD are answered here");
+		answer_fail(answer, 405, "only GET and HEAD are answered here");
 		return;
 	}
 	if (route == NULL)
-		fail(answer, 404, "nothing here; see / for what there is");
-	else if (access_allows(s->access, route->page, a->public, a->generation, r, answer))
+		answer_fail(answer, 404, "nothing here; see / for what there is");
+	else if (access_allows(
+			 s->access, route->page, a->public, a->generation, r, answer, &s->user))
 		route->answer(s, r, answer);
 }
 
@@ -208,6 +212,7 @@ struct admin *admin_new(const struct admin_settings *settings)
 	a->started_ms = clock_wall_ms();
 	a->started_mono_ms = clock_mono_ms();
 	pthread_mutex_init(&a->lock, NULL);
+	a->history = history_new(commit_journal(settings->commit));
 	return a;
 }
 
@@ -244,8 +249,10 @@ static void free_certificates(struct admin_certificate *list, unsigned n)
 
 void admin_free(struct admin *a)
 {
+	history_free(a->history);
 	free_certificates(a->certificates, a->certificate_count);
 	for (unsigned i = 0; i < a->server_count; i++) {
+		messages_free(a->servers[i]->messages);
 		access_free(a->servers[i]->access);
 		clients_fini(a->servers[i]);
 		http_server_free(a->servers[i]->http);
@@ -288,6 +295,7 @@ static struct admin_server *add_server(struct admin *a, struct loop *l)
 	s->loop = l;
 	s->http = http_server_new(l, NULL, on_request, s);
 	s->access = access_new(broker_worker_of(a->settings.broker, l), l);
+	s->messages = messages_new(s);
 	a->servers = mem_resize(a->servers, (a->server_count + 1) * sizeof(*a->servers));
 	a->servers[a->server_count++] = s;
 	return s;

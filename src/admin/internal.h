@@ -3,6 +3,7 @@
  *     admin.c       who asks for what: paths to answers
  *     metrics.c     /metrics              status.c   /api/v1/...
  *     rejects.c     /api/v1/rejects       clients.c  /api/v1/clients
+ *     messages.c    /api/v1/messages
  *     exposition.c  metrics as text       centre.c   figures of sources, summed per centre
  *     process.c     the process itself, from /proc
  *     access.c      who may see a page
@@ -23,6 +24,8 @@ struct admin_server {
 	struct loop *loop;
 	struct http_server *http;
 	struct access *access;
+	struct messages *messages;
+	struct view user;  /* whose the request is that is answered; {NULL,0}: anybody's */
 	struct list pages; /* of clients, under way or not fetched */
 };
 
@@ -39,6 +42,8 @@ struct admin {
 	unsigned listener_count;
 	struct admin_server **servers; /* one per loop, made at its first client */
 	unsigned server_count;
+	struct history *history;
+	_Atomic uint64_t messages_served;       /* by /api/v1/messages */
 	struct admin_certificate *certificates; /* texts owned */
 	unsigned certificate_count;
 };
@@ -81,6 +86,9 @@ struct process {
 };
 void process_read(struct process *out);
 
+/* Fills *answer with {"error": text}. */
+void answer_fail(struct http_answer *answer, int status, const char *text);
+
 /* The one in force; a reference to unref. */
 struct hierarchy *admin_hierarchy(struct admin *a);
 
@@ -103,6 +111,13 @@ const char *clients_answer(
 void clients_fini(struct admin_server *s);
 /* NULL, or what is wrong with the request's parameters (400). */
 const char *rejects_write(struct admin *a, const struct http_request *r, struct buf *out);
+/* One per server: its requests for messages. */
+struct messages *messages_new(struct admin_server *s);
+/* The history's thread has ended, the loop does not run; before the HTTP server goes. */
+void messages_free(struct messages *m);
+/* For s->user. Fills *answer, or holds the request. */
+void messages_answer(
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer);
 /* The payload of one, as it came. False: it is not there (any longer). */
 bool reject_write(struct admin *a, struct view number, struct buf *out);
 /* centre_id {NULL,0}: all. Gives how many sources were written. */

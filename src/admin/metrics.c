@@ -198,6 +198,8 @@ static void write_broker(struct exposition *e, struct admin *a)
 	one_count(e, METRIC_DELIVERED_BYTES, f.delivered_bytes);
 	one_count(e, METRIC_ACKNOWLEDGED, f.acknowledged);
 	one_count(e, METRIC_RESENT, f.resent);
+	one_count(e, METRIC_HTTP_MESSAGES,
+		atomic_load_explicit(&a->messages_served, memory_order_relaxed));
 	one_count(e, METRIC_CLIENT_RECEIVED, f.received);
 	one_count(e, METRIC_CLIENT_REFUSED, f.refused);
 	exposition_family(e, METRIC_DROPPED);
