@@ -104,7 +104,7 @@ static uint8_t mask_of(unsigned bits, unsigned i)
 
 	if (bits >= before + 8)
 		return 0xff;
-	return bits <= before ? 0 : (uint8_t)(0xff00u >> (bits - before));
+	return (uint8_t)(bits <= before ? 0 : 0xff00u >> (bits - before));
 }
 
 static bool is_same(const uint8_t *a, const uint8_t *b, unsigned bits)
