@@ -29,7 +29,8 @@ local keep = tonumber(ARGV[2])
 local most = tonumber(ARGV[3])
 if keep > 0 then
 	local now = redis.call('TIME')
-	redis.call('XTRIM', log, 'MINID', '~', string.format('%.0f', now[1] * 1000 - keep))
+	local oldest = now[1] * 1000 + math.floor(now[2] / 1000) - keep
+	redis.call('XTRIM', log, 'MINID', '~', string.format('%.0f', oldest))
 end
 if most > 0 then
 	local used = redis.call('MEMORY', 'USAGE', log)

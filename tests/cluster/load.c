@@ -274,6 +274,7 @@ static struct redis *open_client(struct loop *loop, struct resolver *resolver, c
 		.scripts = scripts,
 		.script_count = 1};
 	struct tls_client_settings tls = {.verify = true, .ca = getenv("REDIS_CA")};
+	struct redis *client;
 	char *why = NULL;
 
 	scripts[0] = claim_script();
@@ -289,7 +290,10 @@ static struct redis *open_client(struct loop *loop, struct resolver *resolver, c
 		fprintf(stderr, "%s\n", why);
 		exit(2);
 	}
-	return redis_new(&config);
+	client = redis_new(&config);
+	if (config.tls)
+		tls_unref(config.tls);
+	return client;
 }
 
 static int claim(struct load *l, uint32_t window)
