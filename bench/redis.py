@@ -65,15 +65,14 @@ def by_benchmark(cluster, messages, batch):
     for _, run in runs:
         line = run.communicate()[0].strip().split("\n")[-1]
         total += batch * float(line.rsplit('",', 1)[1].split(",")[0].strip('"')
-                               if '",' in line and not line.endswith('"')
-                               else line.split('","')[1])
+                               if not line.endswith('"') else line.split('","')[1])
     return {"per_second": total}
 
 
 def used(cluster):
     return sum(int(line.split(":")[1]) for node in cluster.masters()
                for line in node.cli("info", "memory").split("\n")
-               if line.startswith("used_memory_dataset:"))
+               if line.startswith("used_memory:"))
 
 
 def memory(load, cluster, messages):

@@ -1,6 +1,6 @@
 /* cluster/internal.h - of the Redis client alone: nodes, links, lanes
  *
- *	struct redis --- nodes (by "host:port") --- shared link
+ *	struct redis --- nodes (by "host:port") --- some shared links
  *	     |                                       ^
  *	     +-- lane per slot, made at first use ---+   several lanes on one link
  *	     +-- own lanes ---------- own link
@@ -33,6 +33,7 @@ struct link {
 	struct list in_redis;
 	enum link_state state;
 	bool own;         /* serves one lane alone */
+	bool quiet;       /* what happens to it is told by another link to the same node */
 	bool read_only;   /* READONLY: a replica answers */
 	bool doomed;      /* freed once it is closed */
 	bool told;        /* that it cannot be reached has been logged */
@@ -54,7 +55,8 @@ struct link {
 	struct redis_request load;
 };
 
-struct link *link_new(struct redis *r, struct redis_node *node, bool own, bool read_only);
+/* own NULL: one that lanes share. */
+struct link *link_new(struct redis *r, struct redis_node *node, const struct redis_lane *own);
 /* Ends it; freed at the end of the turn at the latest. What is under way goes back to its lane. */
 void link_drop(struct link *l);
 /* Here and now; its requests have been taken away. */
@@ -74,6 +76,7 @@ struct redis_lane {
 	struct redis *redis;
 	uint16_t slot;
 	enum redis_route route;
+	uint32_t line; /* which of the shared links of a node */
 	bool closed;
 	uint32_t under_way; /* sent and not settled */
 	unsigned turns;     /* redirects and refusals since something was answered */
@@ -112,7 +115,7 @@ struct redis_node {
 	bool seed;                 /* stays even when no map names it */
 	bool mapped;               /* the last map named it */
 	struct redis_node *master; /* whose replica it is; NULL: a master, or unknown */
-	struct link *link;         /* shared by all lanes; NULL: not needed yet */
+	struct link *links[REDIS_CONNECTIONS_MOST]; /* shared by lanes; NULL: not needed yet */
 };
 
 /* NULL: there are too many. from: whose host is meant when none is given; may be NULL. */
@@ -120,8 +123,8 @@ struct redis_node *map_node(
 	struct redis *r, const struct slot_node *at, const struct redis_node *from);
 /* The map of a reply to CLUSTER SLOTS given by `from`. */
 void map_apply(struct redis *r, const struct resp *reply, const struct redis_node *from);
-/* A shared link to this node, connecting or ready. */
-struct link *map_link(struct redis *r, struct redis_node *node);
+/* The line-th shared link to this node, connecting or ready. */
+struct link *map_link(struct redis *r, struct redis_node *node, uint32_t line);
 struct redis_node *map_replica(struct redis *r, const struct redis_node *master);
 
 /* --- the client ------------------------------------------------------------ */
@@ -148,7 +151,8 @@ struct redis {
 	uint32_t outstanding;
 	uint64_t bytes;
 	uint64_t chance;
-	uint32_t covered; /* slots with a master */
+	uint32_t covered;    /* slots with a master */
+	uint32_t lane_count; /* made by slot */
 	uint32_t master_count;
 	uint32_t replica_count;
 	struct redis_figures figures;

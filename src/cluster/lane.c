@@ -88,7 +88,7 @@ static struct link *own_link(struct redis_lane *lane)
 		lane->link = NULL;
 	}
 	if (lane->link == NULL && node)
-		lane->link = link_new(lane->redis, node, true, lane->route == REDIS_REPLICA);
+		lane->link = link_new(lane->redis, node, lane);
 	return lane->link;
 }
 
@@ -97,12 +97,12 @@ static struct link *route(struct redis_lane *lane, const struct redis_request *q
 	struct redis *r = lane->redis;
 
 	if (q->ask)
-		return map_link(r, q->ask);
+		return map_link(r, q->ask, lane->line);
 	if (lane->own)
 		return own_link(lane);
 	if (lane->slot == REDIS_ANY_SLOT)
 		return lane->under_way ? lane->link : redis_any_link(r);
-	return r->masters[lane->slot] ? map_link(r, r->masters[lane->slot]) : NULL;
+	return r->masters[lane->slot] ? map_link(r, r->masters[lane->slot], lane->line) : NULL;
 }
 
 /* What has to be repeated goes before what has not been sent. */

@@ -67,10 +67,10 @@ static const char *kind_of(const struct link *l)
 	return l->read_only ? "replica" : l->own ? "own" : "shared";
 }
 
-/* What one lane alone waits for is for those who look closely. */
+/* What one lane alone waits for, and what is told already, is for those who look closely. */
 static enum log_level level_of(const struct link *l, enum log_level shared)
 {
-	return l->own ? LOG_DEBUG : shared;
+	return l->own || l->quiet ? LOG_DEBUG : shared;
 }
 
 /* One line when it is lost or cannot be reached, and one when it is there again. */
@@ -360,14 +360,14 @@ static void on_time(struct timer *t)
 		resolve_start(c->resolver, c->loop, l->node->host, l->node->port, on_addresses, l);
 }
 
-struct link *link_new(struct redis *r, struct redis_node *node, bool own, bool read_only)
+struct link *link_new(struct redis *r, struct redis_node *node, const struct redis_lane *own)
 {
 	struct link *l = mem_new(sizeof(*l));
 
 	l->redis = r;
 	l->node = node;
-	l->own = own;
-	l->read_only = read_only;
+	l->own = own != NULL;
+	l->read_only = own && own->route == REDIS_REPLICA;
 	l->again.on_time = on_time;
 	list_init(&l->sent);
 	list_init(&l->answered);

@@ -31,11 +31,13 @@ struct redis_node *map_node(
 	return node;
 }
 
-struct link *map_link(struct redis *r, struct redis_node *node)
+struct link *map_link(struct redis *r, struct redis_node *node, uint32_t line)
 {
-	if (node->link == NULL)
-		node->link = link_new(r, node, false, false);
-	return node->link;
+	if (node->links[line] == NULL) {
+		node->links[line] = link_new(r, node, NULL);
+		node->links[line]->quiet = line > 0;
+	}
+	return node->links[line];
 }
 
 struct redis_node *map_replica(struct redis *r, const struct redis_node *master)
@@ -81,7 +83,16 @@ static bool is_referred_to(struct redis *r, const struct redis_node *node)
 	return false;
 }
 
-/* One that nothing refers to any more; its shared connection is ended first. */
+static void drop_links(struct redis_node *node)
+{
+	for (uint32_t i = 0; i < REDIS_CONNECTIONS_MOST; i++) {
+		if (node->links[i])
+			link_drop(node->links[i]);
+		node->links[i] = NULL;
+	}
+}
+
+/* One that nothing refers to any more; its shared connections are ended first. */
 static struct redis_node *find_forgotten(struct redis *r)
 {
 	struct redis_node *node;
@@ -89,9 +100,7 @@ static struct redis_node *find_forgotten(struct redis *r)
 	for (size_t at = 0; (node = map_next(&r->nodes, &at)) != NULL;) {
 		if (node->mapped || node->seed)
 			continue;
-		if (node->link)
-			link_drop(node->link);
-		node->link = NULL;
+		drop_links(node);
 		if (!is_referred_to(r, node))
 			return node;
 	}

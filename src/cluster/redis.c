@@ -124,7 +124,7 @@ static void connect_seeds(struct redis *r)
 
 	for (size_t at = 0; (node = map_next(&r->nodes, &at)) != NULL;)
 		if (node->seed)
-			map_link(r, node);
+			map_link(r, node, 0);
 }
 
 static void ask_for_map(struct redis *r, uint64_t now_ms)
@@ -243,6 +243,7 @@ static struct redis_lane *lane_of_slot(struct redis *r, uint16_t slot)
 	if (r->lanes[slot] == NULL) {
 		r->lanes[slot] = mem_new(sizeof(struct redis_lane));
 		lane_init(r->lanes[slot], r, slot);
+		r->lanes[slot]->line = r->lane_count++ % r->config.connections;
 	}
 	return r->lanes[slot];
 }
@@ -291,6 +292,8 @@ static void set_defaults(struct redis_config *c)
 	c->answer_ms = or_default(c->answer_ms, 5000);
 	c->wait_ms = or_default(c->wait_ms, 500);
 	c->pause_most_ms = or_default(c->pause_most_ms, 2000);
+	c->connections = or_default(c->connections, 4);
+	check(c->connections <= REDIS_CONNECTIONS_MOST);
 	c->requests_most = or_default(c->requests_most, 65536);
 	c->bytes_most = c->bytes_most ? c->bytes_most : 64u << 20;
 	if (c->tls)

@@ -1,7 +1,7 @@
 /* cluster/redis.h - a client of one Redis Cluster on one event loop
  *
  * Requests are handed over with the slot of their keys and answered exactly once. They are pipelined:
- * thousands may be under way on the one connection that this client has to each master. Where a slot
+ * thousands may be under way on the few connections that this client has to each master. Where a slot
  * lives, that it moved, that a node is gone, loading or not yet sure: all of that is dealt with here;
  * the caller sees a reply, or an error when the request's time is over.
  *
@@ -50,6 +50,7 @@
 #include "net/resolve.h"
 
 #define REDIS_REPLY_LARGEST (32u << 20)
+#define REDIS_CONNECTIONS_MOST 8u
 
 struct redis;
 struct redis_lane;
@@ -78,6 +79,7 @@ struct redis_config {
 	uint32_t answer_ms;     /* [5000] */
 	uint32_t wait_ms;       /* [500] of WAIT; below answer_ms */
 	uint32_t pause_most_ms; /* [2000] between two attempts to connect */
+	uint32_t connections;   /* [4] to each master: Redis reads 16 KiB of one in a turn */
 	uint32_t requests_most; /* [65536] handed over and not done */
 	uint64_t bytes_most;    /* [64 MiB] of their commands */
 };
