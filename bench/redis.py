@@ -53,9 +53,9 @@ def by_benchmark(cluster, messages, batch):
     shards = {cluster.master_of(f"{{{k}}}:log"): k for k in range(16)}
     for node, k in shards.items():
         sha = node.command("script", "load", SCRIPT).decode()
-        keys = [f"{{{k}}}:log"] + [f"{{{k}}}:seen:__rand_int__"] * batch
+        keys = [f"{{{k}}}:log"] + [f"{{{k}}}:seen__rand_int__"] * batch
         words = ["evalsha", sha, str(len(keys)), *keys, "3600000", "0", "0"]
-        words += ["token678", RECORD] * batch
+        words += ["tokn", RECORD] * batch
         calls = messages // batch // len(shards)
         runs.append((calls * batch, subprocess.Popen(
             ["redis-benchmark", "-p", str(node.port), "-n", str(calls), "-c", "8", "-P",

@@ -2,9 +2,11 @@
  *
  * One call claims several ids of one shard and appends those that are first to the shard's stream,
  * atomically. A claim remembers who made it (a token), so that who does not know whether his call
- * was done makes it again: a repeat that answers with one's own token is a first.
+ * was done makes it again: a repeat that answers with one's own token is a first. (A token is a hash
+ * of node, start and number; where two happen to be equal a repeat is counted as a first, and all
+ * the same appended once.)
  *
- *	struct claim_call: {k}:log, {k}:seen:<id> ... --> claim.lua --> struct claim_answer a message
+ *	claim_call(): {k}:log, {k}:<id> ... --> claim.lua --> struct claim_answer a message
  *
  * While Redis moves the slot of a shard to another node the calls of that shard stand still, see
  * cluster/redis.h. Entries are read by log_read() and log_entry().
@@ -43,7 +45,7 @@ struct claim_terms {
 
 struct claim_message {
 	const struct uuid *id;
-	uint64_t token;
+	uint32_t token;
 	struct view record; /* record_encode() */
 };
 
@@ -61,8 +63,8 @@ struct log_place {
 
 struct claim_answer {
 	bool first;             /* appended by this call */
-	uint64_t token;         /* of who was first */
-	struct log_place place; /* of the first in the stream */
+	uint32_t token;         /* of who was first */
+	struct log_place place; /* of the first in the stream; number at most 2^24 - 1 */
 };
 
 /* The i-th message's; false: the reply is not one of the script. */

@@ -1,14 +1,16 @@
 -- Claims identifiers and appends their messages to the shard's stream, in one step.
 --
--- KEYS  {k}:log and one {k}:seen:<id> a message; all lie in one slot.
+-- KEYS  {k}:log and one {k}:<16 bytes of the id> a message; all lie in one slot.
 -- ARGV  how long an id is remembered (ms); how long the stream keeps an entry (ms) and how many
 --       bytes it may have, 0: no trimming in this call; then token and record of each message.
--- Gives one text a message: "+" or "-" (first, repeat), then what is remembered of the id:
---       token (8 bytes), and place in the stream: ms (6 bytes), number (4 bytes), high byte first.
+-- Gives one text a message: "+" or "-" (first, repeat), then what is remembered of the id in 12
+--       bytes (one more takes 8 more of Redis' memory): token 4, and place in the stream, ms since
+--       September 2020 in 5 and number in 3, high byte first.
 --
 -- The append stands before the claim: where it fails nothing is claimed.
 local log = KEYS[1]
 local remember = ARGV[1]
+local epoch = 1600000000000
 local answers = {}
 
 for i = 2, #KEYS do
@@ -18,8 +20,8 @@ for i = 2, #KEYS do
 	else
 		local place = redis.call('XADD', log, '*', 'm', ARGV[2 * i + 1])
 		local dash = string.find(place, '-', 1, true)
-		known = ARGV[2 * i] .. struct.pack('>I6I4', tonumber(string.sub(place, 1, dash - 1)),
-			tonumber(string.sub(place, dash + 1)))
+		known = ARGV[2 * i] .. struct.pack('>I5I3', tonumber(string.sub(place, 1, dash - 1)) - epoch,
+			math.min(tonumber(string.sub(place, dash + 1)), 0xffffff))
 		redis.call('SET', KEYS[i], known, 'PX', remember)
 		answers[i - 1] = '+' .. known
 	end

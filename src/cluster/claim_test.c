@@ -16,7 +16,7 @@ static void all_keys_of_a_shard_lie_in_one_slot(void **state)
 	for (uint32_t shard = 0; shard < SHARDS_MOST; shard++) {
 		char key[32];
 
-		snprintf(key, sizeof(key), "{%u}:seen:0123456789abcdef", shard);
+		snprintf(key, sizeof(key), "{%u}:0123456789abcdef", shard);
 		assert_int_equal(slot_of(view_of(key)), claim_slot(shard));
 	}
 }
@@ -42,15 +42,14 @@ static void a_call_names_log_ids_terms_tokens_and_records(void **state)
 {
 	static const char want[] =
 		"*13\r\n$7\r\nEVALSHA\r\n$3\r\nsha\r\n$1\r\n3\r\n$7\r\n{7}:log\r\n"
-		"$25\r\n{7}:seen:aaaaaaaaaaaaaaaa\r\n"
-		"$25\r\n{7}:seen:bbbbbbbbbbbbbbbb\r\n"
+		"$20\r\n{7}:aaaaaaaaaaaaaaaa\r\n"
+		"$20\r\n{7}:bbbbbbbbbbbbbbbb\r\n"
 		"$4\r\n1000\r\n$2\r\n20\r\n$1\r\n0\r\n"
-		"$8\r\n\0\0\0\0\0\0\1\2\r\n$2\r\nr1\r\n"
-		"$8\r\n\xff\0\0\0\0\0\0\0\r\n$0\r\n\r\n";
+		"$4\r\n\0\0\1\2\r\n$2\r\nr1\r\n"
+		"$4\r\n\xff\0\0\0\r\n$0\r\n\r\n";
 	const struct claim_terms terms = {.remember_ms = 1000, .keep_ms = 20};
 	struct uuid a, b;
-	struct claim_message messages[] = {
-		{&a, 0x102, VIEW("r1")}, {&b, 0xff00000000000000u, VIEW("")}};
+	struct claim_message messages[] = {{&a, 0x102, VIEW("r1")}, {&b, 0xff000000u, VIEW("")}};
 	struct buf got = {0};
 
 	(void)state;
@@ -70,9 +69,9 @@ static struct resp text_of(struct view text)
 static void an_answer_tells_first_from_repeat_with_token_and_place(void **state)
 {
 	struct resp items[] = {
-		text_of(VIEW("+\0\0\0\0\0\0\1\2\1\2\3\4\5\6\0\0\1\0")),
-		text_of(VIEW("-\x80\0\0\0\0\0\0\0\0\0\0\0\0\1\xff\xff\xff\xff")),
-		text_of(VIEW("*\0\0\0\0\0\0\1\2\1\2\3\4\5\6\0\0\1\0")),
+		text_of(VIEW("+\0\0\1\2\1\2\3\4\5\0\1\0")),
+		text_of(VIEW("-\x80\0\0\0\0\0\0\0\1\xff\xff\xff")),
+		text_of(VIEW("*\0\0\1\2\1\2\3\4\5\0\1\0")),
 		text_of(VIEW("+short")),
 		{.type = RESP_NIL},
 	};
@@ -83,13 +82,13 @@ static void an_answer_tells_first_from_repeat_with_token_and_place(void **state)
 	assert_true(claim_answer_of(&reply, 0, &a));
 	assert_true(a.first);
 	assert_int_equal(a.token, 0x102);
-	assert_int_equal(a.place.ms, 0x010203040506);
+	assert_int_equal(a.place.ms, 1600000000000 + 0x0102030405);
 	assert_int_equal(a.place.number, 256);
 	assert_true(claim_answer_of(&reply, 1, &a));
 	assert_false(a.first);
-	assert_true(a.token == 0x8000000000000000u);
-	assert_int_equal(a.place.ms, 1);
-	assert_int_equal(a.place.number, 0xffffffff);
+	assert_true(a.token == 0x80000000u);
+	assert_int_equal(a.place.ms, 1600000000001);
+	assert_int_equal(a.place.number, 0xffffff);
 	for (uint32_t i = 2; i < 6; i++)
 		assert_false(claim_answer_of(&reply, i, &a));
 }

@@ -37,7 +37,6 @@ struct link {
 	bool read_only;   /* READONLY: a replica answers */
 	bool doomed;      /* freed once it is closed */
 	bool told;        /* that it cannot be reached has been logged */
-	bool reload;      /* scripts are to be loaded before anything else */
 	bool wait_due;    /* the next reply is one to WAIT */
 	uint8_t wait_for; /* replicas; 0: nothing sent in this pass needs a WAIT */
 	uint32_t waits;   /* WAITs sent and not answered */
@@ -65,6 +64,9 @@ void link_free(struct link *l);
 /* May a request go out here? False also when the socket is full. */
 bool link_takes(const struct link *l, const struct redis_request *q);
 void link_send(struct link *l, struct redis_request *q);
+/* Loads the scripts of a node that forgot them, once nothing is under way to it any more: else what
+ * stands behind a request that was refused for want of its script might find it there. */
+void link_reload(struct link *l);
 /* At the end of a pass: WAIT for what needs it, and everything on its way. */
 void link_finish_pass(struct link *l);
 /* Closes what has been silent for too long, asks what has been idle whether it lives. */
@@ -114,6 +116,8 @@ struct redis_node {
 	uint16_t port;
 	bool seed;                 /* stays even when no map names it */
 	bool mapped;               /* the last map named it */
+	bool forgot;               /* its scripts: nothing is sent until they are loaded again */
+	bool loading;              /* they are under way */
 	struct redis_node *master; /* whose replica it is; NULL: a master, or unknown */
 	struct link *links[REDIS_CONNECTIONS_MOST]; /* shared by lanes; NULL: not needed yet */
 };

@@ -213,9 +213,7 @@ static void on_refusal_by_cluster(struct link *l, struct redis_request *q)
 
 static void on_no_script(struct link *l, struct redis_request *q)
 {
-	/* What is loading now was asked for after this request. */
-	if (list_is_empty(&l->load.link))
-		l->reload = true;
+	l->node->forgot = true;
 	on_refusal(l, q);
 }
 

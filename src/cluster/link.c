@@ -145,7 +145,7 @@ static void give_all_back(struct link *l)
 		give_back(q, false);
 	l->waits = 0;
 	l->wait_for = 0;
-	l->wait_due = l->reload = false;
+	l->wait_due = false;
 }
 
 static void on_close(struct conn *c, int err, const char *why)
@@ -414,12 +414,26 @@ static void push(struct link *l, struct redis_request *q)
 	list_append(&l->sent, &q->link);
 }
 
-/* Redis has forgotten its scripts: they go first, as one request of so many replies. */
+static void on_loaded(struct redis_request *q, const struct resp *reply)
+{
+	struct link *l = container_of(q, struct link, load);
+
+	(void)reply; /* whether it helped is seen at the next call */
+	l->node->forgot = l->node->loading = false;
+}
+
+static void on_load_lost(struct redis_request *q, int err)
+{
+	(void)err;
+	container_of(q, struct link, load)->node->loading = false;
+}
+
+/* As one request of so many replies. */
 static void push_scripts(struct link *l)
 {
-	l->reload = false;
-	if (l->redis->config.script_count == 0)
-		return;
+	l->node->loading = true;
+	l->load.on_reply = on_loaded;
+	l->load.on_done = on_load_lost;
 	buf_clear(&l->load.command);
 	l->load.skip = say_scripts(l, &l->load.command) - 1;
 	count_add(&l->redis->figures.reloaded, 1);
@@ -427,17 +441,36 @@ static void push_scripts(struct link *l)
 	push(l, &l->load);
 }
 
+static bool is_drained(struct redis *r, const struct redis_node *node)
+{
+	for (struct list *at = r->links.next; at != &r->links; at = at->next) {
+		struct link *l = container_of(at, struct link, in_redis);
+
+		if (l->node == node && !l->own && !list_is_empty(&l->sent))
+			return false;
+	}
+	return true;
+}
+
+void link_reload(struct link *l)
+{
+	if (!l->node->forgot || l->node->loading || l->state != LINK_READY || l->own)
+		return;
+	if (l->redis->config.script_count == 0)
+		l->node->forgot = false; /* the caller's own */
+	else if (is_drained(l->redis, l->node))
+		push_scripts(l);
+}
+
 bool link_takes(const struct link *l, const struct redis_request *q)
 {
-	if (l->state != LINK_READY || conn_pending(&l->conn) >= SEND_MOST)
+	if (l->state != LINK_READY || l->node->forgot || conn_pending(&l->conn) >= SEND_MOST)
 		return false;
 	return q->acknowledge == 0 || l->wait_for || l->waits < WAITS_MOST;
 }
 
 void link_send(struct link *l, struct redis_request *q)
 {
-	if (l->reload)
-		push_scripts(l);
 	q->skip = q->ask ? 1 : 0;
 	if (q->ask) {
 		resp_words(conn_out(&l->conn), "ASKING");

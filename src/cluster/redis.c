@@ -204,8 +204,11 @@ static void on_pass(struct deferred *d)
 	pump_lanes(r, now_ms);
 	ask_for_map(r, now_ms);
 	for (struct list *at = r->links.next; at != &r->links; at = next) {
+		struct link *l = container_of(at, struct link, in_redis);
+
 		next = at->next;
-		link_finish_pass(container_of(at, struct link, in_redis));
+		link_reload(l);
+		link_finish_pass(l);
 	}
 	bury_closed(r);
 	set_tick(r, now_ms);

@@ -791,6 +791,43 @@ static void scripts_are_loaded_first_and_again_when_redis_forgot_them(void **sta
 	rig_free(r);
 }
 
+/* Forgot its scripts after the greetings of two connections; the second one hangs behind number 1. */
+static const char *get_forgotten(struct server *s, struct visit *v, uint32_t number)
+{
+	if (s->loads > 2)
+		return get_number(s, v, number);
+	v->blocked = number == 1;
+	return "-NOSCRIPT No matching script.\r\n";
+}
+
+static void scripts_are_loaded_when_nothing_is_under_way_that_would_find_them(void **state)
+{
+	static const char *const scripts[] = {"return 1"};
+	struct rig *r = mem_new(sizeof(*r));
+	struct server *s = &r->servers[0];
+
+	(void)state;
+	start_rig(r, get_forgotten);
+	r->config.scripts = scripts;
+	r->config.script_count = 1;
+	r->redis = redis_new(&r->config);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(redis_submit(r->redis, i ? SLOT : SLOT + 1, &ask(r)->request), 0);
+	while (s->gets < 2)
+		drive_turns(r->loop, 1);
+	drive_turns(r->loop, 50);
+	assert_int_equal(s->loads, 2);
+	for (uint32_t i = 0; i < s->visit_count; i++)
+		if (s->visits[i]->blocked)
+			unblock(s->visits[i], "");
+	drive(r);
+	assert_int_equal(s->loads, 3);
+	buf_append(&r->order, "", 1);
+	assert_non_null(strstr((const char *)buf_bytes(&r->order), "1 2 "));
+	assert_asked(s, "SCRIPT LOAD;SCRIPT LOAD;GET 0;GET 1;GET 2;SCRIPT LOAD;GET 0;GET 1;GET 2;");
+	rig_free(r);
+}
+
 static void what_is_too_much_is_refused_at_once(void **state)
 {
 	struct rig *r = mem_new(sizeof(*r));
@@ -976,6 +1013,7 @@ int main(void)
 		cmocka_unit_test(after_a_connection_lost_before_wait_the_command_goes_again_first),
 		cmocka_unit_test(a_wait_that_fails_means_again_too),
 		cmocka_unit_test(scripts_are_loaded_first_and_again_when_redis_forgot_them),
+		cmocka_unit_test(scripts_are_loaded_when_nothing_is_under_way_that_would_find_them),
 		cmocka_unit_test(what_is_too_much_is_refused_at_once),
 		cmocka_unit_test(bytes_are_bounded_too),
 		cmocka_unit_test(a_lane_of_its_own_blocks_nobody),

@@ -35,7 +35,7 @@ struct call {
 	uint32_t shard;
 	uint32_t n;
 	uint64_t number[BATCH_MOST]; /* of its messages in their shard */
-	uint64_t token;
+	uint32_t token;
 	bool is_duplicate;
 	uint32_t first; /* of the last reply */
 	uint32_t repeats;
@@ -199,7 +199,7 @@ static void make_call(struct load *l)
 	else
 		for (; c->n < l->batch && l->made < l->count; c->n++, l->made++)
 			c->number[c->n] = l->in_shard[shard]++;
-	c->token = ++l->calls;
+	c->token = (uint32_t)++l->calls;
 	c->request.acknowledge = (uint8_t)l->acknowledge;
 	write_call(c);
 	submit(c);

@@ -129,8 +129,8 @@ def test_the_whole_cluster_restarts_and_has_forgotten_its_scripts(empty, load):
 
 
 def claim_by_hand(node, sha, keep_ms, most_bytes, records, start):
-    ids = [b"{3}:seen:" + b"%016d" % (start + i) for i in range(len(records))]
-    pairs = [word for i, r in enumerate(records) for word in (b"t%07d" % (start + i), r)]
+    ids = [b"{3}:" + b"%016d" % (start + i) for i in range(len(records))]
+    pairs = [word for i, r in enumerate(records) for word in (b"t%03d" % ((start + i) % 1000), r)]
     return node.command("evalsha", sha, 1 + len(ids), "{3}:log", *ids, 60000, keep_ms, most_bytes,
                         *pairs)
 
@@ -141,10 +141,11 @@ def test_the_script_answers_token_and_place_and_trims_by_size_and_age(empty):
         node = empty.master_of("{3}:log")
         sha = node.command("script", "load", f.read())
     first, second, again = (claim_by_hand(node, sha, 0, 0, [b"r"], n)[0] for n in (1, 2, 1))
-    assert first[:9] == b"+t0000001" and again == b"-" + first[1:] and second[:1] == b"+"
+    assert first[:5] == b"+t001" and again == b"-" + first[1:] and second[:1] == b"+"
     place = node.command("xrange", "{3}:log", "-", "+")[0][0].split(b"-")
-    assert first[9:] == int(place[0]).to_bytes(6, "big") + int(place[1]).to_bytes(4, "big")
-    ttl = int(node.command("pttl", b"{3}:seen:%016d" % 1))
+    assert first[5:] == (int(place[0]) - 1_600_000_000_000).to_bytes(5, "big") + int(
+        place[1]).to_bytes(3, "big")
+    ttl = int(node.command("pttl", b"{3}:%016d" % 1))
     assert 50000 < ttl <= 60000
 
     for start in range(100, 20100, 100):
