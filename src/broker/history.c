@@ -8,6 +8,8 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -19,6 +21,7 @@
 #include "mqtt/filter.h"
 
 #define CLOCK_EVERY 256u /* entries between two looks at the clock */
+#define NICE 10          /* of this thread alone (nice(2) is by thread in Linux) */
 #define SLACK_MS \
 	600000u /* most that who goes on from a position may be behind the account's `replay` */
 
@@ -192,6 +195,7 @@ void history_scan(struct journal_reader *r, struct history_question *q)
 {
 	const struct journal *j = r->journal;
 	uint64_t until_mono_ms = clock_mono_ms() + HISTORY_SCAN_MS;
+	uint32_t most = q->entries_most ? q->entries_most : HISTORY_SCAN_ENTRIES;
 	struct scan s = {.question = q, .now_ms = journal_now(j)};
 	uint64_t tail;
 	uint32_t n = 0;
@@ -202,7 +206,7 @@ void history_scan(struct journal_reader *r, struct history_question *q)
 	if (find_start(j, q, s.now_ms)) {
 		while (q->next < tail && q->end == HISTORY_DONE && look(&s, j)) {
 			q->next++;
-			if (++n == HISTORY_SCAN_ENTRIES ||
+			if (++n == most ||
 				(n % CLOCK_EVERY == 0 && clock_mono_ms() >= until_mono_ms))
 				q->end = q->next < tail ? HISTORY_MORE : HISTORY_DONE;
 		}
@@ -242,6 +246,7 @@ static void *run(void *argument)
 	struct journal_reader reader;
 	struct history_question *q;
 
+	setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
 	journal_reader_open(h->journal, &reader);
 	while ((q = next_question(h)) != NULL) {
 		history_scan(&reader, q);

@@ -7,7 +7,7 @@
  *
  *     worker --ask--> waiting ... --scan, on the history's thread--> on_answer, on the worker again
  *
- * The scan may wait for the disk, therefore the thread. A question ends with its stretch, when its
+ * The scan may wait for the disk, therefore the thread, which leaves the processors to the others first. A question ends with its stretch, when its
  * owner has enough, or when its share of entries or time is used up; `next` says where to go on.
  *
  * Threads: history_ask() and on_answer on the question's loop, take() on the history's thread.
@@ -46,10 +46,11 @@ struct history_question {
 	/* asked; history_set_account() fills the first two */
 	struct accounts *accounts; /* one reference, the question's */
 	const struct account *account;
-	struct view filter; /* valid; borrowed */
-	uint64_t from;      /* position, or HISTORY_START */
-	uint64_t since_ms;  /* 0: as far back as the account may replay */
-	uint64_t until_ms;  /* records before this time */
+	struct view filter;    /* valid; borrowed */
+	uint64_t from;         /* position, or HISTORY_START */
+	uint64_t since_ms;     /* 0: as far back as the account may replay */
+	uint64_t until_ms;     /* records before this time */
+	uint32_t entries_most; /* looked at; 0: HISTORY_SCAN_ENTRIES */
 	/* False: enough, this record was not taken. */
 	bool (*take)(struct history_question *q, const struct history_record *r);
 	void (*on_answer)(struct history_question *q);

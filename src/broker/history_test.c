@@ -10,6 +10,7 @@
 #include <pthread.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "journal/fixture.h"
 #include "net/harness.h"
 
@@ -269,6 +270,81 @@ static void many_topics_and_segments_are_told_apart(void **state)
 	free(payload);
 }
 
+static void so_many_entries_are_looked_at_and_no_more(void **state)
+{
+	struct hall *h = *state;
+	struct asking a = ask_for(h, "nothing/here");
+
+	for (int i = 0; i < 10; i++)
+		append(h->j, "a/1", "x", 0, 0);
+	a.q.entries_most = 4;
+	for (uint64_t next = 4; next < 10; next += 4) {
+		history_scan(&h->reader, &a.q);
+		assert_int_equal(a.q.end, HISTORY_MORE);
+		assert_int_equal(a.q.next, next);
+		a.q.from = a.q.next;
+	}
+	history_scan(&h->reader, &a.q);
+	assert_int_equal(a.q.end, HISTORY_DONE);
+	a.q.from = 6;
+	history_scan(&h->reader, &a.q); /* the last of its share is the last there is */
+	assert_int_equal(a.q.end, HISTORY_DONE);
+}
+
+/* Holds the first record until the question's time is over. */
+static bool take_too_long(struct history_question *q, const struct history_record *r)
+{
+	uint64_t over = clock_mono_ms() + HISTORY_SCAN_MS;
+
+	while (container_of(q, struct asking, q)->count == 0 && clock_mono_ms() < over)
+		usleep(10000);
+	return take(q, r);
+}
+
+static void a_question_ends_when_its_time_is_over(void **state)
+{
+	struct hall *h = *state;
+	struct asking a = ask_for(h, "a/#");
+
+	for (int i = 0; i < 1000; i++)
+		append(h->j, "a/1", "x", 0, 0);
+	a.q.take = take_too_long;
+	history_scan(&h->reader, &a.q);
+	assert_int_equal(a.q.end, HISTORY_MORE);
+	assert_in_range(a.q.next, 1, 999);
+	buf_fini(&a.got);
+}
+
+static void who_goes_on_from_what_was_removed_is_told(void **state)
+{
+	struct hall *h = *state;
+	struct journal_config config = fixture_config(h->dir);
+	struct asking a = ask_for(h, "a/#");
+	char *payload = mem_new(1001);
+	char *why = NULL;
+	uint64_t head;
+
+	memset(payload, 'x', 1000);
+	journal_reader_close(&h->reader);
+	journal_close(h->j);
+	config.size_bytes = 256 << 10; /* of segments of 64 KiB */
+	assert_int_equal(journal_open(&h->j, &config, &why), 0);
+	journal_reader_open(h->j, &h->reader);
+	while (journal_head(h->j) == 0)
+		append(h->j, "a/1", payload, 0, 0);
+	head = journal_head(h->j);
+	a.q.from = head - 1;
+	history_scan(&h->reader, &a.q);
+	assert_int_equal(a.q.end, HISTORY_GONE);
+	assert_int_equal(a.count, 0);
+	a.q.from = HISTORY_START;
+	history_scan(&h->reader, &a.q);
+	assert_int_equal(a.q.end, HISTORY_DONE);
+	assert_true(a.count > 0 && a.count <= journal_tail(h->j) - head);
+	buf_fini(&a.got);
+	free(payload);
+}
+
 /* --- the thread -------------------------------------------------------- */
 
 static bool is_answered(void *context)
@@ -374,6 +450,9 @@ int main(void)
 		in_hall(a_stretch_is_bounded_by_times_and_by_the_account),
 		in_hall(what_expires_is_left_out),
 		in_hall(many_topics_and_segments_are_told_apart),
+		in_hall(so_many_entries_are_looked_at_and_no_more),
+		in_hall(a_question_ends_when_its_time_is_over),
+		in_hall(who_goes_on_from_what_was_removed_is_told),
 		in_hall(questions_are_answered_beside_appends),
 		in_hall(so_many_questions_wait_and_no_more),
 	};
