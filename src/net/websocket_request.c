@@ -137,7 +137,8 @@ static bool judge_agreed(struct judgement *j)
 		return refuse(j,
 			"WebSocket handshake: the server uses an extension not offered: %s",
 			told(extensions, text));
-	if (protocol.p == NULL) /* [MQTT-6.0.0-4] */
+	/* [MQTT-6.0.0-4] */
+	if (protocol.p == NULL)
 		return refuse(j, "WebSocket handshake: the server does not agree to speak mqtt");
 	if (!view_equal(protocol, VIEW("mqtt")))
 		return refuse(j, "WebSocket handshake: the server wants to speak \"%s\", not mqtt",

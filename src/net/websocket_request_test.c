@@ -20,6 +20,7 @@
 #define PROTOCOL "Sec-WebSocket-Protocol: mqtt\r\n"
 #define REST UPGRADE ACCEPT PROTOCOL "\r\n"
 
+/* [MQTT-6.0.0-3], [MQTT3-6.0.0-3] */
 static void the_request_names_host_path_and_protocol_and_no_password(void **state)
 {
 	static const struct {
@@ -109,6 +110,7 @@ static const struct {
 	{"a CONNACK", "\x20\x03\x84\r\n\x01", "not HTTP/1.1"},
 };
 
+/* [MQTT-6.0.0-4], [MQTT3-6.0.0-4] */
 static void answers_are_judged_by_the_table(void **state)
 {
 	(void)state;
