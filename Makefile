@@ -6,6 +6,7 @@
 #   make bench      against mosquitto            make lint    clang-tidy, cppcheck
 #   make conformance-mutants   do the tests of MQTT's statements fail when the code is broken?
 #   make bench-judge    cost of one verdict      make bench-connections    cost of a connection
+#   make deb        the Debian package           make test-deb   install, upgrade, remove it in a fresh Debian
 #   make differential   verdicts against other readers, on every mutant
 #
 # Debian packages the build and the tests need stand in tools/packages.txt.
@@ -49,7 +50,7 @@ E2E_CORE := tests/e2e/test_core.py $(wildcard tests/e2e/test_conformance_*.py)
 
 .PHONY: all run test unit unit-build e2e differential check asan tsan fuzz fuzz-build fuzzers bench bench-judge bench-connections lint format \
 	conformance-mutants \
-	clean install packages clients
+	clean install packages clients deb test-deb
 .DELETE_ON_ERROR:
 
 all: packages
@@ -96,7 +97,7 @@ $(BUILD)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBRARY)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -o $@ $< tests/fuzz/replay.c $(LIBRARY) $(LDFLAGS) $(LDLIBS)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path '$(BUILD)/deb*' -prune -o -type f -name '*.d' -print 2>/dev/null)
 
 run:
 	@tools/packages.sh build
@@ -203,6 +204,14 @@ format:
 
 install: $(BUILD)/isobar
 	install -D -m 755 $(BUILD)/isobar $(DESTDIR)$(PREFIX)/bin/isobar
+
+deb: $(BUILD)/isobar
+	@tools/packages.sh deb
+	@tools/deb.sh $(BUILD)/isobar $(VERSION) $(BUILD)/deb
+
+test-deb: $(BUILD)/isobar
+	@tools/packages.sh deb
+	@tools/deb_test.sh $(BUILD)/isobar $(VERSION) $(BUILD)/deb-test
 
 clean:
 	rm -rf $(BUILD)

@@ -16,6 +16,7 @@
 #include "cli/arguments.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/notify.h"
 #include "cli/server.h"
 #include "journal/journal.h"
 
@@ -106,7 +107,9 @@ static void reload(struct server *server, const char *file)
 
 	log_info("cli", "reloading", "file=%s", file ? file : "default");
 	if (config_load(file, &config, &faults) == 0) {
+		notify_tell("RELOADING=1");
 		(void)server_reload(server, &config);
+		notify_tell("READY=1");
 	} else {
 		log_faults(&faults);
 		config_free(config);
@@ -115,6 +118,15 @@ static void reload(struct server *server, const char *file)
 }
 
 /* --- the command ------------------------------------------------------ */
+
+/* A worker that hangs keeps this thread waiting, and the service manager ends the process. */
+static void tell_alive(struct server *server)
+{
+	if (!notify_is_watched())
+		return;
+	server_await_turns(server);
+	notify_tell("WATCHDOG=1");
+}
 
 static void serve_until_stopped(struct server *server, const char *file, const sigset_t *signals)
 {
@@ -131,6 +143,7 @@ static void serve_until_stopped(struct server *server, const char *file, const s
 			reload(server, file);
 		else
 			server_look(server);
+		tell_alive(server);
 	}
 }
 
@@ -151,7 +164,9 @@ static int run(const char *file)
 	if (server_start(&server, &config) < 0)
 		return CLI_ENVIRONMENT;
 	log_info("cli", "ready", "listeners=%u", server.served_count);
+	notify_tell("READY=1");
 	serve_until_stopped(&server, file, &signals);
+	notify_tell("STOPPING=1");
 	server_stop(&server);
 	log_info("cli", "stopped", "status=0");
 	return CLI_DONE;

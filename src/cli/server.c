@@ -277,12 +277,15 @@ static void pass_by(struct worker *w, void *argument)
 }
 
 /* A loop that has made a turn holds nothing of the turn before. */
-static void settle(void *context)
+void server_await_turns(struct server *s)
 {
-	struct server *s = context;
-
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		server_on_loop(&s->workers[i], pass_by, NULL);
+}
+
+static void settle(void *context)
+{
+	server_await_turns(context);
 }
 
 static struct librarian *make_librarian(struct server *s)

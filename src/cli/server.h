@@ -96,6 +96,8 @@ int server_start(struct server *s, struct config **config);
 int server_reload(struct server *s, struct config **config);
 /* From time to time: looks at certificates, and at what the world should be told. */
 void server_look(struct server *s);
+/* Waits until every worker has made a turn: none hangs. */
+void server_await_turns(struct server *s);
 void server_stop(struct server *s);
 
 /* Runs call(argument) on the worker's loop and waits for it; before the thread runs: here. */
