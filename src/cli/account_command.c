@@ -88,6 +88,12 @@ static int list(const struct account_command *c)
 
 /* --- changes ---------------------------------------------------------- */
 
+static void print_faults(const struct buf *lines)
+{
+	if (buf_length(lines))
+		fwrite(buf_bytes(lines), 1, buf_length(lines), stderr);
+}
+
 /* Faults of the text it is to become, to stderr. */
 static bool is_sound(const struct account_command *c, struct view text)
 {
@@ -101,7 +107,7 @@ static bool is_sound(const struct account_command *c, struct view text)
 
 	if (set)
 		accounts_unref(set);
-	fwrite(buf_bytes(&lines), 1, buf_length(&lines), stderr);
+	print_faults(&lines);
 	buf_fini(&lines);
 	free(folder);
 	return set != NULL;
@@ -233,7 +239,7 @@ static int load(struct account_command *c, bool is_list)
 
 	c->is_faulty = config_load(c->file, &c->config, &faults) < 0;
 	if (is_list || c->config == NULL)
-		fwrite(buf_bytes(&faults), 1, buf_length(&faults), stderr);
+		print_faults(&faults);
 	buf_fini(&faults);
 	if (c->config == NULL || c->config->file == NULL || access(c->config->file, R_OK) < 0) {
 		fprintf(stderr,
