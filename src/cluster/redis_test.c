@@ -422,6 +422,30 @@ static void drive(struct rig *r)
 		assert_int_equal(r->requests[i].done, 1);
 }
 
+struct pause {
+	struct timer timer;
+	bool over;
+};
+
+static void on_pause(struct timer *t)
+{
+	container_of(t, struct pause, timer)->over = true;
+}
+
+static bool is_over(void *context)
+{
+	return ((struct pause *)context)->over;
+}
+
+/* Longer than any pause of a lane's first attempts, for what must not happen meanwhile. */
+static void let_pauses_pass(struct rig *r)
+{
+	struct pause p = {.timer.on_time = on_pause};
+
+	timer_start(r->loop, &p.timer, 100);
+	drive_until(r->loop, is_over, &p);
+}
+
 static void assert_asked(struct server *s, const char *want)
 {
 	buf_append(&s->asked, "", 1);
@@ -485,6 +509,9 @@ static void what_has_moved_is_sent_again_in_its_order(void **state)
 	assert_asked(
 		&r->servers[1], "GET 0;GET 1;GET 2;GET 3;GET 4;GET 5;GET 6;GET 7;GET 8;GET 9;");
 	assert_int_equal(count_read(&redis_figures(r->redis)->moved), 10);
+	while (count_read(&redis_figures(r->redis)->maps) < 2) /* asked for because of MOVED */
+		drive_turns(r->loop, 1);
+	assert_int_equal(count_read(&redis_figures(r->redis)->state), REDIS_WHOLE);
 	rig_free(r);
 }
 
@@ -554,6 +581,35 @@ static void what_the_cluster_refuses_for_a_moment_is_sent_again(void **state)
 		assert_int_equal(count_read(&redis_figures(r->redis)->refused), 3);
 		rig_free(r);
 	}
+}
+
+/* Refuses number 0 once, and takes its time for what stands behind it. */
+static const char *get_refused_and_slow(struct server *s, struct visit *v, uint32_t number)
+{
+	if (s->gets)
+		return get_number(s, v, number);
+	v->blocked = true;
+	return "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+}
+
+static void nothing_new_is_sent_while_something_waits_to_be_sent_again(void **state)
+{
+	struct rig *r = rig_new(get_refused_and_slow);
+	struct server *s = &r->servers[0];
+
+	(void)state;
+	submit(r, false);
+	submit(r, false);
+	while (s->gets == 0)
+		drive_turns(r->loop, 1);
+	submit(r, false);
+	let_pauses_pass(r);
+	for (uint32_t i = 0; i < s->visit_count; i++)
+		if (s->visits[i]->blocked)
+			unblock(s->visits[i], "");
+	drive(r);
+	assert_asked(s, "GET 0;GET 1;GET 0;GET 2;");
+	rig_free(r);
 }
 
 static void other_errors_are_the_callers_to_judge(void **state)
@@ -824,8 +880,9 @@ static void scripts_are_loaded_when_nothing_is_under_way_that_would_find_them(vo
 	submit_at(r, SLOT + 1);
 	while (s->gets < 4)
 		drive_turns(r->loop, 1);
-	drive_turns(r->loop, 50);
+	let_pauses_pass(r);
 	assert_int_equal(s->loads, 2);
+	assert_int_equal(s->gets, 4);
 	for (uint32_t i = 0; i < s->visit_count; i++)
 		if (s->visits[i]->blocked)
 			unblock(s->visits[i], "");
@@ -1010,6 +1067,7 @@ int main(void)
 		cmocka_unit_test(a_loop_of_redirects_ends_with_the_time_of_the_request),
 		cmocka_unit_test(ask_is_followed_once_and_changes_no_map),
 		cmocka_unit_test(what_the_cluster_refuses_for_a_moment_is_sent_again),
+		cmocka_unit_test(nothing_new_is_sent_while_something_waits_to_be_sent_again),
 		cmocka_unit_test(other_errors_are_the_callers_to_judge),
 		cmocka_unit_test(a_lost_connection_repeats_only_what_may_be_repeated),
 		cmocka_unit_test(a_reply_that_is_cut_giant_or_surplus_ends_the_connection),
