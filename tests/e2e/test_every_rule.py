@@ -1,6 +1,8 @@
 """Each rule broken once by each kind of source: what arrives, the counters, the events on monitor/ and
 the list of rejects all agree."""
 import json
+import os
+import re
 import uuid
 from collections import Counter
 from dataclasses import dataclass
@@ -27,6 +29,31 @@ class Broken:
 
 def number(rule):
     return int(rule.split("-")[1])
+
+
+def cases():
+    """(name, rule, channel, kind, payload) of every notification that tests/data/wnm.tsv refuses."""
+    escapes = {b"n": b"\n", b"r": b"\r", b"t": b"\t", b"\\": b"\\"}
+    path = os.path.join(os.path.dirname(__file__), "..", "data", "wnm.tsv")
+    with open(path, "rb") as f:
+        for line in f:
+            if line.startswith(b"#"):
+                continue
+            name, _, standard, _, rule, channel, kind, text = line.rstrip(b"\n").split(b"\t")
+            if name == b"duplicate-escaped-name":   # the file names what mode lenient finds
+                rule = b"WNM-05"
+            if standard == b"invalid":
+                yield (name.decode(), rule.decode(), channel.decode(), kind.decode(), re.sub(
+                    rb"\\(x(..)|.)", lambda m: bytes.fromhex(m[2].decode()) if m[2]
+                    else escapes[m[1]], text, flags=re.DOTALL))
+
+
+def written(about, channel, tail):
+    """Those of the case file that come on this channel."""
+    kind = "metadata" if tail == "metadata" else "data"
+    for name, rule, on_channel, of_kind, payload in cases():
+        if (on_channel, of_kind) == (channel, kind):
+            yield Broken(rule, Message(wnm.topic_of(about, tail, channel), payload, name))
 
 
 def payloads(about, channel, tail):
@@ -101,16 +128,19 @@ def events():
 def broken_by(kind):
     centre = KINDS[kind]
     if kind in ("node", "gateway"):
-        return [*payloads(centre, "origin", wnm.SYNOP), *topics(centre, "origin"),
+        return [*payloads(centre, "origin", wnm.SYNOP), *written(centre, "origin", wnm.SYNOP),
+                *topics(centre, "origin"),
                 *foreign(centre, "origin")]
     if kind == "cache":
-        return [*payloads(DWD, "cache", wnm.SYNOP), *topics(DWD, "cache"),
+        return [*payloads(DWD, "cache", wnm.SYNOP), *written(DWD, "cache", wnm.SYNOP),
+                *topics(DWD, "cache"),
                 *foreign(centre, "cache")]
     if kind == "broker":
         return [*payloads(DWD, "origin", wnm.SYNOP), *payloads(DWD, "cache", wnm.SYNOP),
                 *topics(DWD, "origin"), *topics(DWD, "cache"), *foreign(centre, "origin", "cache")]
     if kind == "catalogue":
-        return [*payloads(centre, "origin", "metadata"), *foreign(centre, "origin"),
+        return [*payloads(centre, "origin", "metadata"), *written(centre, "origin", "metadata"),
+                *foreign(centre, "origin"),
                 Broken("WTH-23", on(wnm.topic_of(centre)))]
     return [*events(), *foreign(centre, "monitor")]
 
