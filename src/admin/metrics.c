@@ -68,8 +68,6 @@ static void write_wis2_gauges(
 	}
 	exposition_family(e, METRIC_LAST_MESSAGE);
 	for (uint32_t i = 0; i < centres->count; i++) {
-		if (centres->list[i].last_message_ms == 0)
-			continue; /* no message, no time of one */
 		label_centre(&labels, &centres->list[i], report_by);
 		exposition_number(e, METRIC_LAST_MESSAGE, &labels,
 			(double)centres->list[i].last_message_ms / 1000);

@@ -260,3 +260,9 @@ def test_an_idle_broker_takes_less_than_32_mib(gb):
     broker = gb()
     broker.get("/metrics")
     assert broker.process.rss_anon() < 32 * 2**20
+
+
+def test_the_seven_are_there_for_every_source_before_it_was_ever_heard(busy):
+    m = busy.metrics()
+    assert {name: m.value(name, None, centre_id="jp-jma", report_by=REPORT_BY)
+            for name in WIS2} == {name: 0 for name in WIS2}
