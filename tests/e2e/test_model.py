@@ -60,14 +60,14 @@ class Offender:
     """A connection that misbehaves; `end` is DISCONNECT's reason, None without one."""
 
     def __init__(self, port, version, greeting=None):
-        self.version = version
+        self.version = version if greeting else None    # damage may have made it another
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=10 * factor())
         self.data = b""
         if greeting:
             self.socket.sendall(greeting)
 
     def offend(self, data):
-        """Sends and says no more; gives (packets that came, ended in an orderly way)."""
+        """Sends and says no more; gives the packets that came, as far as their version is known."""
         try:
             self.socket.sendall(data)
             self.socket.shutdown(socket.SHUT_WR)
@@ -82,7 +82,7 @@ class Offender:
         except ConnectionResetError:
             pass
         self.socket.close()
-        return list(self.packets())
+        return list(self.packets()) if self.version else []
 
     def packets(self):
         data = self.data
