@@ -207,15 +207,10 @@ static void skip_removed(struct broker_worker *w, struct session *s)
 /* The batch as far as window and socket take it; how many left, negative: the connection closes. */
 static int send_alone(struct broker_worker *w, struct session *s)
 {
-	struct batch *b = w->batch;
-	uint32_t room = batch_within(b, inflight_room(&s->window, client_window(s->client)));
-	uint32_t most = outgoing_grant(w, s, room);
-	int sent = batch_send(b, most, &s->client->conn, &s->window);
+	bool is_throttled;
+	int sent = outgoing_send(w, s, &is_throttled);
 
-	if (s->client->aliases)
-		alias_settle(s->client->aliases, sent > 0 ? (uint32_t)sent : 0);
-	outgoing_count_sent(w, s, b, sent);
-	if (most < room && sent == (int)most)
+	if (is_throttled)
 		throttle_wait(s, sent > 0);
 	return sent;
 }

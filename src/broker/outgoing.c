@@ -27,3 +27,17 @@ void outgoing_count_sent(
 	count_add(&w->counts.delivered, (uint64_t)sent);
 	count_add(&w->counts.delivered_bytes, b->records[sent - 1].end);
 }
+
+int outgoing_send(struct broker_worker *w, struct session *s, bool *is_throttled)
+{
+	struct batch *b = w->batch;
+	uint32_t room = batch_within(b, inflight_room(&s->window, client_window(s->client)));
+	uint32_t most = outgoing_grant(w, s, room);
+	int sent = batch_send(b, most, &s->client->conn, &s->window);
+
+	if (s->client->aliases)
+		alias_settle(s->client->aliases, sent > 0 ? (uint32_t)sent : 0);
+	outgoing_count_sent(w, s, b, sent);
+	*is_throttled = most < room && sent == (int)most;
+	return sent;
+}

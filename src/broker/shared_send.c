@@ -133,18 +133,13 @@ static void wait_for_rate(struct broker_worker *w, struct shared_member *m)
 static bool send_batch(
 	struct broker_worker *w, struct shared_member *m, uint32_t looked, bool is_live)
 {
-	struct session *s = m->session;
 	struct batch *b = w->batch;
-	uint32_t room = batch_within(b, inflight_room(&s->window, client_window(s->client)));
-	uint32_t most = outgoing_grant(w, s, room);
-	int sent = batch_send(b, most, &s->client->conn, &s->window);
+	bool is_throttled;
+	int sent = outgoing_send(w, m->session, &is_throttled);
 
-	if (s->client->aliases)
-		alias_settle(s->client->aliases, sent > 0 ? (uint32_t)sent : 0);
-	outgoing_count_sent(w, s, b, sent);
 	if (is_live)
 		count_delays(w, sent);
-	if (most < room && sent == (int)most)
+	if (is_throttled)
 		wait_for_rate(w, m);
 	if (sent < (int)b->count) {
 		uint64_t next = b->records[sent > 0 ? sent : 0].seq;
