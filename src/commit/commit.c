@@ -76,12 +76,13 @@ struct commit {
 
 /* --- opening ---------------------------------------------------------- */
 
-static void on_index(void *context, const struct uuid *id, uint64_t time_ms, uint8_t flags)
+static void on_index(void *context, uint64_t seq, const struct journal_entry *e)
 {
 	struct commit *c = context;
 
-	if (flags & JOURNAL_CLAIMED)
-		seen_claim(c->seen, id, time_ms);
+	(void)seq;
+	if (e->flags & JOURNAL_CLAIMED)
+		seen_claim(c->seen, &e->id, e->time_ms);
 }
 
 /* The keeper thread's: there is room again, or a sync is done. */

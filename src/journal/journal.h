@@ -45,6 +45,7 @@ enum journal_sync {
 };
 
 struct journal_system; /* journal/system.h */
+struct journal_entry;
 
 struct journal_config {
 	const char *dir;        /* made when absent */
@@ -57,7 +58,7 @@ struct journal_config {
 	uint32_t segment_bytes; /* of a packets file; 0: size/64 within 8 MiB to 256 MiB */
 	/* Called during journal_open() for every record whose index is still there and whose age is
 	 * within index_keep_ms, oldest first. age: see journal_now(). May be NULL. */
-	void (*on_index)(void *context, const struct uuid *id, uint64_t time_ms, uint8_t flags);
+	void (*on_index)(void *context, uint64_t seq, const struct journal_entry *e);
 	void *context;
 	const struct journal_system *system; /* NULL: the machine's; tests make calls fail */
 };

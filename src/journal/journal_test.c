@@ -228,14 +228,14 @@ struct told {
 	bool in_order;
 };
 
-static void on_index(void *context, const struct uuid *id, uint64_t time_ms, uint8_t flags)
+static void on_index(void *context, uint64_t seq, const struct journal_entry *e)
 {
 	struct told *t = context;
 	uint64_t n;
 
-	(void)time_ms;
-	memcpy(&n, id->b, sizeof(n));
-	t->in_order = t->in_order && n == t->n && flags == (n % 2 ? JOURNAL_CLAIMED : JOURNAL_UTF8);
+	memcpy(&n, e->id.b, sizeof(n));
+	t->in_order = t->in_order && n == t->n && seq == n &&
+		      (e->flags & 0x3f) == (n % 2 ? JOURNAL_CLAIMED : JOURNAL_UTF8);
 	t->n++;
 }
 

@@ -395,8 +395,7 @@ static void tell_index(struct journal *j, const struct segment *s)
 	while ((n = read_entries(s, at, chunk)) > 0) {
 		for (size_t i = 0; i < n; i++) {
 			if (age_ms(j, chunk[i].time_ms) <= j->config.index_keep_ms)
-				j->config.on_index(j->config.context, &chunk[i].id,
-					chunk[i].time_ms, chunk[i].flags & 0x3f);
+				j->config.on_index(j->config.context, s->base + at + i, &chunk[i]);
 		}
 		at += n;
 	}

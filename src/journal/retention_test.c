@@ -160,11 +160,10 @@ static void what_was_removed_is_counted_by_topic(void **state)
 	expect_counts(p, 0, journal_head(p->j));
 }
 
-static void count_ids(void *context, const struct uuid *id, uint64_t time_ms, uint8_t flags)
+static void count_ids(void *context, uint64_t seq, const struct journal_entry *e)
 {
-	(void)id;
-	(void)flags;
-	if (now - time_ms > DAY)
+	(void)seq;
+	if (now - e->time_ms > DAY)
 		fail_msg("an id too old was told");
 	(*(uint64_t *)context)++;
 }
