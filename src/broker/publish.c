@@ -194,7 +194,8 @@ static void add_request(struct client *c, const struct mqtt_packet *p, bool clai
 		w->requests = mem_resize(w->requests, w->request_size * sizeof(*w->requests));
 	}
 	r = &w->requests[n];
-	*r = (struct commit_request){.claim = claim, .token = token};
+	*r = (struct commit_request){
+		.publisher = view_of(c->account->user), .claim = claim, .token = token};
 	r->message = (struct journal_message){
 		.topic = p->publish.topic,
 		.payload = p->publish.payload,

@@ -216,6 +216,7 @@ int replica_census_of(struct view nodes, uint16_t slot, struct replica_census *o
 		master = n.id;
 		c.has_master = true;
 		c.master_failed = (n.flags & NODE_FAILED) != 0;
+		c.of_itself = (n.flags & NODE_MYSELF) != 0;
 	}
 	if (err < 0)
 		return err;

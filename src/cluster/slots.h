@@ -73,6 +73,7 @@ int node_line_next(struct view *rest, struct node_line *out);
 struct replica_census {
 	bool has_master;
 	bool master_failed; /* agreed */
+	bool of_itself;     /* it is the master that was asked */
 	uint32_t healthy;
 	uint32_t
 		failed; /* agreed by a majority of masters: they do not come back by themselves soon */

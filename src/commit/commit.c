@@ -5,74 +5,21 @@
  * order (an id may stand in it twice) and the firsts are appended with one write. If that fails
  * the claims are taken back and nothing has happened.
  *
- *     port                                   commit (shared)
- *     tickets  [owner token outcome upto]    journal: tail, safe
- *     waiting  list of struct commit_waiter  held: the last submission was refused
- *
  * Each message leaves a ticket in its port's ring. A ticket is due when the journal is safe up to
- * where its tail stood after the batch: for a repeat as well, whose first lies below that. The
- * port's turn hook hands out what is due and asks for a sync when something is not.
- *
- * **Invariant:** `upto` never falls along a ring, so only its front has to be looked at.
+ * where its tail stood after the batch: for a repeat as well, whose first lies below that.
  */
 #include "commit/commit.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/mem.h"
-#include "seen/seen.h"
+#include "commit/internal.h"
 
-#define PORTS_MOST 256u
 #define RECORD_OVERHEAD 16u /* journal_reserve() wants this per record */
 #define EXPIRE_EVERY_MS 100u
-#define RETRY_MS 2000u /* a refused submission is tried again without a sign, too */
-
-struct ticket {
-	struct commit_owner *owner; /* NULL: went away */
-	uint64_t upto;              /* due when journal_safe() has reached this */
-	uint32_t token;
-	enum commit_outcome outcome;
-};
-
-struct commit_port {
-	struct commit *commit;
-	struct loop *loop;
-	unsigned number;
-	struct turn_hook hook;
-	struct timer retry;
-	bool retry_now;
-	struct list waiting;
-	struct ticket *tickets; /* a ring; size is a power of two or 0 */
-	uint32_t size;
-	uint32_t head;
-	uint32_t tail;
-	uint32_t batch_size; /* of the arrays below, reused by every submission */
-	const struct uuid **ids;
-	struct journal_message *records;
-	const struct journal_message **firsts;
-};
-
-struct commit {
-	struct journal *journal;
-	struct seen *seen;  /* under the journal's lock */
-	uint64_t expire_ms; /* under it as well: next seen_expire() */
-	uint64_t first;
-	uint64_t repeats;
-	uint64_t held_since_ms;
-	uint64_t held_ms;
-	atomic_bool held;
-	void (*on_retain)(void *context, const struct journal_message *m, uint64_t seq);
-	void *on_retain_context;
-	atomic_bool is_retaining;   /* appending what on_retain() is to be told */
-	pthread_mutex_t ports_lock; /* the keeper's walk, and ports that come and go */
-	unsigned port_count;
-	struct commit_port *ports[PORTS_MOST]; /* fixed while loops run: no lock there */
-};
 
 /* --- opening ---------------------------------------------------------- */
 
@@ -141,171 +88,19 @@ struct journal *commit_journal(struct commit *c)
 	return c->journal;
 }
 
-/* --- what is due ------------------------------------------------------ */
-
-static bool has_due(const struct commit_port *p)
-{
-	return p->head != p->tail &&
-	       p->tickets[p->head & (p->size - 1)].upto <= journal_safe(p->commit->journal);
-}
-
-static void hand_out(struct commit_port *p)
-{
-	uint64_t safe;
-
-	if (p->head == p->tail)
-		return;
-	safe = journal_safe(p->commit->journal);
-	while (p->head != p->tail) {
-		struct ticket t = p->tickets[p->head & (p->size - 1)];
-
-		if (t.upto > safe) {
-			journal_want_sync(p->commit->journal);
-			return;
-		}
-		p->head++;
-		if (t.owner)
-			t.owner->on_done(t.owner, t.token, t.outcome);
-	}
-}
-
-static bool may_retry(const struct commit_port *p)
-{
-	return !list_is_empty(&p->waiting) && (p->retry_now || !atomic_load(&p->commit->held));
-}
-
-/* A waiter may wait again, or cancel another, from on_ready(). */
-static void call_waiters(struct commit_port *p)
-{
-	struct list ready;
-
-	list_init(&ready);
-	p->retry_now = false;
-	timer_stop(p->loop, &p->retry);
-	list_splice(&ready, &p->waiting);
-	while (!list_is_empty(&ready)) {
-		struct commit_waiter *w = container_of(ready.next, struct commit_waiter, link);
-
-		list_remove(&w->link);
-		w->on_ready(w);
-	}
-}
-
-static bool on_turn(struct turn_hook *h)
-{
-	struct commit_port *p = container_of(h, struct commit_port, hook);
-
-	hand_out(p);
-	if (may_retry(p))
-		call_waiters(p);
-	return has_due(p);
-}
-
-static bool has_work(struct turn_hook *h)
-{
-	struct commit_port *p = container_of(h, struct commit_port, hook);
-
-	return has_due(p) || may_retry(p);
-}
-
-static void on_retry(struct timer *t)
-{
-	container_of(t, struct commit_port, retry)->retry_now = true;
-}
-
-/* --- ports ------------------------------------------------------------ */
-
-struct commit_port *commit_port_new(struct commit *c, struct loop *l, unsigned number)
-{
-	struct commit_port *p = mem_new(sizeof(*p));
-
-	p->commit = c;
-	p->loop = l;
-	p->number = number;
-	p->hook.on_turn = on_turn;
-	p->hook.has_work = has_work;
-	p->retry.on_time = on_retry;
-	list_init(&p->hook.link);
-	list_init(&p->waiting);
-	loop_add_hook(l, &p->hook);
-	pthread_mutex_lock(&c->ports_lock);
-	check(c->port_count < PORTS_MOST);
-	c->ports[c->port_count++] = p;
-	pthread_mutex_unlock(&c->ports_lock);
-	return p;
-}
-
-void commit_port_free(struct commit_port *p)
-{
-	struct commit *c;
-
-	if (p == NULL)
-		return;
-	c = p->commit;
-	timer_stop(p->loop, &p->retry);
-	loop_remove_hook(p->loop, &p->hook);
-	pthread_mutex_lock(&c->ports_lock);
-	for (unsigned i = 0; i < c->port_count; i++) {
-		if (c->ports[i] == p) {
-			c->ports[i] = c->ports[--c->port_count];
-			break;
-		}
-	}
-	pthread_mutex_unlock(&c->ports_lock);
-	free(p->tickets);
-	free(p->ids);
-	free(p->records);
-	free(p->firsts);
-	free(p);
-}
-
-struct loop *commit_port_loop(struct commit_port *p)
-{
-	return p->loop;
-}
-
-unsigned commit_port_number(const struct commit_port *p)
-{
-	return p->number;
-}
-
 /* --- submission ------------------------------------------------------- */
 
-static void make_room(struct commit_port *p, uint32_t n)
+uint64_t commit_bytes_of(const struct journal_message *m)
 {
-	uint32_t used = p->tail - p->head;
-	uint32_t size = p->size ? p->size : 256;
-	struct ticket *grown;
-
-	if (n > p->batch_size) {
-		p->ids = mem_resize(p->ids, n * sizeof(*p->ids));
-		p->records = mem_resize(p->records, n * sizeof(*p->records));
-		p->firsts = mem_resize(p->firsts, n * sizeof(*p->firsts));
-		p->batch_size = n;
-	}
-	if (p->size - used >= n)
-		return;
-	while (size - used < n)
-		size *= 2;
-	grown = mem_new(size * sizeof(*grown));
-	for (uint32_t i = 0; i < used; i++)
-		grown[i] = p->tickets[(p->head + i) & (p->size - 1)];
-	free(p->tickets);
-	p->tickets = grown;
-	p->size = size;
-	p->head = 0;
-	p->tail = used;
+	return m->topic.n + m->payload.n + m->properties.n + RECORD_OVERHEAD;
 }
 
 static uint64_t bytes_of(const struct commit_request *requests, uint32_t n)
 {
 	uint64_t bytes = 0;
 
-	for (uint32_t i = 0; i < n; i++) {
-		const struct journal_message *m = &requests[i].message;
-
-		bytes += m->topic.n + m->payload.n + m->properties.n + RECORD_OVERHEAD;
-	}
+	for (uint32_t i = 0; i < n; i++)
+		bytes += commit_bytes_of(&requests[i].message);
 	return bytes;
 }
 
@@ -323,7 +118,7 @@ static uint32_t claim_batch(
 	seen_prefetch(seen, p->ids, n);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct commit_request *r = &requests[i];
-		struct ticket *t = &p->tickets[(p->tail + i) & (p->size - 1)];
+		struct ticket *t = ticket_at(p, p->tail + i);
 
 		t->outcome = COMMIT_FIRST;
 		if (r->claim && seen_claim(seen, &r->message.id, now) == SEEN_REPEAT) {
@@ -356,7 +151,7 @@ static void tell_retained(
 }
 
 /* With the lock. */
-static int append_and_tell(struct commit *c, const struct journal_message *const *messages,
+int commit_append_and_tell(struct commit *c, const struct journal_message *const *messages,
 	uint32_t n, bool may_retain)
 {
 	int err;
@@ -384,7 +179,7 @@ uint64_t commit_tail(struct commit *c)
 }
 
 /* Under the journal's lock, so that the keeper's sign that there is room comes after it. */
-static void note_held(struct commit *c, bool held)
+void commit_note_held(struct commit *c, bool held)
 {
 	uint64_t now = clock_mono_ms();
 
@@ -398,7 +193,7 @@ static void note_held(struct commit *c, bool held)
 		atomic_store(&c->held, held);
 }
 
-static void expire_sometimes(struct commit *c)
+void commit_expire_sometimes(struct commit *c)
 {
 	uint64_t now = journal_now(c->journal);
 
@@ -419,11 +214,11 @@ static int append_batch(struct commit_port *p, const struct commit_request *requ
 	err = journal_reserve(c->journal, bytes_of(requests, n), n);
 	if (err < 0)
 		return err;
-	expire_sometimes(c);
+	commit_expire_sometimes(c);
 	count = claim_batch(p, requests, n, &claimed);
 	if (count) {
 		/* What passed the antiloop is never retained. */
-		err = append_and_tell(c, p->firsts, count, claimed < count);
+		err = commit_append_and_tell(c, p->firsts, count, claimed < count);
 		if (err < 0) {
 			seen_forget_newest(c->seen, claimed);
 			return err;
@@ -453,17 +248,19 @@ int commit_submit(struct commit_port *p, struct commit_owner *owner,
 
 	if (n == 0)
 		return 0;
-	make_room(p, n);
+	port_make_room(p, n);
+	if (c->log.offer)
+		return log_submit(p, owner, requests, n);
 	journal_lock(c->journal);
 	err = append_batch(p, requests, n);
 	if (err != ERR_TOO_LARGE)
-		note_held(c, err < 0);
+		commit_note_held(c, err < 0);
 	upto = journal_tail(c->journal);
 	journal_unlock(c->journal);
 	if (err < 0)
 		return err == ERR_TOO_LARGE ? err : ERR_HELD;
 	for (uint32_t i = 0; i < n; i++) {
-		struct ticket *t = &p->tickets[(p->tail + i) & (p->size - 1)];
+		struct ticket *t = ticket_at(p, p->tail + i);
 
 		t->owner = owner;
 		t->token = requests[i].token;
@@ -482,7 +279,7 @@ int commit_append(struct commit *c, const struct journal_message *m, uint64_t *s
 	journal_lock(c->journal);
 	err = journal_reserve(c->journal, bytes_of(&r, 1), 1);
 	if (err == 0)
-		err = append_and_tell(c, &m, 1, true);
+		err = commit_append_and_tell(c, &m, 1, true);
 	if (err == 0)
 		*seq = journal_tail(c->journal) - 1;
 	journal_unlock(c->journal);
@@ -496,36 +293,6 @@ void commit_on_retain(struct commit *c,
 	c->on_retain_context = context;
 }
 
-void commit_forget(struct commit_port *p, struct commit_owner *owner)
-{
-	for (uint32_t i = p->head; i != p->tail; i++) {
-		struct ticket *t = &p->tickets[i & (p->size - 1)];
-
-		if (t->owner == owner)
-			t->owner = NULL;
-	}
-}
-
-/* --- waiting ---------------------------------------------------------- */
-
-void commit_wait(struct commit_port *p, struct commit_waiter *w)
-{
-	list_remove(&w->link);
-	list_append(&p->waiting, &w->link);
-	if (p->retry.place == 0)
-		timer_start(p->loop, &p->retry, RETRY_MS);
-}
-
-void commit_wait_cancel(struct commit_waiter *w)
-{
-	list_remove(&w->link);
-}
-
-bool commit_is_ready(const struct commit_port *p)
-{
-	return !atomic_load(&p->commit->held);
-}
-
 /* --- figures ---------------------------------------------------------- */
 
 void commit_figures(struct commit *c, struct commit_figures *out)
@@ -533,11 +300,11 @@ void commit_figures(struct commit *c, struct commit_figures *out)
 	uint64_t now;
 
 	journal_lock(c->journal);
-	expire_sometimes(c);
+	commit_expire_sometimes(c);
 	now = journal_now(c->journal);
 	*out = (struct commit_figures){
-		.first = c->first,
-		.repeats = c->repeats,
+		.first = c->first + atomic_load(&c->log_first),
+		.repeats = c->repeats + atomic_load(&c->log_repeats),
 		.ids = seen_count(c->seen),
 		.span_ms = seen_span_ms(c->seen, now),
 		.id_bytes = seen_bytes(c->seen),

@@ -57,6 +57,7 @@ struct commit_owner {
 
 struct commit_request {
 	struct journal_message message; /* borrowed during commit_submit() */
+	struct view publisher;          /* name of the source or account; "" this broker's own */
 	bool claim;                     /* false: no antiloop (topics outside the WIS2 trees) */
 	uint32_t token;                 /* the owner's */
 };
@@ -82,6 +83,43 @@ void commit_on_retain(struct commit *c,
 
 /* The owner goes away: no on_done any more for what it has under way. */
 void commit_forget(struct commit_port *p, struct commit_owner *owner);
+
+/* --- a shared log: several machines --------------------------------------- */
+
+/* With a shared log a message does not go to the journal from here: it is offered to the log, which
+ * answers its ticket when it counts there; the journal is written by who follows the log. What this
+ * machine has followed already is a repeat without asking.
+ *
+ *     commit_submit() --> known here? --> offer() ... commit_port_answer() --> on_done
+ */
+struct commit_offer {
+	const struct commit_request *request;
+	uint32_t ticket;
+};
+
+struct commit_log {
+	/* Takes all, and then each ticket is answered once; or nothing: ERR_HELD (commit_log_ready()
+	 * follows) or ERR_TOO_LARGE. Everything is borrowed for the call. On the port's thread, never
+	 * under a lock. connection: who delivered them, in this order. */
+	int (*offer)(void *context, struct commit_port *p, const void *connection,
+		const struct commit_offer *offers, uint32_t n);
+	void *context;
+};
+
+/* Before there are ports. Copies. */
+void commit_set_log(struct commit *c, const struct commit_log *log);
+
+struct commit_answer {
+	uint32_t ticket;
+	enum commit_outcome outcome;
+};
+
+/* Answers tickets of offers that were taken; the port is woken once. Any one thread. */
+void commit_port_answer(struct commit_port *p, const struct commit_answer *answers, uint32_t n);
+/* An offer may be taken again. Any thread. */
+void commit_log_ready(struct commit *c);
+
+/* --- waiting ---------------------------------------------------------------- */
 
 /* Called once when a submission may succeed again; zero-initialised, list_init() the link. */
 struct commit_waiter {

@@ -389,6 +389,16 @@ enum seen_answer seen_claim(struct seen *s, const struct uuid *id, uint64_t now_
 	return SEEN_FIRST;
 }
 
+bool seen_has(const struct seen *s, const struct uuid *id)
+{
+	uint64_t hash = hash_of(s, id);
+	const uint32_t *slot = find_in(s, &s->now, id, hash);
+
+	if (slot == NULL && s->old.size)
+		slot = find_in(s, &s->old, id, hash);
+	return slot && claim_of(s, *slot) >= window_start(s);
+}
+
 static void fetch_some(const struct seen *s, const struct uuid *const *ids, size_t n)
 {
 	uint64_t homes[PREFETCH_MOST];

@@ -13,6 +13,7 @@
 #ifndef SEEN_SEEN_H
 #define SEEN_SEEN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,6 +33,9 @@ void seen_close(struct seen *s);
 /* Ask and mark in one step. Borrows id. now_ms: the journal's monotone clock, never going back.
  * Never fails. */
 enum seen_answer seen_claim(struct seen *s, const struct uuid *id, uint64_t now_ms);
+
+/* Asks without marking: was it claimed inside the window, as of the last claim or seen_expire()? */
+bool seen_has(const struct seen *s, const struct uuid *id);
 
 /* Fetches the cache lines that claims of these ids will need. */
 void seen_prefetch(const struct seen *s, const struct uuid *const *ids, size_t n);

@@ -279,6 +279,7 @@ static void add_request(struct source *s, const struct mqtt_packet *packet,
 				.publisher = s->number,
 				.qos = JOURNAL_QOS,
 			},
+		.publisher = view_of(s->name),
 		.claim = v->claim,
 		.token = token,
 	};

@@ -1,0 +1,75 @@
+/* cluster/cluster.h - this machine's part in a cluster, on a thread of its own
+ *
+ * Several machines are one Global Broker on one Redis Cluster. Everything with Redis happens on one
+ * thread with one event loop and one client; workers never talk to Redis:
+ *
+ *     workers: commit_submit() --> writer: claims, batches, WAIT --> Redis Cluster
+ *              journal <-- commit_follow() <-- follower: streams <--/
+ *
+ * cluster_new() puts itself behind commit's face (commit_set_log()). While Redis is out of reach
+ * the journal is served as before; what becomes of new messages is `on_failure`.
+ *
+ * Threads: cluster_new() to cluster_free() on one; cluster_figures() on any.
+ */
+#ifndef CLUSTER_CLUSTER_H
+#define CLUSTER_CLUSTER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "commit/commit.h"
+#include "net/resolve.h"
+
+struct cluster;
+
+enum cluster_failure {
+	CLUSTER_HOLD,  /* acknowledgements are withheld */
+	CLUSTER_SPOOL, /* kept on the local disk, acknowledged, committed in order afterwards */
+	CLUSTER_LOCAL, /* the same, and delivered to this node's subscribers meanwhile */
+};
+
+enum cluster_role {
+	CLUSTER_SOURCES = 1,
+	CLUSTER_SUBSCRIBERS = 2,
+};
+
+struct cluster_settings {
+	struct commit *commit; /* borrowed for life, as the resolver */
+	struct resolver *resolver;
+	char *const *redis; /* addresses, all redis:// or all rediss://; copied, as all texts */
+	uint32_t redis_count;
+	const char *tls_ca; /* NULL: the system's */
+	bool tls_verify;
+	const char *node;      /* this machine's name */
+	const char *dir;       /* for files of the cluster's; made when something is to be kept */
+	unsigned roles;        /* enum cluster_role */
+	uint32_t replicas;     /* nodes that hold each source */
+	const char *advertise; /* NULL: none */
+	uint64_t window_ms;    /* antiloop.window */
+	uint64_t stream_keep_ms;
+	uint64_t stream_bytes; /* of all shards together */
+	uint8_t acknowledge;   /* Redis replicas that must have a message */
+	enum cluster_failure on_failure;
+};
+
+/* Before there are ports. 0, or ERR_CONFIG / ERR_TLS / ERR_SYSTEM with *why to free(). */
+int cluster_new(struct cluster **out, const struct cluster_settings *settings, char **why);
+/* The thread; workers may run already. 0 or ERR_SYSTEM. */
+int cluster_start(struct cluster *c);
+/* Ends the thread; loops of ports still exist. Nothing when it was not started. */
+void cluster_stop(struct cluster *c);
+/* After cluster_stop(), when no loop of any port runs. NULL: nothing. */
+void cluster_free(struct cluster *c);
+
+struct cluster_figures {
+	const char *degraded; /* why, static; NULL: it is not */
+	const char *redis;    /* state of the client, static */
+	const char *node;
+	uint64_t links;
+	uint64_t claims;    /* messages answered by the log */
+	uint64_t under_way; /* messages taken and not answered */
+	uint64_t under_way_bytes;
+};
+void cluster_figures(struct cluster *c, struct cluster_figures *out);
+
+#endif
