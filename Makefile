@@ -31,7 +31,7 @@ LDFLAGS  += -pthread $(SANITIZE)
 LDLIBS   += $(PC_LIBS) -lcrypt -llmdb -lm
 
 # A part of the house can be built alone: make ROOMS="base mqtt" BUILD=build/mqtt unit
-ROOMS    ?= base net mqtt wis2 catalogue journal seen commit cluster report broker source admin cli
+ROOMS    ?= base net mqtt wis2 catalogue journal seen commit cluster report uplink broker source publish admin cli
 SOURCES  := $(filter-out %_test.c,$(foreach room,$(ROOMS),$(wildcard src/$(room)/*.c)))
 OBJECTS  := $(SOURCES:%.c=$(BUILD)/%.o)
 TESTS    := $(foreach room,$(ROOMS),$(wildcard src/$(room)/*_test.c))

@@ -23,7 +23,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 PAGE = "docs/conformance.md"
 MARK = "<!-- Below this line: made by tools/conformance.py. -->\n"
 VERSIONS = {"5.0": "MQTT 5.0", "3.1.1": "MQTT 3.1.1"}
-CLIENT_ROOMS = ("src/source/", "src/cli/")      # where Isobar is a client of others
+CLIENT_ROOMS = ("src/uplink/", "src/source/", "src/publish/", "src/cli/")      # where Isobar is a client of others
 ID = r"MQTT3?-\d+\.\d+\.\d+-\d+"
 RANGE = re.compile(rf"\[({ID})\](?:\s*(?:\*\s*)?to\s*(?:\*\s*)?\[({ID})\])?")
 

@@ -276,7 +276,7 @@ static void write_catalogues(struct exposition *e, struct admin *a)
 }
 
 struct state_counts {
-	uint64_t of[SOURCE_STATE_COUNT];
+	uint64_t of[UPLINK_STATE_COUNT];
 };
 
 static void count_state(void *context, const struct source_view *v)
@@ -292,8 +292,8 @@ static void write_sources(struct exposition *e, struct admin *a)
 
 	sources_each(a->settings.sources, count_state, &n);
 	exposition_family(e, METRIC_SOURCES);
-	for (unsigned i = 0; i < SOURCE_STATE_COUNT; i++)
-		one_labelled(e, METRIC_SOURCES, "state", source_state_text(i), n.of[i]);
+	for (unsigned i = 0; i < UPLINK_STATE_COUNT; i++)
+		one_labelled(e, METRIC_SOURCES, "state", uplink_state_text(i), n.of[i]);
 }
 
 static void write_certificates(struct exposition *e, struct admin *a)

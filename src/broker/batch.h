@@ -17,7 +17,7 @@
 #include "base/buf.h"
 #include "broker/alias.h"
 #include "broker/group.h"
-#include "broker/inflight.h"
+#include "mqtt/inflight.h"
 #include "journal/journal.h"
 #include "net/conn.h"
 

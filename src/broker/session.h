@@ -23,7 +23,7 @@
 #include "base/map.h"
 #include "broker/group.h"
 #include "broker/subscriptions.h"
-#include "broker/inflight.h"
+#include "mqtt/inflight.h"
 #include "broker/received.h"
 #include "journal/journal.h"
 #include "net/loop.h"

@@ -23,7 +23,7 @@ enum config_section {
 	SECTION_CONFIG,   /* struct config */
 	SECTION_LISTENER, /* struct config_listener */
 	SECTION_SOURCE,   /* struct source_config */
-	SECTION_ENDPOINT, /* struct source_endpoint */
+	SECTION_ENDPOINT, /* struct uplink_endpoint */
 	SECTION_PUBLISH,  /* nothing kept */
 	SECTION_ACCOUNT,  /* struct account_entry */
 };

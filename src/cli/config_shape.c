@@ -168,7 +168,7 @@ void type_listeners(
 static void add_endpoint(struct config_reader *r, const struct yaml *y, struct source_config *s)
 {
 	struct config_reader inner = *r;
-	struct source_endpoint e = {0};
+	struct uplink_endpoint e = {0};
 	uint32_t faults = r->faults->count;
 
 	if (y->kind == YAML_MAP) {

@@ -77,7 +77,7 @@ static const struct source_config *find(const struct source_command *s, const ch
 }
 
 /* An address without the credentials it may carry. */
-static void print_url(const struct source_endpoint *e)
+static void print_url(const struct uplink_endpoint *e)
 {
 	char shown[URL_TEXT_BYTES];
 	struct url url;

@@ -33,17 +33,6 @@ bool source_kind_by_text(struct view text, enum source_kind *out)
 	return false;
 }
 
-static const char *const state_texts[SOURCE_STATE_COUNT] = {
-#define X(name, text) [SOURCE_STATE_##name] = text,
-#include "source/state.def"
-#undef X
-};
-
-const char *source_state_text(unsigned state)
-{
-	return state < SOURCE_STATE_COUNT ? state_texts[state] : "?";
-}
-
 /* --- the configuration as a value ------------------------------------- */
 
 void source_config_default(struct source_config *c)
@@ -132,8 +121,8 @@ static bool texts_equal(char *const *a, uint32_t n, char *const *b, uint32_t m)
 static bool endpoints_equal(const struct source_config *a, const struct source_config *b)
 {
 	for (uint32_t i = 0; i < a->endpoint_count && a->endpoint_count == b->endpoint_count; i++) {
-		const struct source_endpoint *x = &a->endpoints[i];
-		const struct source_endpoint *y = &b->endpoints[i];
+		const struct uplink_endpoint *x = &a->endpoints[i];
+		const struct uplink_endpoint *y = &b->endpoints[i];
 
 		if (!text_equal(x->url, y->url) || !text_equal(x->username, y->username) ||
 			!text_equal(x->password, y->password))

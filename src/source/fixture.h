@@ -73,7 +73,7 @@ static inline void fixture_open_sources(struct fixture *f)
 
 	f->resolver = resolver_new();
 	f->sources = sources_new(&f->port, 1, f->resolver, &settings);
-	f->sources->times.pause_most_ms = 1;
+	f->sources->uplinks.times.pause_most_ms = 1;
 }
 
 static inline void fixture_config(struct source_config *c, const char *name, uint16_t port)
@@ -165,7 +165,7 @@ static inline bool state_is(void *context)
 	return count_read(a->figure) == a->want;
 }
 
-static inline void await_state(struct fixture *f, enum source_state want)
+static inline void await_state(struct fixture *f, enum uplink_state want)
 {
 	struct awaited a = {&fixture_source(f)->figures.state, want};
 
@@ -284,7 +284,7 @@ static inline void peer_greet(struct fixture *f)
 	peer_send_connack(f, 0);
 	peer_read(f, MQTT_SUBSCRIBE);
 	peer_send_suback(f, "\1", 1);
-	await_state(f, SOURCE_STATE_CONNECTED);
+	await_state(f, UPLINK_CONNECTED);
 }
 
 static inline void peer_publish_raw(

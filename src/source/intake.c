@@ -38,7 +38,7 @@ static void mark_dirty(struct source *s)
 static void pause_reading(struct source *s, enum source_pause why)
 {
 	s->pauses |= (unsigned)why;
-	conn_pause(&s->conn);
+	conn_pause(&s->uplink.conn);
 }
 
 static void resume_reading(struct source *s, enum source_pause why)
@@ -46,13 +46,13 @@ static void resume_reading(struct source *s, enum source_pause why)
 	if ((s->pauses & (unsigned)why) == 0)
 		return;
 	s->pauses &= ~(unsigned)why;
-	if (s->pauses == 0 && s->has_conn)
-		conn_resume(&s->conn);
+	if (s->pauses == 0 && s->uplink.has_conn)
+		conn_resume(&s->uplink.conn);
 }
 
 void source_acknowledge(struct source *s)
 {
-	bool is_open = s->has_conn && conn_is_open(&s->conn);
+	bool is_open = s->uplink.has_conn && conn_is_open(&s->uplink.conn);
 	struct window_place place;
 	bool any = false;
 
@@ -63,12 +63,12 @@ void source_acknowledge(struct source *s)
 
 		if (place.packet_id == 0 || !is_open)
 			continue;
-		buf_append(conn_out(&s->conn), ack, sizeof(ack)); /* [MQTT-4.6.0-2] */
+		buf_append(conn_out(&s->uplink.conn), ack, sizeof(ack)); /* [MQTT-4.6.0-2] */
 		any = true;
 	}
 	if (any) {
-		s->sent_ms = loop_now_ms(s->worker->loop);
-		conn_flush(&s->conn);
+		uplink_sent(&s->uplink);
+		conn_flush(&s->uplink.conn);
 	}
 	resume_reading(s, PAUSED_WINDOW);
 }
@@ -335,7 +335,8 @@ static void note_excess(struct source *s)
 {
 	uint16_t most = s->setup->config.receive_maximum;
 
-	if (s->told_excess || s->version != MQTT_5 || most == 0 || s->window.unacknowledged <= most)
+	if (s->told_excess || s->uplink.version != MQTT_5 || most == 0 ||
+		s->window.unacknowledged <= most)
 		return;
 	s->told_excess = true;
 	log_info("source", "receive-maximum", "name=%s the peer sends more than %u at once",
@@ -409,11 +410,11 @@ static uint64_t fingerprint(const uint8_t *p, size_t n)
 
 static void fault(struct source *s, int err, const char *why, const uint8_t *p, size_t n)
 {
-	if (s->state >= SOURCE_STATE_SUBSCRIBING && n)
+	if (s->uplink.state >= UPLINK_SUBSCRIBING && n)
 		s->clean_next =
 			poison_strike(&s->poison, fingerprint(p, n), s->taken) || s->clean_next;
-	source_say_disconnect(s, err_reason_code(err));
-	source_drop(s, NEXT_ADDRESS, err, why ? why : err_text(err));
+	uplink_say_disconnect(&s->uplink, err_reason_code(err));
+	uplink_drop(&s->uplink, NEXT_ADDRESS, err, why ? why : err_text(err));
 }
 
 /* --- an oversized PUBLISH ---------------------------------------------- */
@@ -471,7 +472,7 @@ static int64_t take_publish(struct source *s, const uint8_t *p, size_t length, c
 	int64_t used;
 
 	used = mqtt_decode(
-		p, length, MQTT_FROM_SERVER, s->version, s->set->packet_size, &packet, why);
+		p, length, MQTT_FROM_SERVER, s->uplink.version, s->set->packet_size, &packet, why);
 	if (used > 0 && mqtt_has(&packet.properties, MQTT_PROPERTY_TOPIC_ALIAS))
 		used = ERR_TOPIC_ALIAS; /* we announced none [MQTT-3.1.2-26] */
 	if (used > 0) {
@@ -499,7 +500,8 @@ static int64_t take_single(
 		return 0;
 	if (p[0] >> 4 == MQTT_PUBLISH)
 		return begin_skipping(s, p, n, (uint32_t)length);
-	used = mqtt_decode(p, n, MQTT_FROM_SERVER, s->version, s->set->packet_size, &packet, why);
+	used = mqtt_decode(
+		p, n, MQTT_FROM_SERVER, s->uplink.version, s->set->packet_size, &packet, why);
 	if (used <= 0)
 		return used;
 	err = source_take_other(s, &packet, why);
@@ -513,8 +515,6 @@ static int64_t take(struct source *s, const uint8_t *p, size_t n, const char **w
 
 	if (s->skip)
 		return (int64_t)skip_bytes(s, n);
-	if (s->state == SOURCE_STATE_CONNACK)
-		return source_take_connack(s, p, n);
 	length = mqtt_packet_length(p, n, MQTT_PACKET_LARGEST);
 	if (length <= 0)
 		return length;
@@ -525,7 +525,7 @@ static int64_t take(struct source *s, const uint8_t *p, size_t n, const char **w
 		return ERR_TOO_LARGE;
 	}
 	if ((uint64_t)length > n) {
-		conn_want(&s->conn, (uint32_t)length);
+		conn_want(&s->uplink.conn, (uint32_t)length);
 		return 0;
 	}
 	if (is_publish)
@@ -533,18 +533,17 @@ static int64_t take(struct source *s, const uint8_t *p, size_t n, const char **w
 	return take_single(s, p, (size_t)length, length, why);
 }
 
-ssize_t source_on_bytes(struct conn *c, const uint8_t *p, size_t n)
+ssize_t source_on_bytes(struct uplink *u, const uint8_t *p, size_t n)
 {
-	struct source *s = container_of(c, struct source, conn);
+	struct source *s = container_of(u, struct source, uplink);
 	struct source_batch *b = s->worker->batch;
 	const char *why = NULL;
 	int64_t used = 1;
 	size_t at = 0;
 
-	s->heard_ms = loop_now_ms(s->worker->loop);
 	b->rewind = NULL;
 	buf_reserve(&b->bytes, 2 * n); /* so that what is kept there does not move */
-	while (at < n && b->item_count < BATCH_MOST && conn_is_open(c) && !s->pauses) {
+	while (at < n && b->item_count < BATCH_MOST && conn_is_open(&u->conn) && !s->pauses) {
 		used = take(s, p + at, n - at, &why);
 		if (used <= 0)
 			break;

@@ -214,7 +214,7 @@ static void an_oversized_packet_is_read_past_counted_and_acknowledged_in_order(v
 	assert_int_equal(count_read(&figures(&f)->oversized), 1);
 	assert_int_equal(count_read(&figures(&f)->received), 3);
 	assert_int_equal(count_read(&figures(&f)->published), 2);
-	assert_int_equal(buf_length(&fixture_source(&f)->conn.in), 0);
+	assert_int_equal(buf_length(&fixture_source(&f)->uplink.conn.in), 0);
 	free(large);
 	fixture_fini(&f);
 }

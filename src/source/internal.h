@@ -1,12 +1,11 @@
 /* source/internal.h - what the files of this room share
  *
  *     sources.c   the set: what sources_apply() decides, sent to the workers as commands
- *     life.c      one source: endpoints, addresses, connections, pauses
- *     hello.c     CONNECT to SUBACK, keep alive, everything that is not a PUBLISH
+ *     life.c      one source: begun, changed, stopped; what its uplink tells
+ *     hello.c     what CONNECT says, SUBSCRIBE to SUBACK, everything that is not a PUBLISH
  *     intake.c    PUBLISH packets: judged, committed, counted
  *     config.c    a source's configuration as a value, and what follows from it
- *     probe.c     the way back from a backup address
- *     window.c    acknowledgements in order;  pace.c  rate, pauses, poisoned packets
+ *     window.c    acknowledgements in order;  pace.c  rate, poisoned packets
  *
  * Threads: everything in struct source is its worker's, except where a comment says otherwise.
  */
@@ -18,12 +17,10 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "mqtt/packet.h"
-#include "net/address.h"
-#include "net/conn.h"
-#include "net/tls.h"
 #include "source/pace.h"
 #include "source/source.h"
 #include "source/window.h"
+#include "uplink/uplink.h"
 
 /* --- configuration and what follows from it; immutable once made ------- */
 
@@ -36,7 +33,8 @@ struct source_setup {
 	struct source_config config;
 	struct gate_policy policy;
 	struct source_filters filters;
-	struct tls_context *tls; /* NULL: no TLS endpoint, or tls_why */
+	struct uplink_plan plan; /* its texts are config's */
+	struct address *bind;    /* the source's own; NULL: the set's */
 	char *tls_why;
 };
 
@@ -48,16 +46,6 @@ void source_filters_fini(struct source_filters *f);
 void source_policy_for(struct gate_policy *p, const struct source_config *c);
 void source_setup_free(struct source_setup *setup);
 
-/* Times that tests shorten. */
-struct source_times {
-	uint16_t keep_alive_s;
-	uint64_t handshake_ms;  /* for each step until connected */
-	uint64_t ping_limit_ms; /* for the answer to a PINGREQ */
-	uint64_t stable_ms;     /* a connection that lasted so long begins the pauses again */
-	uint64_t pause_most_ms;
-	uint64_t probe_ms; /* between looks at the first address from a later one */
-};
-
 /* --- one source -------------------------------------------------------- */
 
 /* Why nothing is read for the moment. */
@@ -67,42 +55,11 @@ enum source_pause {
 	PAUSED_WINDOW = 4, /* every packet id is open */
 };
 
-/* What was learnt about an endpoint. */
-struct source_memory {
-	uint8_t version; /* to be tried next: 5 or 4 */
-	uint8_t closes;  /* closed on CONNECT, in a row */
-};
-
-/* Where to go on after a connection has ended. */
-enum source_next {
-	NEXT_ADDRESS, /* of the same endpoint, else the next endpoint, else a pause */
-	NEXT_ENDPOINT,
-	NEXT_SAME,  /* the same address again, at once */
-	NEXT_ROUND, /* the first endpoint, at once */
-};
-
-/* From a later address: can the first be reached again (probe.c)? */
-struct source_probe {
-	struct timer timer; /* pause, or time limit of the connection */
-	struct resolve_query *query;
-	struct url url;
-	struct conn conn;
-	bool has_conn;
-	bool is_open;      /* the connection came about */
-	bool returning;    /* on the way back because of it */
-	unsigned turn;     /* which of the host's addresses is next */
-	unsigned reached;  /* in a row */
-	unsigned setbacks; /* ways back that ended at a later address again */
-};
-
 /* Texts shown to people; under the set's text_lock. */
 struct source_shown {
 	char centre_id[256];
-	char url[URL_TEXT_BYTES];
-	char error[256];
 	enum source_kind kind;
 	bool enabled;
-	uint8_t protocol;
 };
 
 struct source {
@@ -119,37 +76,9 @@ struct source {
 	struct list dirty; /* in worker->dirty: acknowledgements may leave */
 	struct source_setup *setup;
 	struct source_filters stale; /* subscribed by an earlier configuration, to be ended */
-	enum source_state state;
-	bool ending;   /* to be freed when closed */
-	bool stopping; /* to stay closed */
-
-	/* the way to a connection */
-	struct timer timer; /* pause, time limit of a step, or keep alive, by state */
-	struct resolve_query *query;
-	struct source_memory *memory; /* per endpoint */
-	uint32_t endpoint_at;         /* the one after the one in use */
-	struct url url;               /* in use */
-	struct address addresses[RESOLVE_ADDRESSES];
-	int address_count;
-	int address_at;    /* the one after the one in use */
-	unsigned failures; /* rounds without a stable connection */
-	struct log_limit failure_log;
-	uint64_t failure_hash; /* of the last failure logged */
-
-	struct source_probe probe;
-
-	/* the connection */
-	struct conn conn;
-	bool has_conn; /* between conn_open() and on_close */
-	enum source_next next;
-	uint8_t version;
-	bool clean_next;       /* the next CONNECT drops the peer's session: poisoned */
-	uint16_t keep_alive_s; /* agreed */
-	uint16_t subscribe_id;
-	uint64_t heard_ms;
-	uint64_t sent_ms;
-	uint64_t ping_ms; /* a PINGREQ is open since; 0: none */
-	uint64_t connected_ms;
+	bool ending;                 /* to be freed when closed */
+	struct uplink uplink;
+	bool clean_next; /* the next CONNECT drops the peer's session: poisoned */
 
 	/* the intake */
 	struct commit_owner owner;
@@ -222,14 +151,13 @@ struct source_worker {
 
 struct sources {
 	struct reports *reports; /* NULL: nobody is told of broken messages */
-	struct resolver *resolver;
+	struct uplink_means uplinks;
 	char *centre_id;
 	struct hierarchy *hierarchy;
 	struct shelf *shelf;
 	struct address *bind;
 	uint32_t bind_count;
 	uint32_t packet_size;
-	struct source_times times;
 	unsigned worker_count;
 	struct source_worker *workers;
 	pthread_mutex_t lock; /* of the list: applying thread writes, walks read */
@@ -252,31 +180,12 @@ void source_begin(struct source *s);
 void source_change(struct source *s, struct source_setup *setup); /* takes setup */
 /* Disconnects; keeps the peer's session. `ending`: the source is freed then. */
 void source_quit(struct source *s, bool ending);
-void source_enter(struct source *s, enum source_state state);
-/* Closes the connection; `next` says where to go on. text is shown and logged. */
-void source_drop(struct source *s, enum source_next next, int err, const char *text);
-/* Our address to connect from, into room; NULL: any. */
-const struct address *source_local_for(
-	const struct source *s, const struct address *peer, struct address *room);
-
-/* Looks at the first address from time to time while the source is connected by a later one, and leads
- * it back once it has been reached twice. begin: at each connection; end: before it is gone. */
-void source_probe_init(struct source_probe *p);
-void source_probe_begin(struct source *s);
-void source_probe_end(struct source *s);
-
-void source_show_protocol(struct source *s);
-void source_show_error(struct source *s, const char *text);
 void source_worker_check_stopped(struct source_worker *w);
 
 /* --- hello.c ----------------------------------------------------------- */
 
-void source_say_connect(struct source *s);
-void source_say_disconnect(struct source *s, uint8_t reason);
-/* Sends PINGREQ when due; false: the peer has not answered in time, the connection was dropped. */
-bool source_keep_alive(struct source *s);
-/* The answer to CONNECT, in the form of either version: bytes used, 0 need more, negative. */
-int64_t source_take_connack(struct source *s, const uint8_t *p, size_t n);
+void source_on_hello(struct uplink *u, struct buf *id, bool *clean_start, struct buf *properties);
+void source_on_accepted(struct uplink *u, const struct mqtt_packet *connack);
 /* A packet that is neither CONNACK nor PUBLISH. 0 or negative, *why names the fault. */
 int source_take_other(struct source *s, const struct mqtt_packet *packet, const char **why);
 
@@ -286,7 +195,7 @@ void source_intake_init(struct source *s);
 void source_intake_fini(struct source *s);
 /* The connection has ended: what is under way is counted when done, but not acknowledged. */
 void source_intake_closed(struct source *s);
-ssize_t source_on_bytes(struct conn *c, const uint8_t *p, size_t n);
+ssize_t source_on_bytes(struct uplink *u, const uint8_t *p, size_t n);
 /* Lets acknowledgements leave that are next in order. */
 void source_acknowledge(struct source *s);
 

@@ -244,8 +244,8 @@ static void a_silent_peer_is_asked_and_then_left(void **state)
 
 	(void)state;
 	fixture_init(&f);
-	f.sources->times.keep_alive_s = 1;
-	f.sources->times.ping_limit_ms = 300;
+	f.sources->uplinks.times.keep_alive_s = 1;
+	f.sources->uplinks.times.ping_limit_ms = 300;
 	fixture_apply(&f);
 	peer_greet(&f);
 	peer_read(&f, MQTT_PINGREQ);
@@ -263,7 +263,7 @@ static void a_peer_that_does_not_answer_connect_is_left(void **state)
 
 	(void)state;
 	fixture_init(&f);
-	f.sources->times.handshake_ms = 50;
+	f.sources->uplinks.times.handshake_ms = 50;
 	fixture_apply(&f);
 	peer_read_connect(&f);
 	peer_expect_close(&f);
@@ -291,7 +291,7 @@ static void add_endpoint_before(struct source_config *c, const char *url)
 {
 	c->endpoints = mem_resize(c->endpoints, 2 * sizeof(*c->endpoints));
 	c->endpoints[1] = c->endpoints[0];
-	c->endpoints[0] = (struct source_endpoint){.url = mem_text(url)};
+	c->endpoints[0] = (struct uplink_endpoint){.url = mem_text(url)};
 	c->endpoint_count = 2;
 }
 
@@ -351,7 +351,7 @@ static void a_source_returns_to_its_first_address_once_it_was_reached_twice(void
 
 	(void)state;
 	fixture_init(&f);
-	f.sources->times.probe_ms = 1;
+	f.sources->uplinks.times.probe_ms = 1;
 	add_endpoint_before(&f.config, url);
 	fixture_apply(&f);
 	peer_greet(&f);
@@ -367,7 +367,7 @@ static void a_source_returns_to_its_first_address_once_it_was_reached_twice(void
 	peer_send_connack(&f, 0);
 	peer_read(&f, MQTT_SUBSCRIBE);
 	peer_send_suback(&f, "\1", 1);
-	await_state(&f, SOURCE_STATE_CONNECTED);
+	await_state(&f, UPLINK_CONNECTED);
 	assert_string_equal(look(&f).url, url);
 	close(backup);
 	free(url);
@@ -413,7 +413,7 @@ static void a_first_address_is_reached_only_when_its_websocket_is(void **state)
 
 	(void)state;
 	fixture_init(&f);
-	f.sources->times.probe_ms = 1;
+	f.sources->uplinks.times.probe_ms = 1;
 	add_endpoint_before(&f.config, url);
 	fixture_apply(&f);
 	answer_probe(&f, listening, false); /* this one was the source itself */
@@ -566,14 +566,14 @@ static void a_disabled_source_and_one_whose_date_has_passed_stay_away(void **sta
 	f.config.until_ms = clock_wall_ms() - 1;
 	fixture_apply(&f);
 	peer_expect_close(&f);
-	await_state(&f, SOURCE_STATE_DISABLED);
+	await_state(&f, UPLINK_DISABLED);
 	f.config.until_ms = 0;
 	fixture_apply(&f);
 	peer_greet(&f);
 	f.config.enabled = false;
 	fixture_apply(&f);
 	peer_expect_close(&f);
-	await_state(&f, SOURCE_STATE_DISABLED);
+	await_state(&f, UPLINK_DISABLED);
 	fixture_fini(&f);
 }
 

@@ -49,7 +49,7 @@ static void node_init(struct node *n, bool tls, long valid_s)
 {
 	*n = (struct node){.tls = tls};
 	fixture_init(&n->f);
-	n->f.sources->times.pause_most_ms = 20;
+	n->f.sources->uplinks.times.pause_most_ms = 20;
 	n->port = free_port();
 	free(n->f.config.endpoints[0].url);
 	n->f.config.endpoints[0].url =
@@ -114,7 +114,7 @@ static void what_is_published_while_the_source_is_away_arrives(void **state)
 	(void)state;
 	node_init(&n, false, 0);
 	fixture_apply(&n.f);
-	await_state(&n.f, SOURCE_STATE_CONNECTED);
+	await_state(&n.f, UPLINK_CONNECTED);
 	publish(&n, 0, 30);
 	await_figure(&n.f, &fixture_source(&n.f)->figures.published, 30);
 	fixture_close_sources(&n.f);
@@ -134,12 +134,12 @@ static void a_broker_that_restarts_is_found_again(void **state)
 	(void)state;
 	node_init(&n, false, 0);
 	fixture_apply(&n.f);
-	await_state(&n.f, SOURCE_STATE_CONNECTED);
+	await_state(&n.f, UPLINK_CONNECTED);
 	kill(n.pid, SIGKILL);
 	waitpid(n.pid, NULL, 0);
 	await_figure(&n.f, &fixture_source(&n.f)->figures.connected, 0);
 	start_mosquitto(&n);
-	await_state(&n.f, SOURCE_STATE_CONNECTED);
+	await_state(&n.f, UPLINK_CONNECTED);
 	publish(&n, 0, 3);
 	await_figure(&n.f, &fixture_source(&n.f)->figures.published, 3);
 	node_fini(&n);
@@ -152,7 +152,7 @@ static void tls_is_verified_against_the_ca_given(void **state)
 	(void)state;
 	node_init(&n, true, DAY);
 	fixture_apply(&n.f);
-	await_state(&n.f, SOURCE_STATE_CONNECTED);
+	await_state(&n.f, UPLINK_CONNECTED);
 	assert_int_equal(fixture_source(&n.f)->version, MQTT_5);
 	node_fini(&n);
 }
@@ -191,7 +191,7 @@ static void an_expired_certificate_is_told_and_tried_again(void **state)
 	assert_int_equal(count_read(&fixture_source(&n.f)->figures.connected), 0);
 	n.f.config.tls_verify = false; /* the operator's way out */
 	fixture_apply(&n.f);
-	await_state(&n.f, SOURCE_STATE_CONNECTED);
+	await_state(&n.f, UPLINK_CONNECTED);
 	node_fini(&n);
 }
 

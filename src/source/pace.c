@@ -43,17 +43,6 @@ uint64_t bucket_wait_ms(const struct bucket *b)
 	return per_ms == 0 ? 0 : (missing + per_ms - 1) / per_ms;
 }
 
-uint64_t pause_ms(unsigned failures, uint32_t chance)
-{
-	unsigned doublings = failures > 1 ? failures - 1 : 0;
-	uint64_t base = doublings < 6 ? (uint64_t)PAUSE_FIRST_MS << doublings : PAUSE_MOST_MS;
-
-	if (base >= PAUSE_MOST_MS) /* at the top the jitter goes down */
-		return PAUSE_MOST_MS - chance % (PAUSE_MOST_MS / 4);
-	base += chance % (base / 2);
-	return base < PAUSE_MOST_MS ? base : PAUSE_MOST_MS;
-}
-
 bool poison_strike(struct poison *p, uint64_t fingerprint, uint64_t position)
 {
 	bool same = p->strikes && (p->fingerprint == fingerprint || p->position == position);

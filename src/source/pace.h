@@ -1,4 +1,4 @@
-/* source/pace.h - how fast: the rate limit of a source, and the pauses between connections
+/* source/pace.h - the rate limit of a source, and the packet that breaks every connection
  *
  * Pure: time and chance are arguments.
  */
@@ -22,15 +22,6 @@ void bucket_init(struct bucket *b, uint32_t rate, uint64_t now_ms);
 bool bucket_take(struct bucket *b, uint64_t now_ms);
 void bucket_give_back(struct bucket *b, uint32_t n);
 uint64_t bucket_wait_ms(const struct bucket *b);
-
-/* --- pauses before connecting again (GB-45) --- */
-
-#define PAUSE_FIRST_MS 1000u
-#define PAUSE_MOST_MS 60000u
-
-/* After `failures` (1 ...) failures in a row: doubling from 1 s to 60 s, moved by `chance` (any
- * number) so that sources that were lost together do not come back together. */
-uint64_t pause_ms(unsigned failures, uint32_t chance);
 
 /* --- the packet that breaks every connection --- */
 

@@ -1,4 +1,4 @@
-/* The pure parts: the window of acknowledgements, the rate, the pauses, the poisoned packet. */
+/* The pure parts: the window of acknowledgements, the rate, the poisoned packet. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -112,25 +112,6 @@ static void a_bucket_gives_a_seconds_worth_and_then_its_rate(void **state)
 		assert_true(bucket_take(&b, 0));
 }
 
-static void pauses_double_from_a_second_to_a_minute(void **state)
-{
-	(void)state;
-	for (uint32_t chance = 0; chance < 100000; chance += 997) {
-		uint64_t base = 1000;
-
-		for (unsigned failures = 1; failures < 7; failures++) {
-			uint64_t ms = pause_ms(failures, chance);
-
-			assert_in_range(ms, base, base + base / 2);
-			assert_in_range(ms, PAUSE_FIRST_MS, PAUSE_MOST_MS);
-			base *= 2;
-		}
-		assert_in_range(pause_ms(7, chance), 45000, 60000);
-		assert_in_range(pause_ms(4000000000u, chance), 45000, 60000);
-	}
-	assert_int_not_equal(pause_ms(3, 1), pause_ms(3, 2));
-}
-
 static void the_third_fault_on_the_same_packet_is_the_one(void **state)
 {
 	struct poison p = {0};
@@ -152,7 +133,6 @@ int main(void)
 		cmocka_unit_test(places_given_back_are_taken_again),
 		cmocka_unit_test(an_abandoned_window_acknowledges_nothing),
 		cmocka_unit_test(a_bucket_gives_a_seconds_worth_and_then_its_rate),
-		cmocka_unit_test(pauses_double_from_a_second_to_a_minute),
 		cmocka_unit_test(the_third_fault_on_the_same_packet_is_the_one),
 	};
 

@@ -19,8 +19,8 @@
 #include "base/count.h"
 #include "commit/commit.h"
 #include "commit/gate.h"
-#include "net/resolve.h"
 #include "source/firsts.h"
+#include "uplink/uplink.h"
 
 enum source_kind {
 #define X(name, text, channels, any_centre, topics) SOURCE_##name,
@@ -29,18 +29,12 @@ enum source_kind {
 	SOURCE_KIND_COUNT
 };
 
-struct source_endpoint {
-	char *url;      /* as written; credentials inside or below */
-	char *username; /* NULL: the source's */
-	char *password;
-};
-
 /* As in sources.d/NAME.yaml; strings are owned by the struct. */
 struct source_config {
 	char *name; /* file name without .yaml; unique */
 	char *centre_id;
 	enum source_kind kind;
-	struct source_endpoint *endpoints;
+	struct uplink_endpoint *endpoints;
 	uint32_t endpoint_count; /* at least 1 */
 	char *username;          /* default "everyone" */
 	char *password;
@@ -66,13 +60,6 @@ struct source_config {
 void source_config_default(struct source_config *c); /* defaults of interface.md; no strings set */
 void source_config_fini(struct source_config *c);
 
-enum source_state {
-#define X(name, text) SOURCE_STATE_##name,
-#include "source/state.def"
-#undef X
-	SOURCE_STATE_COUNT
-};
-
 /* Figures of one source; written by its worker. Counters keep over reloads. */
 struct source_figures {
 	count received;  /* every PUBLISH, before any check (MON-03) */
@@ -88,7 +75,7 @@ struct source_figures {
 	count last_message_ms; /* wall clock; 0: none yet */
 	count connected;       /* 1 while connected and subscribed */
 	count connected_since_ms;
-	count state;            /* enum source_state */
+	count state;            /* enum uplink_state */
 	struct histogram delay; /* pubtime to receive */
 };
 
@@ -140,6 +127,5 @@ void sources_each(struct sources *s, void (*on_source)(void *context, const stru
 const char *source_kind_text(enum source_kind k);
 /* False when there is none of this name. */
 bool source_kind_by_text(struct view text, enum source_kind *out);
-const char *source_state_text(unsigned state);
 
 #endif

@@ -18,6 +18,7 @@
 #include "source/internal.h"
 
 #define RECORD_ROOM 1024u
+#define PUBLIC_ACCOUNT "everyone"
 
 enum order { BEGIN, CHANGE, REMOVE, HIERARCHY, STOP };
 
@@ -106,7 +107,7 @@ void source_worker_check_stopped(struct source_worker *w)
 	if (!w->stopping)
 		return;
 	for (struct list *at = w->all.next; at != &w->all; at = at->next) {
-		if (container_of(at, struct source, link)->state != SOURCE_STATE_STOPPED)
+		if (container_of(at, struct source, link)->uplink.state != UPLINK_STOPPED)
 			return;
 	}
 	w->stopping = false;
@@ -149,13 +150,17 @@ static void worker_init(struct source_worker *w, struct sources *set, struct com
 	loop_add_hook(w->loop, &w->hook);
 }
 
-static void read_bind(struct sources *set, const struct sources_settings *settings)
+/* Those of the texts that are addresses; to free(). */
+static struct address *read_bind(char *const *texts, uint32_t n, uint32_t *found)
 {
-	set->bind = mem_new(settings->bind_count * sizeof(*set->bind));
-	for (uint32_t i = 0; i < settings->bind_count; i++) {
-		if (address_parse(view_of(settings->bind[i]), 0, &set->bind[set->bind_count]))
-			set->bind_count++;
+	struct address *list = mem_new(n * sizeof(*list));
+
+	*found = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		if (address_parse(view_of(texts[i]), 0, &list[*found]))
+			(*found)++;
 	}
+	return list;
 }
 
 struct sources *sources_new(struct commit_port *const *ports, unsigned port_count,
@@ -164,7 +169,6 @@ struct sources *sources_new(struct commit_port *const *ports, unsigned port_coun
 	struct sources *set = mem_new(sizeof(*set));
 	uint32_t most = JOURNAL_PACKET_LARGEST - RECORD_ROOM;
 
-	set->resolver = resolver;
 	set->centre_id = mem_text(settings->centre_id);
 	set->hierarchy = hierarchy_ref(settings->hierarchy);
 	set->reports = settings->reports;
@@ -172,15 +176,8 @@ struct sources *sources_new(struct commit_port *const *ports, unsigned port_coun
 	set->packet_size = settings->packet_size && settings->packet_size < most
 				   ? settings->packet_size
 				   : most;
-	set->times = (struct source_times){
-		.keep_alive_s = 60,
-		.handshake_ms = 15000,
-		.ping_limit_ms = 15000,
-		.stable_ms = 30000,
-		.pause_most_ms = PAUSE_MOST_MS,
-		.probe_ms = 30000,
-	};
-	read_bind(set, settings);
+	uplink_means_init(&set->uplinks, resolver);
+	set->bind = read_bind(settings->bind, settings->bind_count, &set->bind_count);
 	pthread_mutex_init(&set->lock, NULL);
 	pthread_mutex_init(&set->text_lock, NULL);
 	pthread_mutex_init(&set->stop_lock, NULL);
@@ -265,18 +262,6 @@ struct applying {
 	uint32_t count;
 };
 
-static bool needs_tls(const struct source_config *c)
-{
-	for (uint32_t i = 0; i < c->endpoint_count; i++) {
-		struct url url;
-		const char *why;
-
-		if (url_parse(view_of(c->endpoints[i].url), &url, &why) == 0 && url.tls)
-			return true;
-	}
-	return false;
-}
-
 static bool same_text(const char *a, const char *b)
 {
 	return a == b || (a && b && strcmp(a, b) == 0);
@@ -308,6 +293,28 @@ static const struct tls_made *make_tls(struct applying *a, const struct source_c
 	return made;
 }
 
+/* User and password that are no secret (GB-41), where none are given. */
+static const char *or_public(const char *text)
+{
+	return text ? text : PUBLIC_ACCOUNT;
+}
+
+static void make_plan(struct applying *a, struct source_setup *setup)
+{
+	const struct source_config *c = &setup->config;
+	struct uplink_plan *p = &setup->plan;
+
+	*p = (struct uplink_plan){.endpoints = c->endpoints,
+		.endpoint_count = c->endpoint_count,
+		.username = or_public(c->username),
+		.password = or_public(c->password),
+		.bind = a->set->bind,
+		.bind_count = a->set->bind_count,
+		.protocol = c->protocol};
+	if (c->bind_count)
+		p->bind = setup->bind = read_bind(c->bind, c->bind_count, &p->bind_count);
+}
+
 static struct source_setup *make_setup(struct applying *a, const struct source_config *c)
 {
 	struct source_setup *setup = mem_new(sizeof(*setup));
@@ -315,11 +322,12 @@ static struct source_setup *make_setup(struct applying *a, const struct source_c
 	source_config_copy(&setup->config, c);
 	source_policy_for(&setup->policy, c);
 	source_filters_for(&setup->filters, c);
-	if (needs_tls(c)) {
+	make_plan(a, setup);
+	if (uplink_needs_tls(c->endpoints, c->endpoint_count)) {
 		const struct tls_made *made = make_tls(a, c);
 
-		setup->tls = made->tls ? tls_ref(made->tls) : NULL;
-		setup->tls_why = mem_text(made->why);
+		setup->plan.tls = made->tls ? tls_ref(made->tls) : NULL;
+		setup->plan.tls_why = setup->tls_why = mem_text(made->why);
 	}
 	return setup;
 }
@@ -331,8 +339,9 @@ void source_setup_free(struct source_setup *setup)
 	source_config_fini(&setup->config);
 	gate_policy_fini(&setup->policy);
 	source_filters_fini(&setup->filters);
-	if (setup->tls)
-		tls_unref(setup->tls);
+	if (setup->plan.tls)
+		tls_unref(setup->plan.tls);
+	free(setup->bind);
 	free(setup->tls_why);
 	free(setup);
 }
@@ -492,7 +501,9 @@ void sources_each(struct sources *set,
 	for (uint32_t i = 0; i < set->count; i++) {
 		struct source *s = set->list[i];
 		struct source_shown shown;
+		struct uplink_shown uplink;
 
+		uplink_look(&s->uplink, &uplink);
 		pthread_mutex_lock(&set->text_lock);
 		shown = s->shown;
 		pthread_mutex_unlock(&set->text_lock);
@@ -501,11 +512,11 @@ void sources_each(struct sources *set,
 				.name = s->name,
 				.centre_id = shown.centre_id,
 				.kind = source_kind_text(shown.kind),
-				.url = shown.url,
-				.state = source_state_text((unsigned)count_read(&s->figures.state)),
-				.last_error = shown.error,
+				.url = uplink.url,
+				.state = uplink_state_text((unsigned)count_read(&s->figures.state)),
+				.last_error = uplink.error,
 				.enabled = shown.enabled,
-				.protocol = shown.protocol,
+				.protocol = uplink.protocol,
 				.figures = &s->figures,
 				.firsts = &s->firsts,
 			});

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-#include "broker/inflight.h"
+#include "mqtt/inflight.h"
 #include "broker/row.h"
 #include "broker/store_recent.h"
 #include "broker/subscriptions.h"

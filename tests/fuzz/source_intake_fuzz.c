@@ -103,8 +103,8 @@ static struct fuzz *set_up(void)
 	f->hierarchy = hierarchy_built_in();
 	settings.hierarchy = f->hierarchy;
 	f->sources = sources_new(&f->port, 1, f->resolver, &settings);
-	f->sources->times.pause_most_ms = 0;
-	f->sources->times.handshake_ms = 50; /* ends connections that the input leaves open */
+	f->sources->uplinks.times.pause_most_ms = 0;
+	f->sources->uplinks.times.handshake_ms = 50; /* ends connections that the input leaves open */
 	f->listening = listen_somewhere(&at);
 	source_config_default(&f->config);
 	f->config.name = mem_text("fuzz");
@@ -120,7 +120,7 @@ static struct fuzz *set_up(void)
 
 static bool is_waiting_for_connack(struct fuzz *f)
 {
-	return f->sources->list[0]->state == SOURCE_STATE_CONNACK;
+	return f->sources->list[0]->uplink.state == UPLINK_CONNACK;
 }
 
 static bool is_elsewhere(struct fuzz *f)

@@ -1,4 +1,4 @@
-#include "broker/inflight.h"
+#include "mqtt/inflight.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

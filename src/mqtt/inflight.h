@@ -1,4 +1,4 @@
-/* broker/inflight.h - QoS 1 and 2 messages in flight to one client: packet id -> journal position
+/* mqtt/inflight.h - QoS 1 and 2 messages in flight to one client: packet id -> journal position
  *
  * Packet identifiers are given in order, 1 to 65535 and again, so the open ones are one run
  * of a ring; a slot holds the position to read the message again for a resend. An acknowledged
@@ -7,7 +7,7 @@
  *      first                                first + count
  *        | open | acked | open | open | ... |          ids modulo 65535
  *
- * A slot is a position (below 2^48), the number of the shared subscription it came by (broker/shared.h)
+ * A slot is a position (below 2^48), the number of the shared subscription it came by (broker/shared.h; none in other rooms)
  * and three flags, or INFLIGHT_ACKED. At QoS 2 it
  * is open until PUBCOMP; from PUBREC on the message itself is not needed any more, only its id:
  *
@@ -16,8 +16,8 @@
  *
  * Threads: the session's worker.
  */
-#ifndef BROKER_INFLIGHT_H
-#define BROKER_INFLIGHT_H
+#ifndef MQTT_INFLIGHT_H
+#define MQTT_INFLIGHT_H
 
 #include <stdbool.h>
 #include <stdint.h>
