@@ -213,8 +213,11 @@ static bool judge(
 		return refuse(answer, 401, "bad user name or password");
 	if (rights.is_admin || (page == PAGE_MESSAGES && rights.may_replay))
 		return true;
+	if (access_pages(rights.pages, rights.page_count) & 1u << page)
+		return true;
 	return refuse(answer, 403,
-		page == PAGE_MESSAGES ? "this account may not replay" : "only for an admin");
+		page == PAGE_MESSAGES ? "this account may not replay"
+				      : "only for an admin, or an account whose pages name it");
 }
 
 static bool judge_credentials(struct access *a, enum page page, const struct http_request *r,

@@ -1,7 +1,8 @@
 /* admin/access.h - who may see a page
  *
  * What `http_public` names is anybody's. For the rest HTTP Basic (RFC 7617) with an account of the
- * broker: `messages` for one that may replay, everything else for an admin. A login by a secret is
+ * broker: `messages` for one that may replay, everything else for an admin or one whose `pages` name
+ * it, as those of a Global Monitor name `metrics` (MON-06). A login by a secret is
  * answered later (net/http_server.h, http_server_hold) and then remembered for a minute, as whoever
  * looks at a page asks for it again and again; the hash of what was sent is kept, not the password.
  *

@@ -52,6 +52,7 @@ void account_fini(struct account *a)
 	free_texts(a->read, a->read_count);
 	free_texts(a->write, a->write_count);
 	free_texts(a->deny, a->deny_count);
+	free_texts(a->pages, a->page_count);
 	gate_policy_fini(&a->policy);
 	free(a->throttle);
 	*a = (struct account){0};

@@ -27,6 +27,8 @@ struct account {
 	uint32_t write_count;
 	char **deny;
 	uint32_t deny_count;
+	char **pages; /* words of admin/page.def: what it may see over HTTP without being an admin */
+	uint32_t page_count;
 	bool admin;                 /* reads everything, $SYS/# too, and sees all pages */
 	uint8_t max_qos;            /* subscribe grants at most this */
 	uint64_t session_expiry_ms; /* longest kept; UINT64_MAX: the broker's limit */

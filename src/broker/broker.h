@@ -80,6 +80,8 @@ struct broker_rights {
 	bool is_right; /* user and password; else the others are false */
 	bool is_admin;
 	bool may_replay;
+	char *const *pages; /* words; the account's, so for the moment only */
+	uint32_t page_count;
 };
 struct login;
 /* The worker of this loop. */

@@ -18,7 +18,11 @@ struct broker_rights broker_rights_of(const struct broker_worker *w, struct view
 
 	if (a == NULL)
 		return (struct broker_rights){0};
-	return (struct broker_rights){true, a->admin, a->admin || a->replay_ms > 0};
+	return (struct broker_rights){.is_right = true,
+		.is_admin = a->admin,
+		.may_replay = a->admin || a->replay_ms > 0,
+		.pages = a->pages,
+		.page_count = a->page_count};
 }
 
 struct login *broker_login(struct broker_worker *w, const struct address *peer, struct view user,

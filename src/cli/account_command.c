@@ -24,6 +24,7 @@ struct account_command {
 	const char *password_file;
 	struct argument_list read;
 	struct argument_list write;
+	struct argument_list pages;
 	bool admin;
 	bool no_reload;
 	struct config *config;
@@ -41,6 +42,8 @@ static const struct argument rows[] = {
 	{0, "read", ARGUMENT_LIST, FIELD(read), 0, 0, "FILTER",
 		"add: what it may subscribe to (default: the three WIS2 trees)"},
 	{0, "write", ARGUMENT_LIST, FIELD(write), 0, 0, "FILTER", "add: what it may publish to"},
+	{0, "page", ARGUMENT_LIST, FIELD(pages), 0, 0, "WORD",
+		"add: an HTTP page it may see, such as metrics"},
 	{0, "admin", ARGUMENT_FLAG, FIELD(admin), 0, 0, NULL,
 		"add: it reads everything and sees all pages"},
 	{0, "no-reload", ARGUMENT_FLAG, FIELD(no_reload), 0, 0, NULL,
@@ -81,6 +84,8 @@ static int list(const struct account_command *c)
 			printf("%s%s", j ? ", " : " reads ", a->read[j]);
 		for (uint32_t j = 0; j < a->write_count; j++)
 			printf("%s%s", j ? ", " : "; writes ", a->write[j]);
+		for (uint32_t j = 0; j < a->page_count; j++)
+			printf("%s%s", j ? ", " : "; sees ", a->pages[j]);
 		printf("\n");
 	}
 	return c->is_faulty ? CLI_USAGE : CLI_DONE;
@@ -167,7 +172,7 @@ static enum account_change add(
 {
 	static const char *const trees[] = {
 		"origin/a/wis2/#", "cache/a/wis2/#", "monitor/a/wis2/#"};
-	bool has_rights = c->read.count || c->write.count || c->admin;
+	bool has_rights = c->read.count || c->write.count || c->pages.count || c->admin;
 	const struct account_draft draft = {
 		.user = user,
 		.password_hash = hash,
@@ -175,6 +180,8 @@ static enum account_change add(
 		.read_count = has_rights ? c->read.count : 3,
 		.write = c->write.items,
 		.write_count = c->write.count,
+		.pages = c->pages.items,
+		.page_count = c->pages.count,
 		.admin = c->admin,
 	};
 

@@ -123,6 +123,7 @@ static void put_entry(struct buf *out, const struct account_draft *d)
 	buf_text(out, "\n");
 	put_list(out, "read", d->read, d->read_count);
 	put_list(out, "write", d->write, d->write_count);
+	put_list(out, "pages", d->pages, d->page_count);
 	if (d->admin)
 		buf_text(out, "  admin: true\n");
 }

@@ -26,6 +26,8 @@ struct account_draft {
 	uint32_t read_count;
 	const char *const *write;
 	uint32_t write_count;
+	const char *const *pages;
+	uint32_t page_count;
 	bool admin;
 };
 

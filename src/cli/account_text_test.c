@@ -71,7 +71,9 @@ static void a_hash_takes_the_place_of_what_was_there(void **state)
 static void a_new_entry_stands_behind_the_others(void **state)
 {
 	static const char *const filters[] = {"a/#", "b \"c\""};
-	static const struct account_draft draft = {"new", "H", filters, 2, filters, 1, true};
+	static const char *const pages[] = {"metrics"};
+	static const struct account_draft draft = {
+		"new", "H", filters, 2, filters, 1, pages, 1, true};
 	struct buf out = {0};
 
 	(void)state;
@@ -80,7 +82,8 @@ static void a_new_entry_stands_behind_the_others(void **state)
 	buf_append(&out, "", 1);
 	assert_string_equal((const char *)buf_bytes(&out),
 		"- user: a\n  password: x\n- user: \"new\"\n  password_hash: \"H\"\n"
-		"  read: [\"a/#\", \"b \\\"c\\\"\"]\n  write: [\"a/#\"]\n  admin: true\n");
+		"  read: [\"a/#\", \"b \\\"c\\\"\"]\n  write: [\"a/#\"]\n  pages: [\"metrics\"]\n"
+		"  admin: true\n");
 	buf_fini(&out);
 }
 

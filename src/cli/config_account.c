@@ -31,6 +31,10 @@ static void judge_entry(
 	if (e->anonymous && (a->user || a->password || a->password_hash || a->certificate))
 		config_fault(r, y, "anonymous",
 			"has a user, password or certificate; an anonymous entry has none");
+	if (e->anonymous && a->page_count)
+		config_fault(r, y, "pages",
+			"an anonymous entry does not log in; http_public of the configuration "
+			"names what is anybody's");
 	if (!e->anonymous && a->user == NULL)
 		config_fault(r, y, "user", "is missing; a name, or anonymous: true, is right");
 	if (!e->anonymous && a->user && !a->password && !a->password_hash && !a->certificate)

@@ -42,7 +42,7 @@ static void every_key_is_read(void **state)
 		"  limits: {in_flight: 4096, connections: 20, messages_per_second: 10, "
 		"bytes_per_second: 64KiB}\n  client_id_scope: address\n"
 		"- user: ops\n  password_hash: \"$y$j9T$...\"\n  admin: true\n"
-		"- user: robot\n  certificate: CN=robot,O=Example\n"
+		"- user: robot\n  pages: [metrics, status]\n  certificate: CN=robot,O=Example\n"
 		"- anonymous: true\n  read: [\"sandbox/#\"]\n  write: [\"sandbox/%u/#\"]\n"
 		"  deny: [\"sandbox/closed/#\"]\n");
 	const struct account *a = set->list;
@@ -71,6 +71,9 @@ static void every_key_is_read(void **state)
 	assert_true(a[2].session_expiry_ms == UINT64_MAX);
 	assert_string_equal(a[3].certificate, "CN=robot,O=Example");
 	assert_null(a[3].password_hash);
+	assert_int_equal(a[2].page_count, 0);
+	assert_int_equal(a[3].page_count, 2);
+	assert_string_equal(a[3].pages[1], "status");
 	assert_null(a[4].user);
 	assert_string_equal(a[4].deny[0], "sandbox/closed/#");
 	accounts_unref(set);
@@ -129,6 +132,12 @@ static const struct {
 		"a.yaml:1:28: read: \"a#\" is not a topic filter; filters such as origin/a/wis2/# "
 		"are "
 		"right\n"},
+	{"pages", "- {user: x, password: y, pages: [messages]}\n",
+		"a.yaml:1:34: pages: \"messages\" is not among the words known; ui, metrics, "
+		"status, sources, rejects, clients are right\n"},
+	{"anonymous with pages", "- {anonymous: true, pages: [metrics]}\n",
+		"a.yaml:1:3: pages: an anonymous entry does not log in; http_public of the "
+		"configuration names what is anybody's\n"},
 	{"qos", "- {anonymous: true, max_qos: 3}\n",
 		"a.yaml:1:30: max_qos: \"3\" is more than 2; a whole number is right\n"},
 	{"scope", "- {anonymous: true, client_id_scope: all}\n",

@@ -50,6 +50,27 @@ def test_pages_not_public_are_for_an_admin(public, gb):
     assert "hush" not in broker.process.log()
 
 
+def test_an_account_sees_the_pages_it_names_and_no_others(gb, client):
+    """MON-06: a Global Monitor scrapes with an account of its own, which may nothing else."""
+    rows = accounts() + [{"user": "gm", "password_hash": hashed("scrape"), "pages": ["metrics"]}]
+    broker = gb(accounts=rows, config={"http_public": []})
+    monitor = basic("gm", "scrape")
+    assert broker.get("/metrics", monitor)[0] == 200
+    for name, path in PAGES.items():
+        if name != "metrics":
+            status, _, body = broker.get(path, monitor)
+            assert status == 403 and b"pages name it" in body, name
+    assert broker.get("/api/v1/clients", monitor)[0] == 403
+    reader = client(broker.port, user="gm", password="scrape")
+    assert reader.subscribe("origin/a/wis2/#") == [0x87]
+    rows[-1]["pages"] = ["status"]
+    with open(broker.config["accounts_file"], "w", encoding="utf-8") as f:
+        json.dump(rows, f)
+    broker.process.wait_log("reloaded", since=broker.reload())
+    assert broker.get("/metrics", monitor)[0] == 403
+    assert broker.get("/api/v1/status", monitor)[0] == 200
+
+
 @pytest.mark.parametrize("value", [
     "Basic", "Basic ", "Basic !!!!", "Basic b3Bz", "Basic " + "b3Bz" * 500, "Bearer b3BzOmh1c2g=",
     "Basic b3BzOmh1c2g", "Basic b3BzOmh1c2h4", "Basic Omh1c2g=", "Basic b3BzOmh1c2gA"])

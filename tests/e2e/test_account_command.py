@@ -48,6 +48,14 @@ def test_accounts_are_added_changed_and_removed(stopped):
     assert isobar("check", "-c", stopped.path).returncode == 0
 
 
+def test_an_account_for_a_page_alone_reads_and_writes_nothing(stopped):
+    """A Global Monitor's."""
+    assert account(stopped, "add", "gm", "--page", "metrics", text="secret\n").returncode == 0
+    assert read(stopped).endswith('  pages: ["metrics"]\n')
+    assert "read" not in read(stopped).split("gm")[1]
+    assert "sees metrics" in account(stopped, "list").stdout.splitlines()[-1]
+
+
 def test_the_file_keeps_its_mode_and_a_new_one_is_closed_to_others(stopped):
     path = stopped.config["accounts_file"]
     os.chmod(path, 0o600)
@@ -65,6 +73,7 @@ def test_nothing_unsound_is_written(stopped):
     for password in ("", "\n", "x" * 600 + "\n"):
         assert account(stopped, "add", "a", text=password).returncode == 2
     assert account(stopped, "add", "a", "secret", text="x\n").returncode == 2
+    assert account(stopped, "add", "a", "--page", "metric", text="x\n").returncode == 2
     assert read(stopped) == before
 
 
