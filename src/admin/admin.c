@@ -199,7 +199,15 @@ void admin_apply(struct admin *a, const struct admin_change *change)
 		a->listeners[i] = mem_text(change->listeners[i]);
 	pthread_mutex_unlock(&a->lock);
 	a->public = access_pages(change->public_pages, change->public_page_count);
+	a->connections = change->connections;
+	a->sessions = change->sessions;
+	a->configured_ms = clock_wall_ms();
 	a->generation++;
+}
+
+void admin_tell_reload(struct admin *a, bool is_taken)
+{
+	a->reload_refused = !is_taken;
 }
 
 struct admin *admin_new(const struct admin_settings *settings)

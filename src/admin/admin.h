@@ -40,6 +40,8 @@ struct admin_settings {
 	unsigned workers;
 	uint64_t journal_keep_ms;
 	uint64_t journal_size_bytes;
+	uint64_t window_ms; /* antiloop.window */
+	uint64_t ids;       /* antiloop.ids */
 	admin_first *first; /* NULL: none */
 	void *first_context;
 };
@@ -64,8 +66,12 @@ struct admin_change {
 	unsigned listener_count;
 	char *const *public_pages; /* words of `http_public` */
 	unsigned public_page_count;
+	uint32_t connections; /* limits */
+	uint32_t sessions;
 };
 void admin_apply(struct admin *a, const struct admin_change *change);
+/* A reload was taken, or refused and nothing has changed. */
+void admin_tell_reload(struct admin *a, bool is_taken);
 
 /* Where the process stands; decides /readyz. */
 enum admin_phase { ADMIN_STARTING, ADMIN_SERVING, ADMIN_DRAINING };

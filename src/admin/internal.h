@@ -43,6 +43,10 @@ struct admin {
 	struct admin_server **servers; /* one per loop, made at its first client */
 	unsigned server_count;
 	struct history *history;
+	_Atomic uint32_t connections; /* limits */
+	_Atomic uint32_t sessions;
+	_Atomic uint64_t configured_ms;         /* wall clock: when what is in force was read */
+	atomic_bool reload_refused;             /* the last one */
 	_Atomic uint64_t messages_served;       /* by /api/v1/messages */
 	struct admin_certificate *certificates; /* texts owned */
 	unsigned certificate_count;
@@ -93,6 +97,13 @@ void answer_fail(struct http_answer *answer, int status, const char *text);
 struct hierarchy *admin_hierarchy(struct admin *a);
 
 void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics);
+
+/* What load balancers and operators are told; texts are static, "" for nothing to tell. */
+struct readiness {
+	const char *reason; /* not ready */
+	const char *degraded;
+};
+struct readiness admin_readiness(struct admin *a, const struct journal_figures *j);
 
 /* Seconds the journal would reach back at the rate since start; its present age without one. */
 double admin_journal_reach(const struct admin *a, const struct journal_figures *j);

@@ -3,6 +3,7 @@
 #include "admin/exposition.h"
 #include "admin/internal.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "wis2/topic.h"
 
@@ -93,6 +94,61 @@ static void write_rejected(struct exposition *e, const struct centres *centres)
 	buf_fini(&labels);
 }
 
+/* --- per source ------------------------------------------------------- */
+
+/* A metric that is one number of struct source_figures. */
+struct source_row {
+	enum metric metric;
+	size_t place;
+	double unit;
+};
+
+static const struct source_row source_rows[] = {
+	{METRIC_SOURCE_CONNECTED, offsetof(struct source_figures, connected), 1},
+	{METRIC_SOURCE_LAST, offsetof(struct source_figures, last_message_ms), 1e-3},
+	{METRIC_SOURCE_WAITING, offsetof(struct source_figures, waiting), 1},
+	{METRIC_SOURCE_PAUSED, offsetof(struct source_figures, is_paused), 1},
+};
+
+struct source_series {
+	struct exposition *e;
+	const struct source_row *row;
+};
+
+static bool is_meant_to_run(const struct source_view *v)
+{
+	uint64_t state = count_read(&v->figures->state);
+
+	return state != UPLINK_DISABLED && state != UPLINK_STOPPED;
+}
+
+static void write_source(void *context, const struct source_view *v)
+{
+	const struct source_series *to = context;
+	const char *at = (const char *)v->figures + to->row->place;
+	struct buf labels = {0};
+
+	if (!is_meant_to_run(v))
+		return;
+	exposition_label(&labels, "centre_id", view_of(v->centre_id));
+	exposition_label(&labels, "source", view_of(v->name));
+	exposition_label(&labels, "kind", view_of(v->kind));
+	exposition_number(to->e, to->row->metric, &labels,
+		(double)count_read((const count *)(const void *)at) * to->row->unit);
+	buf_fini(&labels);
+}
+
+/* One centre may have several sources; one that is down is not seen in the centre's series. */
+static void write_each_source(struct exposition *e, struct admin *a)
+{
+	for (size_t i = 0; i < sizeof(source_rows) / sizeof(source_rows[0]); i++) {
+		struct source_series to = {e, &source_rows[i]};
+
+		exposition_family(e, source_rows[i].metric);
+		sources_each(a->settings.sources, write_source, &to);
+	}
+}
+
 static void write_first(void *context, const struct source_view *v)
 {
 	struct exposition *e = context;
@@ -137,6 +193,7 @@ static void write_centres(struct exposition *e, struct admin *a)
 	exposition_family(e, METRIC_FIRST);
 	sources_each(a->settings.sources, write_first, e);
 	write_rejected(e, &centres);
+	write_each_source(e, a);
 	write_delays(e, &centres);
 	centres_fini(&centres);
 }
@@ -185,6 +242,7 @@ static void write_lag(struct exposition *e, struct broker *b)
 		e, METRIC_LAG_MESSAGES, NULL, lag.messages, (double)lag.message_sum, 1.0);
 	exposition_family(e, METRIC_LAG_SECONDS);
 	exposition_histogram(e, METRIC_LAG_SECONDS, NULL, lag.us, (double)lag.us_sum, 1e-6);
+	one_number(e, METRIC_LAG_MOST, (double)lag.us_most / 1e6);
 }
 
 static void write_broker(struct exposition *e, struct admin *a)
@@ -208,7 +266,12 @@ static void write_broker(struct exposition *e, struct admin *a)
 	one_count(e, METRIC_SKIPPED, f.skipped_records);
 	one_count(e, METRIC_CONNECTIONS, f.connections);
 	one_count(e, METRIC_CONNECTS, f.connects);
-	one_count(e, METRIC_CONNECTS_REFUSED, f.connects_refused);
+	exposition_family(e, METRIC_CONNECTS_REFUSED);
+	for (unsigned i = 0; i < REFUSAL_COUNT; i++)
+		one_labelled(e, METRIC_CONNECTS_REFUSED, "reason",
+			broker_refusal_word((enum broker_refusal)i), f.connects_refused[i]);
+	one_count(e, METRIC_CONNECTIONS_LIMIT, a->connections);
+	one_count(e, METRIC_SESSIONS_LIMIT, a->sessions);
 	one_count(e, METRIC_SESSIONS, f.sessions);
 	one_count(e, METRIC_SHARED_GROUPS, f.shared_groups);
 	one_count(e, METRIC_SESSIONS_OFFLINE, f.sessions_offline);
@@ -229,6 +292,11 @@ static void write_journal(struct exposition *e, struct admin *a)
 	journal_figures(commit_journal(a->settings.commit), &j);
 	commit_figures(a->settings.commit, &c);
 	one_number(e, METRIC_HOLD, (double)c.held_ms / 1000);
+	one_count(e, METRIC_JOURNAL_FAILED, j.failed);
+	one_number(e, METRIC_JOURNAL_KEEP, (double)a->settings.journal_keep_ms / 1000);
+	one_count(e, METRIC_JOURNAL_LIMIT, a->settings.journal_size_bytes);
+	one_count(e, METRIC_DISK, j.disk_bytes);
+	one_count(e, METRIC_DISK_FREE, j.disk_free_bytes);
 	one_count(e, METRIC_JOURNAL_BYTES, j.bytes);
 	one_count(e, METRIC_JOURNAL_INDEX_BYTES, j.index_bytes);
 	one_count(e, METRIC_JOURNAL_SEGMENTS, j.segments);
@@ -237,6 +305,8 @@ static void write_journal(struct exposition *e, struct admin *a)
 	exposition_family(e, METRIC_SYNC);
 	exposition_summary(e, METRIC_SYNC, NULL, (double)j.sync_ns / 1e9, j.syncs);
 	one_count(e, METRIC_IDS, c.ids);
+	one_count(e, METRIC_IDS_LIMIT, a->settings.ids);
+	one_number(e, METRIC_IDS_WINDOW, (double)a->settings.window_ms / 1000);
 	one_number(e, METRIC_IDS_SPAN, (double)c.span_ms / 1000);
 	one_count(e, METRIC_IDS_BYTES, c.id_bytes);
 }
@@ -315,6 +385,23 @@ static void write_certificates(struct exposition *e, struct admin *a)
 	buf_fini(&labels);
 }
 
+static void write_state(struct exposition *e, struct admin *a)
+{
+	struct journal_figures j;
+	struct readiness r;
+
+	journal_figures(commit_journal(a->settings.commit), &j);
+	r = admin_readiness(a, &j);
+	one_count(e, METRIC_READY, r.reason[0] == '\0');
+	one_count(e, METRIC_DEGRADED, r.degraded[0] != '\0');
+	one_count(e, METRIC_RELOAD_OK, !a->reload_refused);
+	one_number(e, METRIC_RELOAD_TIME, (double)a->configured_ms / 1000);
+	exposition_family(e, METRIC_LOG_LINES);
+	one_labelled(e, METRIC_LOG_LINES, "level", "warn", log_written(LOG_WARN));
+	one_labelled(e, METRIC_LOG_LINES, "level", "error", log_written(LOG_ERROR));
+	one_number(e, METRIC_CLOCK, (double)clock_wall_ms() / 1000);
+}
+
 static void write_process(struct exposition *e, struct admin *a)
 {
 	struct hierarchy *hierarchy = admin_hierarchy(a);
@@ -359,6 +446,7 @@ void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics)
 	write_catalogues(&e, a);
 	write_sources(&e, a);
 	write_certificates(&e, a);
+	write_state(&e, a);
 	write_process(&e, a);
 	exposition_end(&e);
 }

@@ -124,28 +124,38 @@ static const char *const phase_texts[] = {
 };
 
 /* 503 only for what another node would do better (interface.md, Endpoints). */
+struct readiness admin_readiness(struct admin *a, const struct journal_figures *j)
+{
+	struct readiness r = {"", ""};
+	int phase = atomic_load(&a->phase);
+
+	if (phase != ADMIN_SERVING)
+		r.reason = phase_texts[phase];
+	else if (j->failed)
+		r.reason = "the journal cannot be written";
+	if (j->held)
+		r.degraded = "the journal cannot take more: sources are held";
+	return r;
+}
+
 bool admin_ready(struct admin *a, struct buf *out)
 {
 	struct journal_figures j;
 	struct commit_figures c;
 	struct hierarchy *hierarchy = admin_hierarchy(a);
-	int phase = atomic_load(&a->phase);
-	const char *reason = "";
+	struct readiness r;
 
 	journal_figures(commit_journal(a->settings.commit), &j);
 	commit_figures(a->settings.commit, &c);
-	if (phase != ADMIN_SERVING)
-		reason = phase_texts[phase];
-	else if (j.failed)
-		reason = "the journal cannot be written";
-	status_write_document(out,
-		json_pack("{s:b, s:s, s:b, s:s, s:o, s:s, s:f}", "ready", reason[0] == '\0',
-			"reason", reason, "degraded", j.held, "degraded_reason",
-			j.held ? "the journal cannot take more: sources are held" : "", "sources",
-			count_sources(a), "topic_hierarchy", hierarchy_version(hierarchy),
-			"antiloop_span_seconds", (double)c.span_ms / 1000));
+	r = admin_readiness(a, &j);
+	status_write_document(
+		out, json_pack("{s:b, s:s, s:b, s:s, s:o, s:s, s:f}", "ready", r.reason[0] == '\0',
+			     "reason", r.reason, "degraded", r.degraded[0] != '\0',
+			     "degraded_reason", r.degraded, "sources", count_sources(a),
+			     "topic_hierarchy", hierarchy_version(hierarchy),
+			     "antiloop_span_seconds", (double)c.span_ms / 1000));
 	hierarchy_unref(hierarchy);
-	return reason[0] == '\0';
+	return r.reason[0] == '\0';
 }
 
 /* --- status ----------------------------------------------------------- */

@@ -14,6 +14,8 @@
 static atomic_int least_level = LOG_INFO;
 static atomic_bool as_json;
 
+static _Atomic uint64_t lines[LOG_ERROR + 1]; /* lines, by level */
+
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 void log_configure(enum log_level least, bool json)
@@ -25,6 +27,11 @@ void log_configure(enum log_level least, bool json)
 bool log_enabled(enum log_level level)
 {
 	return (int)level >= atomic_load_explicit(&least_level, memory_order_relaxed);
+}
+
+uint64_t log_written(enum log_level level)
+{
+	return atomic_load_explicit(&lines[level], memory_order_relaxed);
 }
 
 static void write_json(struct buf *line, const char *time, const char *level, const char *room,
@@ -47,6 +54,7 @@ void log_event(enum log_level level, const char *room, const char *event, const 
 
 	if (!log_enabled(level))
 		return;
+	atomic_fetch_add_explicit(&lines[level], 1, memory_order_relaxed);
 	va_start(args, format);
 	buf_vprintf(&details, format, args);
 	va_end(args);

@@ -38,6 +38,9 @@ void log_event(enum log_level level, const char *room, const char *event, const 
 #define log_warn(...) log_event(LOG_WARN, __VA_ARGS__)
 #define log_error(...) log_event(LOG_ERROR, __VA_ARGS__)
 
+/* How many lines of this level were written since start. */
+uint64_t log_written(enum log_level level);
+
 /* A value from outside made safe for a line: at most 120 bytes, quotes and control characters
  * escaped, in double quotes. Gives `room_for` (a caller's array). */
 #define LOG_QUOTE_BYTES 512

@@ -27,6 +27,29 @@ static enum admission admit(struct broker_worker *w, const struct address *peer)
 		&w->broker->addresses, address_key(peer), &w->limits, loop_now_ms(w->loop));
 }
 
+static const struct {
+	const char *word;
+	int error;
+} refusals[REFUSAL_COUNT] = {
+#define X(symbol, word, error) [REFUSAL_##symbol] = {word, error},
+#include "broker/refusal.def"
+#undef X
+};
+
+const char *broker_refusal_word(enum broker_refusal r)
+{
+	return refusals[r].word;
+}
+
+void client_count_refused(struct broker_worker *w, int err)
+{
+	unsigned r = 0;
+
+	while (r < REFUSAL_OTHER && refusals[r].error != err)
+		r++;
+	count_add(&w->counts.connects_refused[r], 1);
+}
+
 enum admission client_admit(struct broker_worker *w, const struct address *peer)
 {
 	enum admission as = admit(w, peer);
@@ -35,7 +58,7 @@ enum admission client_admit(struct broker_worker *w, const struct address *peer)
 
 	if (as != ADMISSION_NOT_TAKEN)
 		return as;
-	count_add(&w->counts.connects_refused, 1);
+	client_count_refused(w, ERR_FULL);
 	if (!log_allowed(&w->refusals, loop_now_ms(w->loop), 1000, &skipped))
 		return as;
 	address_format(peer, address);

@@ -321,7 +321,8 @@ static void add_counts(struct broker_figures *to, const struct worker_counts *fr
 	to->published += count_read(&from->published);
 	to->refused += count_read(&from->refused);
 	to->connects += count_read(&from->connects);
-	to->connects_refused += count_read(&from->connects_refused);
+	for (unsigned i = 0; i < REFUSAL_COUNT; i++)
+		to->connects_refused[i] += count_read(&from->connects_refused[i]);
 	to->dropped_expired += count_read(&from->dropped_expired);
 	to->dropped_backlog += count_read(&from->dropped_backlog);
 	to->dropped_oversize += count_read(&from->dropped_oversize);

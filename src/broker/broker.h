@@ -94,6 +94,15 @@ void broker_login_cancel(struct login *l);
 /* What the account of this name may, for one who has logged in. */
 struct broker_rights broker_rights_of(const struct broker_worker *w, struct view user);
 
+/* Why connections are refused. */
+enum broker_refusal {
+#define X(symbol, word, error) REFUSAL_##symbol,
+#include "broker/refusal.def"
+#undef X
+	REFUSAL_COUNT
+};
+const char *broker_refusal_word(enum broker_refusal r);
+
 /* Sums over the workers; any thread. */
 struct broker_figures {
 	uint64_t connections; /* open now */
@@ -111,7 +120,7 @@ struct broker_figures {
 	uint64_t live;      /* sessions at the tail */
 	uint64_t behind;
 	uint64_t connects;
-	uint64_t connects_refused;
+	uint64_t connects_refused[REFUSAL_COUNT];
 	uint64_t dropped_expired;  /* message expiry passed before delivery */
 	uint64_t dropped_oversize; /* larger than the client's maximum packet size */
 	uint64_t dropped_backlog;  /* more waited than the account may lag (broker/backlog.h) */
@@ -134,6 +143,7 @@ struct broker_lag {
 	uint64_t message_sum;
 	uint64_t us[HISTOGRAM_BUCKETS];
 	uint64_t us_sum;
+	uint64_t us_most; /* of the one furthest behind */
 };
 void broker_lag(struct broker *b, struct broker_lag *out);
 

@@ -157,7 +157,7 @@ static void refuse_first(struct client *c, int err, uint8_t version)
 
 	if (version == 0 || code == 0xff) /* [MQTT3-3.1.4-1], [MQTT3-3.2.2-6] */
 		return;
-	count_add(&c->worker->counts.connects_refused, 1);
+	client_count_refused(c->worker, err);
 	if (version >= MQTT_5)
 		connack[1] = 3;                        /* with an empty property block */
 	conn_push(&c->conn, connack, connack[1] + 2u); /* [MQTT-3.1.2-2] */

@@ -77,6 +77,8 @@ int client_fault(struct client *c, int err, const char *why);
 /* admit.c: may one more connection come from there; and when it has ended. */
 enum admission client_admit(struct broker_worker *w, const struct address *peer);
 void client_admit_end(struct client *c);
+/* One connection was refused with this error (broker/refusal.def). */
+void client_count_refused(struct broker_worker *w, int err);
 /* What the limits of connections say to its CONNECT: 0, or the error, and *why. */
 int client_check_admission(const struct client *c, const char **why);
 /* connect.c */

@@ -82,7 +82,7 @@ static int refuse(struct client *c, int err, const char *why)
 
 	address_format(&c->conn.peer, address);
 	log_info("broker", "connect-refused", "peer=%s why=\"%s\"", address, why);
-	count_add(&c->worker->counts.connects_refused, 1);
+	client_count_refused(c->worker, err);
 	/* [MQTT-3.2.2-19] */
 	if (c->version == MQTT_5 && c->wants_problem_info && strlen(why) + 16 < c->largest) {
 		mqtt_put_text(&block, MQTT_PROPERTY_REASON_STRING, view_of(why));

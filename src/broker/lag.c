@@ -31,6 +31,7 @@ static void look(struct timer *t)
 	uint64_t us[HISTOGRAM_BUCKETS] = {0};
 	uint64_t message_sum = 0;
 	uint64_t us_sum = 0;
+	uint64_t us_most = 0;
 	uint64_t tail = journal_tail(w->journal);
 	struct journal_figures figures;
 
@@ -53,6 +54,7 @@ static void look(struct timer *t)
 		us[histogram_bucket(age)]++;
 		message_sum += behind;
 		us_sum += age;
+		us_most = age > us_most ? age : us_most;
 	}
 	journal_reader_leave(&w->reader);
 	for (int i = 0; i < HISTOGRAM_BUCKETS; i++) {
@@ -61,6 +63,7 @@ static void look(struct timer *t)
 	}
 	count_set(&w->lag.message_sum, message_sum);
 	count_set(&w->lag.us_sum, us_sum);
+	count_set(&w->lag.us_most, us_most);
 	timer_start(w->loop, t, LAG_EVERY_MS);
 }
 
@@ -77,7 +80,7 @@ void lag_stop(struct broker_worker *w)
 
 void broker_lag(struct broker *b, struct broker_lag *out)
 {
-	*out = (struct broker_lag){{0}, 0, {0}, 0};
+	*out = (struct broker_lag){0};
 	for (unsigned n = 0; n < b->worker_count; n++) {
 		const struct lag *lag = &b->workers[n].lag;
 
@@ -87,5 +90,7 @@ void broker_lag(struct broker *b, struct broker_lag *out)
 		}
 		out->message_sum += count_read(&lag->message_sum);
 		out->us_sum += count_read(&lag->us_sum);
+		if (count_read(&lag->us_most) > out->us_most)
+			out->us_most = count_read(&lag->us_most);
 	}
 }

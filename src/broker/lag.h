@@ -14,6 +14,7 @@ struct lag {
 	count message_sum;
 	count us[HISTOGRAM_BUCKETS];
 	count us_sum;
+	count us_most;
 };
 
 /* Looks every five seconds while the loop runs. */

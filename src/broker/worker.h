@@ -33,7 +33,7 @@ struct worker_counts {
 	count published;
 	count refused;
 	count connects;
-	count connects_refused;
+	count connects_refused[REFUSAL_COUNT];
 	count dropped_expired;
 	count dropped_oversize;
 	count dropped_backlog;

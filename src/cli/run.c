@@ -104,16 +104,18 @@ static void reload(struct server *server, const char *file)
 {
 	struct config *config = NULL;
 	struct buf faults = {0};
+	bool is_taken = false;
 
 	log_info("cli", "reloading", "file=%s", file ? file : "default");
 	if (config_load(file, &config, &faults) == 0) {
 		notify_tell("RELOADING=1");
-		(void)server_reload(server, &config);
+		is_taken = server_reload(server, &config) == 0;
 		notify_tell("READY=1");
 	} else {
 		log_faults(&faults);
 		config_free(config);
 	}
+	admin_tell_reload(server->admin, is_taken);
 	buf_fini(&faults);
 }
 

@@ -256,7 +256,9 @@ void server_tell_admin(struct server *s)
 	admin_apply(s->admin, &(struct admin_change){.listeners = shown,
 				      .listener_count = s->served_count,
 				      .public_pages = s->config->http_public,
-				      .public_page_count = s->config->http_public_count});
+				      .public_page_count = s->config->http_public_count,
+				      .connections = s->config->limits.connections,
+				      .sessions = s->config->limits.sessions});
 	free(shown);
 }
 
@@ -354,6 +356,8 @@ static int make_rooms(struct server *s)
 		.workers = s->worker_count,
 		.journal_keep_ms = c->journal_keep_ms,
 		.journal_size_bytes = c->journal_size_bytes,
+		.window_ms = c->window_ms,
+		.ids = c->ids,
 		.first = upgrade_answer,
 		.first_context = s});
 	server_tell_admin(s);

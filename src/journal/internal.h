@@ -98,6 +98,7 @@ struct journal {
 	atomic_bool wanted; /* something to do now */
 	bool stopping;      /* keeper_lock */
 	uint64_t synced_ms; /* monotonic, last sync (pass) */
+	uint64_t looked_ms; /* monotonic, last look at the disk (pass) */
 	bool told_held;     /* (pass) */
 
 	/* The prefetch thread. */

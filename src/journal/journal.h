@@ -244,6 +244,9 @@ struct journal_figures {
 	bool held;
 	bool failed; /* a write or sync failed: see the log; readiness is lost */
 	uint32_t segments;
+	uint64_t disk_bytes; /* of the file system it is on, and what of it may still be written; as
+	                      * of the last second, 0 while it cannot be asked */
+	uint64_t disk_free_bytes;
 };
 void journal_figures(const struct journal *j, struct journal_figures *out);
 

@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
 #include <time.h>
 
 #include "base/clock.h"
@@ -16,6 +17,7 @@
 
 #define ROUND_MS 1000u
 #define ROUND_LEAST_MS 10u
+#define LOOK_MS 1000u
 #define DIRTY_MOST 64 /* segments in one sync; more wait for the next */
 
 /* What one sync covers. */
@@ -182,6 +184,19 @@ static void resume(struct journal *j)
 		tell_progress(j);
 }
 
+static void look_at_disk(struct journal *j)
+{
+	struct statvfs disk;
+
+	if (fstatvfs(j->dir_fd, &disk) != 0)
+		disk = (struct statvfs){0};
+	j->looked_ms = mono_now(j);
+	pthread_mutex_lock(&j->lock);
+	j->figures.disk_bytes = (uint64_t)disk.f_blocks * disk.f_frsize;
+	j->figures.disk_free_bytes = (uint64_t)disk.f_bavail * disk.f_frsize;
+	pthread_mutex_unlock(&j->lock);
+}
+
 void keeper_pass(struct journal *j)
 {
 	pthread_mutex_lock(&j->pass);
@@ -192,6 +207,8 @@ void keeper_pass(struct journal *j)
 	seal_closed(j);
 	retain(j);
 	reclaim(j, false);
+	if (mono_now(j) - j->looked_ms >= LOOK_MS)
+		look_at_disk(j);
 	pthread_mutex_unlock(&j->pass);
 }
 
@@ -262,6 +279,7 @@ void keeper_init(struct journal *j)
 
 void keeper_start(struct journal *j)
 {
+	look_at_disk(j);
 	pthread_create(&j->keeper, NULL, keeper_main, j);
 }
 

@@ -38,6 +38,7 @@ static void mark_dirty(struct source *s)
 static void pause_reading(struct source *s, enum source_pause why)
 {
 	s->pauses |= (unsigned)why;
+	count_set(&s->figures.is_paused, s->pauses != 0);
 	conn_pause(&s->uplink.conn);
 }
 
@@ -46,6 +47,7 @@ static void resume_reading(struct source *s, enum source_pause why)
 	if ((s->pauses & (unsigned)why) == 0)
 		return;
 	s->pauses &= ~(unsigned)why;
+	count_set(&s->figures.is_paused, s->pauses != 0);
 	if (s->pauses == 0 && s->uplink.has_conn)
 		conn_resume(&s->uplink.conn);
 }
@@ -70,6 +72,7 @@ void source_acknowledge(struct source *s)
 		uplink_sent(&s->uplink);
 		conn_flush(&s->uplink.conn);
 	}
+	count_set(&s->figures.waiting, s->window.unacknowledged);
 	resume_reading(s, PAUSED_WINDOW);
 }
 
@@ -112,6 +115,7 @@ void source_intake_closed(struct source *s)
 		window_done(&s->window, s->skip_token);
 	s->skip = 0;
 	s->pauses = 0;
+	count_set(&s->figures.is_paused, 0);
 	mark_dirty(s);
 }
 
@@ -197,6 +201,7 @@ static void count_batch(struct source *s)
 			mark_dirty(s);
 		}
 	}
+	count_set(&s->figures.waiting, s->window.unacknowledged);
 	if (b->broken_count)
 		log_broken(s, &b->broken[0]);
 	for (uint32_t i = 0; i < b->broken_count; i++)

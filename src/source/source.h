@@ -73,6 +73,8 @@ struct source_figures {
 	count connects;
 	count bytes;
 	count last_message_ms; /* wall clock; 0: none yet */
+	count waiting;         /* messages it has not been acknowledged yet, of this connection */
+	count is_paused;       /* 1 while nothing is read from it, see enum source_pause */
 	count connected;       /* 1 while connected and subscribed */
 	count connected_since_ms;
 	count state;            /* enum uplink_state */
