@@ -27,9 +27,10 @@ static void on_index(void *context, uint64_t seq, const struct journal_entry *e)
 {
 	struct commit *c = context;
 
-	(void)seq;
-	if (e->flags & JOURNAL_CLAIMED)
+	if ((e->flags & JOURNAL_CLAIMED) || e->log_id)
 		seen_claim(c->seen, &e->id, e->time_ms);
+	if (e->log_id)
+		follow_note(c, seq, e->shard, e->log_id);
 }
 
 /* The keeper thread's: there is room again, or a sync is done. */
@@ -63,6 +64,7 @@ int commit_open(struct commit **out, const struct commit_config *config, char **
 	err = journal_open(&c->journal, &journal, why);
 	if (err < 0) {
 		pthread_mutex_destroy(&c->ports_lock);
+		vector_log_free(c->vectors);
 		seen_close(c->seen);
 		free(c);
 		return err;
@@ -79,6 +81,8 @@ void commit_close(struct commit *c)
 	check(c->port_count == 0);
 	journal_close(c->journal);
 	seen_close(c->seen);
+	vector_log_free(c->vectors);
+	free(c->followed);
 	pthread_mutex_destroy(&c->ports_lock);
 	free(c);
 }

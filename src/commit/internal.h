@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 
 #include "commit/commit.h"
+#include "commit/vector.h"
 #include "seen/seen.h"
 
 #define PORTS_MOST 256u
@@ -71,6 +72,11 @@ struct commit {
 	atomic_bool held;
 	void (*on_retain)(void *context, const struct journal_message *m, uint64_t seq);
 	void *on_retain_context;
+	/* what follows the shared log, follow.c */
+	struct vector_log *vectors; /* under the journal's lock; NULL: no record of a shared log */
+	const struct journal_message **followed;
+	uint32_t followed_count;
+	uint32_t followed_size;
 	atomic_bool is_retaining;   /* appending what on_retain() is to be told */
 	pthread_mutex_t ports_lock; /* the keeper's walk, and ports that come and go */
 	unsigned port_count;
@@ -98,6 +104,11 @@ int commit_append_and_tell(struct commit *c, const struct journal_message *const
 	uint32_t n, bool may_retain);
 /* What journal_reserve() wants for a message. */
 uint64_t commit_bytes_of(const struct journal_message *m);
+
+/* --- follow.c ----------------------------------------------------------- */
+
+/* A record of the shared log stands at seq. With the journal's lock, or while it opens. */
+void follow_note(struct commit *c, uint64_t seq, uint32_t shard, uint64_t place);
 
 /* --- log.c -------------------------------------------------------------- */
 
