@@ -6,7 +6,8 @@
 #   make bench      against mosquitto            make lint    clang-tidy, cppcheck
 #   make conformance-mutants   do the tests of MQTT's statements fail when the code is broken?
 #   make bench-judge    cost of one verdict      make bench-connections    cost of a connection
-#   make deb        the Debian package           make test-deb   install, upgrade, remove it in a fresh Debian
+#   make deb        the Debian package           make test-deb   the package on a fresh Debian with systemd
+#   make test-docker   the image and the compose files, for real
 #   make differential   verdicts against other readers, on every mutant
 #
 # Debian packages the build and the tests need stand in tools/packages.txt.
@@ -50,7 +51,7 @@ E2E_CORE := tests/e2e/test_core.py $(wildcard tests/e2e/test_conformance_*.py)
 
 .PHONY: all run test unit unit-build e2e differential check asan tsan fuzz fuzz-build fuzzers bench bench-judge bench-connections lint format \
 	conformance-mutants \
-	clean install packages clients deb test-deb
+	clean install packages clients deb test-deb test-docker
 .DELETE_ON_ERROR:
 
 all: packages
@@ -209,9 +210,14 @@ deb: $(BUILD)/isobar
 	@tools/packages.sh deb
 	@tools/deb.sh $(BUILD)/isobar $(VERSION) $(BUILD)/deb
 
+# Both need root and a Debian mirror; they start a Docker daemon where none answers (tests/containers).
 test-deb: $(BUILD)/isobar
-	@tools/packages.sh deb
-	@tools/deb_test.sh $(BUILD)/isobar $(VERSION) $(BUILD)/deb-test
+	@tools/packages.sh deb docker
+	@tests/run.sh $(BUILD) containers tests/containers/test_package.py
+
+test-docker:
+	@tools/packages.sh docker
+	@tests/run.sh $(BUILD) containers tests/containers/test_image.py
 
 clean:
 	rm -rf $(BUILD)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Runs tests and closes with "N passed, N failed, N skipped".
 #   tests/run.sh BUILD all|unit|e2e|core [END-TO-END FILES]
+#   tests/run.sh BUILD containers FILES          one after the other, with all they print
 set -u
 cd "$(dirname "$0")/.."
 build=$1
@@ -42,8 +43,12 @@ run_unit() {
 run_e2e() { # $@: files, none: all
 	[ $# -gt 0 ] || set -- tests/e2e
 	# They mostly wait, each for brokers and ports of its own.
+	run_pytest -n "$(($(nproc) + 1))" "$@"
+}
+
+run_pytest() { # $@: options and files
 	ISOBAR="$PWD/$build/isobar" /usr/bin/python3 -m pytest -q -p no:cacheprovider \
-		-n "$(($(nproc) + 1))" --junitxml="$out" "$@"
+		--junitxml="$out" "$@"
 	status=$?
 	figures=$(/usr/bin/python3 - "$out" <<'PY'
 import sys, xml.etree.ElementTree as tree
@@ -66,6 +71,7 @@ all) tools/check.sh || failed=$((failed + 1)); run_unit; run_e2e ;;
 unit) run_unit ;;
 e2e) run_e2e "$@" ;;
 core) run_unit; run_e2e "$@" ;;
+containers) run_pytest -s "$@" ;;
 esac
 echo "$passed passed, $failed failed, $skipped skipped"
 [ $failed -eq 0 ] && [ $passed -gt 0 ] && { [ -z "${CI:-}" ] || [ $skipped -eq 0 ]; }
