@@ -212,11 +212,11 @@ deb: $(BUILD)/isobar
 
 # Both need root and a Debian mirror; they start a Docker daemon where none answers (tests/containers).
 test-deb: $(BUILD)/isobar
-	@tools/packages.sh deb docker
+	@tools/packages.sh deb containers
 	@tests/run.sh $(BUILD) containers tests/containers/test_package.py
 
 test-docker:
-	@tools/packages.sh docker
+	@tools/packages.sh containers
 	@tests/run.sh $(BUILD) containers tests/containers/test_image.py
 
 clean:

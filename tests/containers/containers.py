@@ -207,7 +207,7 @@ class Container:
 
     def stop(self, limit=30):
         """As `docker stop` does: the stop signal, SIGKILL after the limit. The exit status."""
-        docker("stop", "--time", limit, self.name)
+        docker("stop", "-t", limit, self.name)
         return self.state["ExitCode"]
 
     def end(self):
