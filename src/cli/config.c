@@ -121,6 +121,7 @@ struct yaml *config_read_main(struct config_reader *r, struct view text, struct 
 	if (config_find(root, "sources") == NULL)
 		move_sources_dir(r, out);
 	judge_catalogues(r, root, out);
+	config_judge_cluster(r, root, out);
 	resolve_workers(out);
 	if (out->journal_size_percent)
 		resolve_share(out);
@@ -305,6 +306,15 @@ static void free_texts(char **texts, uint32_t n)
 	free(texts);
 }
 
+static void free_cluster(struct config_cluster *c)
+{
+	free_texts(c->redis, c->redis_count);
+	free_texts(c->roles, c->role_count);
+	free(c->tls_ca);
+	free(c->node);
+	free(c->advertise);
+}
+
 void config_free(struct config *c)
 {
 	if (c == NULL)
@@ -314,6 +324,7 @@ void config_free(struct config *c)
 	for (uint32_t i = 0; i < c->source_count; i++)
 		source_config_fini(&c->sources[i]);
 	free_texts(c->bind, c->bind_count);
+	free_cluster(&c->cluster);
 	free_texts(c->http_public, c->http_public_count);
 	free_texts(c->catalogues, c->catalogue_count);
 	free_texts(c->websocket_paths, c->websocket_path_count);

@@ -15,6 +15,7 @@
 #include "broker/account.h"
 #include "broker/broker.h"
 #include "catalogue/book.h"
+#include "cluster/cluster.h"
 #include "commit/commit.h"
 #include "net/address.h"
 #include "source/source.h"
@@ -29,6 +30,23 @@ struct config_listener {
 	char *client_ca;
 	bool client_certificate; /* asked for */
 	bool client_certificate_required;
+};
+
+/* `cluster:`; redis_count 0: one machine. */
+struct config_cluster {
+	char **redis;
+	uint32_t redis_count;
+	bool tls_verify;
+	char *tls_ca; /* NULL: the system's */
+	char *node;
+	char **roles;
+	uint32_t role_count;
+	uint32_t replicas;
+	uint64_t stream_keep_ms;
+	uint64_t stream_bytes;
+	char *advertise; /* NULL: none */
+	uint8_t acknowledge;
+	enum cluster_failure on_failure;
 };
 
 struct config {
@@ -69,10 +87,14 @@ struct config {
 	struct accounts *accounts; /* one reference */
 	char **bind;
 	uint32_t bind_count;
+	struct config_cluster cluster;
 	bool shadow;
 	enum log_level log_level;
 	bool log_json;
 };
+
+/* enum cluster_role, or-ed. */
+unsigned config_cluster_roles(const struct config_cluster *c);
 
 /* Reads file (NULL: /etc/isobar/isobar.yaml if it exists, else built-in defaults), its sources
  * folder and accounts file. 0, or ERR_CONFIG with one line per fault appended to faults. *out is

@@ -156,6 +156,8 @@ char *config_path(const char *folder, const char *path);
 #undef MANY
 #undef TREE
 
+bool config_is_node_name(struct view text);
+
 /* Frees what listeners own. */
 void config_listener_fini(struct config_listener *l);
 
@@ -170,6 +172,10 @@ void config_read_sources(struct config *config, const char *folder, struct fault
 /* A set from an accounts file's text, or NULL after faults. */
 struct accounts *config_read_accounts(
 	struct config_reader *r, struct view text, const struct gate_settings *checks);
+
+/* `cluster:` as a whole; fills in the node's name. */
+void config_judge_cluster(
+	const struct config_reader *r, const struct yaml *root, struct config *config);
 
 /* The configuration from a text; does not follow sources and accounts_file. Gives the tree, to
  * yaml_free(); NULL when there is none. */

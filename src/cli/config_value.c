@@ -161,6 +161,19 @@ bool type_sync(const struct config_key *k, struct config_value *v)
 	return true;
 }
 
+/* It stands in keys and between slashes. */
+bool config_is_node_name(struct view text)
+{
+	for (size_t i = 0; i < text.n; i++) {
+		char c = text.p[i];
+
+		if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9') &&
+			c != '-' && c != '_' && c != '.')
+			return false;
+	}
+	return text.n > 0 && text.n < 64;
+}
+
 /* WTH 1.6, Guide to WIS 2.6.1.2: a top-level domain, a dash, a name. */
 static bool is_centre(struct view text)
 {
@@ -183,6 +196,15 @@ bool type_centre(const struct config_key *k, struct config_value *v)
 {
 	(void)k;
 	if (!is_centre(v->text))
+		return false;
+	v->made = mem_text_of(v->text);
+	return true;
+}
+
+bool type_node(const struct config_key *k, struct config_value *v)
+{
+	(void)k;
+	if (!config_is_node_name(v->text))
 		return false;
 	v->made = mem_text_of(v->text);
 	return true;
@@ -290,7 +312,7 @@ bool type_listener_url(const struct config_key *k, struct config_value *v)
 
 	(void)k;
 	v->made = NULL;
-	if (!judge_url(v, (1u << URL_SCHEME_COUNT) - 1) || url_parse(v->text, &url, &why) < 0)
+	if (!judge_url(v, (1u << URL_REDIS) - 1) || url_parse(v->text, &url, &why) < 0)
 		return false;
 	if (url.user[0] || url.password[0])
 		return refuse(v, "holds a user name or password", NULL);
@@ -308,16 +330,8 @@ bool type_item_web_url(const struct config_key *k, struct config_value *v)
 
 bool type_item_redis_url(const struct config_key *k, struct config_value *v)
 {
-	struct view rest = v->text;
-
 	(void)k;
-	if (view_starts_with(rest, VIEW("redis://")))
-		rest = view_skip(rest, 8);
-	else if (view_starts_with(rest, VIEW("rediss://")))
-		rest = view_skip(rest, 9);
-	else
-		return false;
-	return rest.n > 0 && rest.n <= TEXT_LARGEST && memchr(rest.p, ' ', rest.n) == NULL;
+	return judge_url(v, 1u << URL_REDIS | 1u << URL_REDISS);
 }
 
 bool type_item_address(const struct config_key *k, struct config_value *v)

@@ -38,7 +38,7 @@ static void accept_http(void *context, int fd, const struct address *peer)
 	admin_accept(l->worker->server->admin, l->worker->loop, fd, peer, l->tls);
 }
 
-static listener_on_accept *const acceptors[URL_SCHEME_COUNT] = {
+static listener_on_accept *const acceptors[] = {
 	[URL_MQTT] = accept_mqtt,
 	[URL_MQTTS] = accept_mqtt,
 	[URL_WS] = accept_websocket,

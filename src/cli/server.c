@@ -144,6 +144,44 @@ static int open_journal(struct server *s)
 	return err;
 }
 
+/* --- cluster ---------------------------------------------------------- */
+
+/* With `cluster:` in the configuration, before there are ports. */
+static int join_cluster(struct server *s)
+{
+	const struct config *c = s->config;
+	const struct config_cluster *from = &c->cluster;
+	char *dir = mem_printf("%s/cluster", c->data_dir);
+	struct cluster_settings settings = {
+		.commit = s->commit,
+		.resolver = s->resolver = resolver_new(),
+		.redis = from->redis,
+		.redis_count = from->redis_count,
+		.tls_ca = from->tls_ca,
+		.tls_verify = from->tls_verify,
+		.node = from->node,
+		.dir = dir,
+		.roles = config_cluster_roles(from),
+		.replicas = from->replicas,
+		.advertise = from->advertise,
+		.window_ms = c->window_ms,
+		.stream_keep_ms = from->stream_keep_ms,
+		.stream_bytes = from->stream_bytes,
+		.acknowledge = from->acknowledge,
+		.on_failure = from->on_failure,
+	};
+	char *why = NULL;
+	int err = 0;
+
+	if (from->redis_count)
+		err = cluster_new(&s->cluster, &settings, &why);
+	if (err < 0)
+		log_error("cli", "cannot_join_cluster", "why=\"%s\"", why ? why : err_text(err));
+	free(why);
+	free(dir);
+	return err;
+}
+
 /* --- workers ---------------------------------------------------------- */
 
 static int make_workers(struct server *s)
@@ -334,7 +372,6 @@ static int make_rooms(struct server *s)
 	}
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		s->workers[i].broker = broker_worker(s->broker, i);
-	s->resolver = resolver_new();
 	s->reports = reports_new(&(struct reports_settings){
 		.centre_id = s->centre_id, .port = ports[0], .publishes = !c->shadow});
 	reports_set_hierarchy(s->reports, s->hierarchy);
@@ -380,6 +417,8 @@ int server_start(struct server *s, struct config **config)
 		log_error("cli", "no_random_numbers", "why=\"OpenSSL has none for ticket keys\"");
 	err = s->tickets ? open_journal(s) : ERR_SYSTEM;
 	if (err == 0)
+		err = join_cluster(s);
+	if (err == 0)
 		err = make_workers(s);
 	if (err == 0)
 		err = open_listeners(s);
@@ -387,6 +426,8 @@ int server_start(struct server *s, struct config **config)
 		err = make_rooms(s);
 	if (err == 0)
 		err = start_threads(s);
+	if (err == 0 && s->cluster)
+		err = cluster_start(s->cluster);
 	if (err == 0)
 		err = librarian_start(s->librarian);
 	if (err == 0 && (s->control = control_start(s)) == NULL)
@@ -461,6 +502,7 @@ static void end_traffic(struct server *s)
 	if (running && s->broker)
 		broker_stop(s->broker);
 	stop_threads(s);
+	cluster_stop(s->cluster);
 	upgrade_stop(s);
 }
 
@@ -489,6 +531,7 @@ void server_stop(struct server *s)
 		broker_free(s->broker);
 	librarian_free(s->librarian);
 	shelf_fini(&s->shelf);
+	cluster_free(s->cluster);
 	if (s->resolver)
 		resolver_free(s->resolver);
 	if (s->hierarchy)

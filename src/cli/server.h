@@ -72,10 +72,11 @@ struct server {
 	char *centre_id;             /* as at start */
 	struct hierarchy *hierarchy; /* as at start; a reload gives the broker its own */
 	struct commit *commit;
+	struct resolver *resolver;
+	struct cluster *cluster;     /* NULL: one machine */
 	struct shelf shelf;          /* of the metadata check */
 	struct librarian *librarian; /* fills it */
 	struct broker *broker;
-	struct resolver *resolver;
 	struct sources *sources;
 	struct reports *reports;
 	struct watch watch;

@@ -91,7 +91,7 @@ int cli_client_target_open(struct client_target *t, const struct client_options 
 	*t = (struct client_target){.tls = NULL};
 	if (url_parse(view_of(o->url), &t->url, &why) < 0)
 		return complain(o->url, why);
-	if (t->url.scheme == URL_HTTP || t->url.scheme == URL_HTTPS)
+	if (t->url.scheme > URL_WSS)
 		return complain(o->url, "only mqtt://, mqtts://, ws:// and wss:// are spoken here");
 	url_format(&t->url, t->shown);
 	status = choose_account(t, o);

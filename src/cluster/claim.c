@@ -34,14 +34,25 @@ static struct view seen_key(char out[KEY_BYTES], uint32_t shard, const struct uu
 	return (struct view){out, (size_t)n + sizeof(id->b)};
 }
 
-uint32_t claim_shard(const struct uuid *id, uint32_t shards)
+/* FNV-1a: the same on every machine and in every version. */
+static uint32_t shard_of(const void *bytes, size_t n, uint32_t shards)
 {
-	/* FNV-1a: the same on every machine and in every version */
+	const uint8_t *p = bytes;
 	uint32_t hash = 2166136261u;
 
-	for (size_t i = 0; i < sizeof(id->b); i++)
-		hash = (hash ^ id->b[i]) * 16777619u;
+	for (size_t i = 0; i < n; i++)
+		hash = (hash ^ p[i]) * 16777619u;
 	return hash % shards;
+}
+
+uint32_t claim_shard(const struct uuid *id, uint32_t shards)
+{
+	return shard_of(id->b, sizeof(id->b), shards);
+}
+
+uint32_t claim_shard_of_topic(struct view topic, uint32_t shards)
+{
+	return shard_of(topic.p, topic.n, shards);
 }
 
 uint16_t claim_slot(uint32_t shard)

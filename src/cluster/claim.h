@@ -31,6 +31,8 @@ const char *claim_script(void);
 
 /* Where a message's shard lies: the hash of its id, the same on every node. */
 uint32_t claim_shard(const struct uuid *id, uint32_t shards);
+/* Without a claim: the hash of its topic, so that every node sees one order of a topic. */
+uint32_t claim_shard_of_topic(struct view topic, uint32_t shards);
 /* The slot of all keys of a shard. */
 uint16_t claim_slot(uint32_t shard);
 

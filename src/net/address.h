@@ -37,12 +37,22 @@ struct address_block {
 bool address_block_parse(struct view text, struct address_block *out);
 bool address_is_in(const struct address *a, const struct address_block *block);
 
-enum url_scheme { URL_MQTT, URL_MQTTS, URL_WS, URL_WSS, URL_HTTP, URL_HTTPS, URL_SCHEME_COUNT };
+enum url_scheme {
+	URL_MQTT,
+	URL_MQTTS,
+	URL_WS,
+	URL_WSS,
+	URL_HTTP,
+	URL_HTTPS,
+	URL_REDIS,
+	URL_REDISS,
+	URL_SCHEME_COUNT
+};
 
 struct url {
 	enum url_scheme scheme;
-	bool tls;       /* mqtts, wss, https */
-	uint16_t port;  /* given or the scheme's: 1883 8883 80 443 80 443 */
+	bool tls;       /* mqtts, wss, https, rediss */
+	uint16_t port;  /* given or the scheme's: 1883 8883 80 443 80 443 6379 6379 */
 	char host[256]; /* without brackets */
 	char user[128]; /* "" when not given; percent-decoded */
 	char password[128];

@@ -26,6 +26,8 @@ static const struct scheme schemes[URL_SCHEME_COUNT] = {
 	[URL_WSS] = {VIEW("wss"), 443, true, "/mqtt"},
 	[URL_HTTP] = {VIEW("http"), 80, false, "/"},
 	[URL_HTTPS] = {VIEW("https"), 443, true, "/"},
+	[URL_REDIS] = {VIEW("redis"), 6379, false, "/"},
+	[URL_REDISS] = {VIEW("rediss"), 6379, true, "/"},
 };
 
 static char lower(char c)
@@ -195,6 +197,8 @@ static const char *parse_path(struct view path, struct url *u)
 	}
 	if (u->scheme <= URL_MQTTS && path.n > 1)
 		return "mqtt and mqtts have no path";
+	if (u->scheme >= URL_REDIS && path.n > 1)
+		return "redis and rediss have no path: a Redis Cluster has one database";
 	if (path.n >= sizeof(u->path))
 		return "the path is longer than 255 bytes";
 	for (size_t i = 0; i < path.n; i++)

@@ -1,0 +1,164 @@
+/* cluster/census.c - asks each master who its replicas are
+ *
+ * A round: the master of the first shard is asked; its answer settles all shards that it holds; then
+ * the master of the first shard not settled, and so on.
+ */
+#include "cluster/census.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cluster/core.h"
+
+#define LIMIT_MS 1000u /* of one question */
+#define HURRY_MS 100u  /* between two rounds at least */
+
+struct standing {
+	uint64_t at_ms; /* when its master last said so; 0: never */
+	uint8_t needed;
+	bool settled; /* in this round */
+};
+
+struct census {
+	struct cluster_core *core;
+	struct redis_request request;
+	struct timer timer;
+	uint32_t asked; /* the shard whose master is asked */
+	bool is_short;  /* told in the log */
+	struct standing shards[SHARDS_MOST];
+};
+
+/* --- what an answer means ------------------------------------------------ */
+
+static uint8_t needed_by(const struct replica_census *r, uint8_t acknowledge)
+{
+	if (r->suspected || r->healthy >= acknowledge)
+		return acknowledge;
+	return (uint8_t)r->healthy;
+}
+
+static void on_reply(struct redis_request *q, const struct resp *reply)
+{
+	struct census *c = container_of(q, struct census, request);
+	struct replica_census r;
+
+	if (reply->type != RESP_STRING)
+		return;
+	for (uint32_t i = c->asked; i < c->core->shards; i++) {
+		struct standing *s = &c->shards[i];
+
+		if (replica_census_of(reply->text, claim_slot(i), &r) < 0)
+			return;
+		if (!r.of_itself || r.master_failed)
+			continue;
+		s->needed = needed_by(&r, c->core->settings->acknowledge);
+		s->at_ms = loop_now_ms(c->core->loop);
+		s->settled = true;
+	}
+}
+
+/* --- rounds --------------------------------------------------------------- */
+
+static void tell_change(struct census *c)
+{
+	uint32_t n = census_short(c);
+
+	if (c->is_short == (n > 0))
+		return;
+	c->is_short = n > 0;
+	if (n)
+		log_warn("cluster", "replicas_missing",
+			"shards=%u all replicas missing are agreed to have failed: messages "
+			"count without them",
+			n);
+	else
+		log_info("cluster", "replicas_back", "messages count with acknowledge=%u again",
+			c->core->settings->acknowledge);
+}
+
+static void ask(struct census *c)
+{
+	while (c->asked < c->core->shards && c->shards[c->asked].settled)
+		c->asked++;
+	if (c->asked < c->core->shards &&
+		redis_submit(c->core->redis, claim_slot(c->asked), &c->request) == 0)
+		return;
+	tell_change(c);
+	timer_start(c->core->loop, &c->timer, CENSUS_EVERY_MS);
+}
+
+static void on_done(struct redis_request *q, int err)
+{
+	struct census *c = container_of(q, struct census, request);
+
+	if (err == ERR_SHUTDOWN)
+		return;
+	c->asked++;
+	ask(c);
+}
+
+static void begin_round(struct census *c)
+{
+	for (uint32_t i = 0; i < c->core->shards; i++)
+		c->shards[i].settled = false;
+	c->asked = 0;
+	ask(c);
+}
+
+static void on_time(struct timer *t)
+{
+	begin_round(container_of(t, struct census, timer));
+}
+
+/* --- public --------------------------------------------------------------- */
+
+struct census *census_new(struct cluster_core *core)
+{
+	struct census *c = mem_new(sizeof(*c));
+
+	c->core = core;
+	c->timer.on_time = on_time;
+	c->request.repeatable = true;
+	c->request.limit_ms = LIMIT_MS;
+	c->request.on_reply = on_reply;
+	c->request.on_done = on_done;
+	resp_words(&c->request.command, "CLUSTER NODES");
+	return c;
+}
+
+void census_begin(struct census *c)
+{
+	if (c->core->settings->acknowledge)
+		begin_round(c);
+}
+
+void census_free(struct census *c)
+{
+	buf_fini(&c->request.command);
+	free(c);
+}
+
+uint8_t census_needed(const struct census *c, uint32_t shard)
+{
+	const struct standing *s = &c->shards[shard];
+	bool is_fresh = s->at_ms && loop_now_ms(c->core->loop) - s->at_ms <= CENSUS_OLD_MS;
+
+	return is_fresh ? s->needed : c->core->settings->acknowledge;
+}
+
+void census_hurry(struct census *c)
+{
+	if (c->timer.place && c->timer.due_ms > loop_now_ms(c->core->loop) + HURRY_MS)
+		timer_start(c->core->loop, &c->timer, HURRY_MS);
+}
+
+uint32_t census_short(const struct census *c)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->core->shards; i++)
+		n += census_needed(c, i) < c->core->settings->acknowledge;
+	return n;
+}

@@ -1,0 +1,312 @@
+/* cluster/cluster.c - the thread: loop, Redis client, modules, what an operator sees of them
+ *
+ *     searching --> Redis answers, {isobar}:cluster is of our kind --> modules begin --> serving
+ *                                                      is not: nothing is written, degraded
+ *
+ * {isobar}:cluster is "<version> <shards>", written by the first node that comes. Another number of
+ * shards would put an id elsewhere, where it has not been seen.
+ */
+#include "cluster/cluster.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "cluster/census.h"
+#include "cluster/core.h"
+#include "cluster/writer.h"
+#include "net/address.h"
+#include "net/tls.h"
+
+#define CLUSTER_KEY "{isobar}:cluster"
+#define CLUSTER_FORMAT 1
+#define LOOK_EVERY_MS 250u
+#define AGREE_EVERY_MS 1000u
+#define LATE_MS 1500u /* nothing answered for so long: the store is out of reach */
+
+enum cluster_kind { KIND_UNKNOWN, KIND_OURS, KIND_OTHER };
+
+struct cluster {
+	struct cluster_settings settings; /* texts are its own */
+	struct cluster_core core;
+	struct writer *writer;
+	struct tls_context *tls;
+	pthread_t thread;
+	bool is_running;
+	/* the loop's */
+	enum cluster_kind kind;
+	struct redis_request agree;
+	char agreed_on[32];
+	struct timer agree_timer;
+	struct timer look;
+	const char *told; /* why it is degraded, as last logged */
+	_Atomic(const char *) degraded;
+};
+
+/* --- is it of our kind? ---------------------------------------------------- */
+
+static void begin_modules(struct cluster *c)
+{
+	census_begin(c->core.census);
+	writer_begin(c->writer);
+}
+
+static void on_agreement(struct redis_request *q, const struct resp *reply)
+{
+	struct cluster *c = container_of(q, struct cluster, agree);
+	char quoted[LOG_QUOTE_BYTES];
+	enum cluster_kind before = c->kind;
+
+	if (reply->type == RESP_NIL ||
+		(reply->type == RESP_STRING && view_equal(reply->text, view_of(c->agreed_on))))
+		c->kind = KIND_OURS;
+	else if (reply->type == RESP_STRING)
+		c->kind = KIND_OTHER;
+	if (c->kind == KIND_OTHER && before != KIND_OTHER)
+		log_error("cluster", "other_cluster",
+			"%s=%s wanted=\"%s\": nothing is written there", CLUSTER_KEY,
+			log_quote(reply->text.p, reply->text.n, quoted), c->agreed_on);
+}
+
+static void on_agreement_done(struct redis_request *q, int err)
+{
+	struct cluster *c = container_of(q, struct cluster, agree);
+
+	if (err == ERR_SHUTDOWN)
+		return;
+	if (c->kind == KIND_OURS)
+		begin_modules(c);
+	else
+		timer_start(c->core.loop, &c->agree_timer, AGREE_EVERY_MS);
+}
+
+static void ask_agreement(struct timer *t)
+{
+	struct cluster *c = container_of(t, struct cluster, agree_timer);
+
+	if (redis_submit(c->core.redis, slot_of(VIEW(CLUSTER_KEY)), &c->agree) != 0)
+		timer_start(c->core.loop, t, AGREE_EVERY_MS);
+}
+
+static void agreement_init(struct cluster *c)
+{
+	snprintf(c->agreed_on, sizeof(c->agreed_on), "%d %u", CLUSTER_FORMAT, c->core.shards);
+	c->agree.repeatable = true;
+	c->agree.on_reply = on_agreement;
+	c->agree.on_done = on_agreement_done;
+	resp_begin(&c->agree.command, 5);
+	resp_bytes(&c->agree.command, VIEW("SET"));
+	resp_bytes(&c->agree.command, VIEW(CLUSTER_KEY));
+	resp_bytes(&c->agree.command, view_of(c->agreed_on));
+	resp_bytes(&c->agree.command, VIEW("NX"));
+	resp_bytes(&c->agree.command, VIEW("GET"));
+	c->agree_timer.on_time = ask_agreement;
+}
+
+/* --- how it is ---------------------------------------------------------------- */
+
+static const char *degraded_why(const struct cluster *c)
+{
+	if (c->kind == KIND_OTHER)
+		return "the Redis Cluster belongs to an Isobar cluster of another kind";
+	if (count_read(&redis_figures(c->core.redis)->state) != REDIS_WHOLE)
+		return "Redis is out of reach";
+	if (c->kind == KIND_UNKNOWN)
+		return "Redis does not answer";
+	if (count_read(&writer_figures(c->writer)->waiting_ms) > LATE_MS)
+		return "Redis does not confirm messages";
+	if (census_short(c->core.census))
+		return "Redis replicas are missing: messages count without them";
+	return NULL;
+}
+
+static void on_look(struct timer *t)
+{
+	struct cluster *c = container_of(t, struct cluster, look);
+	const char *why = degraded_why(c);
+
+	atomic_store(&c->degraded, why);
+	if (why != c->told && why)
+		log_warn("cluster", "degraded", "why=\"%s\"", why);
+	else if (why != c->told)
+		log_info("cluster", "serving", "node=%s redis=%s", c->settings.node,
+			redis_state_text(REDIS_WHOLE));
+	c->told = why;
+	timer_start(c->core.loop, t, LOOK_EVERY_MS);
+}
+
+void cluster_figures(struct cluster *c, struct cluster_figures *out)
+{
+	const struct redis_figures *r = redis_figures(c->core.redis);
+
+	*out = (struct cluster_figures){
+		.degraded = atomic_load(&c->degraded),
+		.redis = redis_state_text((enum redis_state)count_read(&r->state)),
+		.node = c->settings.node,
+		.links = count_read(&r->links),
+		.claims = count_read(&writer_figures(c->writer)->answered),
+		.under_way_bytes = writer_bytes(c->writer),
+	};
+}
+
+/* --- settings ------------------------------------------------------------------- */
+
+static void copy_settings(struct cluster *c, const struct cluster_settings *from)
+{
+	char **redis = mem_new((from->redis_count + 1) * sizeof(*redis));
+
+	for (uint32_t i = 0; i < from->redis_count; i++)
+		redis[i] = mem_text(from->redis[i]);
+	c->settings = *from;
+	c->settings.redis = redis;
+	c->settings.tls_ca = mem_text(from->tls_ca);
+	c->settings.node = mem_text(from->node);
+	c->settings.dir = mem_text(from->dir);
+	c->settings.advertise = mem_text(from->advertise);
+}
+
+static void free_settings(struct cluster_settings *s)
+{
+	for (uint32_t i = 0; i < s->redis_count; i++)
+		free(s->redis[i]);
+	free((void *)s->redis);
+	free((void *)s->tls_ca);
+	free((void *)s->node);
+	free((void *)s->dir);
+	free((void *)s->advertise);
+}
+
+/* --- the client -------------------------------------------------------------------- */
+
+/* Its user and password are those of the first address. */
+static int make_client(struct cluster *c, char **why)
+{
+	static const char *scripts[1];
+	uint32_t n = c->settings.redis_count;
+	struct url *urls = mem_new(n * sizeof(*urls));
+	struct redis_seed *seeds = mem_new(n * sizeof(*seeds));
+	struct tls_client_settings tls = {
+		.verify = c->settings.tls_verify, .ca = c->settings.tls_ca};
+	const char *fault = NULL;
+	int err = 0;
+
+	for (uint32_t i = 0; i < n && err == 0; i++) {
+		err = url_parse(view_of(c->settings.redis[i]), &urls[i], &fault);
+		seeds[i] = (struct redis_seed){urls[i].host, urls[i].port};
+	}
+	if (err)
+		*why = mem_text(fault);
+	else if (urls[0].tls)
+		err = tls_client_new(&c->tls, &tls, why);
+	scripts[0] = claim_script();
+	if (err == 0)
+		c->core.redis = redis_new(&(struct redis_config){.loop = c->core.loop,
+			.resolver = c->settings.resolver,
+			.seeds = seeds,
+			.seed_count = n,
+			.tls = c->tls,
+			.user = urls[0].user[0] ? urls[0].user : NULL,
+			.password = urls[0].password[0] ? urls[0].password : NULL,
+			.scripts = scripts,
+			.script_count = 1});
+	explicit_bzero(urls, n * sizeof(*urls));
+	free(urls);
+	free(seeds);
+	return err;
+}
+
+/* --- life ------------------------------------------------------------------------------ */
+
+static void make_modules(struct cluster *c)
+{
+	c->core.census = census_new(&c->core);
+	c->writer = writer_new(&c->core);
+	commit_set_log(
+		c->core.commit, &(struct commit_log){.offer = writer_offer, .context = c->writer});
+}
+
+int cluster_new(struct cluster **out, const struct cluster_settings *settings, char **why)
+{
+	struct cluster *c = mem_new(sizeof(*c));
+	int err = ERR_SYSTEM;
+
+	copy_settings(c, settings);
+	c->core = (struct cluster_core){.settings = &c->settings,
+		.loop = loop_new(),
+		.commit = settings->commit,
+		.start = clock_wall_ms(),
+		.shards = SHARDS};
+	c->core.name = mem_printf("%s/%llu", c->settings.node, (unsigned long long)c->core.start);
+	if (c->core.loop == NULL)
+		*why = mem_text(strerror(errno));
+	else
+		err = make_client(c, why);
+	if (err) {
+		cluster_free(c);
+		return err;
+	}
+	agreement_init(c);
+	c->look.on_time = on_look;
+	make_modules(c);
+	*out = c;
+	return 0;
+}
+
+static void *run(void *argument)
+{
+	struct cluster *c = argument;
+
+	ask_agreement(&c->agree_timer);
+	timer_start(c->core.loop, &c->look, LOOK_EVERY_MS);
+	loop_run(c->core.loop);
+	return NULL;
+}
+
+int cluster_start(struct cluster *c)
+{
+	int err = pthread_create(&c->thread, NULL, run, c);
+
+	if (err) {
+		log_error("cluster", "cannot_start_thread", "why=\"%s\"", strerror(err));
+		return ERR_SYSTEM;
+	}
+	c->is_running = true;
+	pthread_setname_np(c->thread, "cluster");
+	log_info("cluster", "starting", "node=%s redis=%u shards=%u acknowledge=%u",
+		c->settings.node, c->settings.redis_count, c->core.shards, c->settings.acknowledge);
+	return 0;
+}
+
+void cluster_stop(struct cluster *c)
+{
+	if (c == NULL || !c->is_running)
+		return;
+	loop_stop(c->core.loop);
+	pthread_join(c->thread, NULL);
+	c->is_running = false;
+}
+
+void cluster_free(struct cluster *c)
+{
+	if (c == NULL)
+		return;
+	if (c->core.redis)
+		redis_free(c->core.redis);
+	if (c->writer)
+		writer_free(c->writer);
+	if (c->core.census)
+		census_free(c->core.census);
+	buf_fini(&c->agree.command);
+	if (c->tls)
+		tls_unref(c->tls);
+	if (c->core.loop)
+		loop_free(c->core.loop);
+	free(c->core.name);
+	free_settings(&c->settings);
+	free(c);
+}
