@@ -90,6 +90,7 @@ void config_judge_cluster(
 	const struct config_reader *r, const struct yaml *root, struct config *config)
 {
 	const struct yaml *cluster = config_find(root, "cluster");
+	const struct yaml *roles = config_find(cluster, "roles");
 	struct config_cluster *c = &config->cluster;
 
 	if (cluster == NULL || cluster->kind != YAML_MAP)
@@ -99,8 +100,8 @@ void config_judge_cluster(
 			"is missing; addresses such as [redis://10.0.0.1:6379] are right");
 	else if (c->redis_count)
 		judge_redis(r, config_find(cluster, "redis"), c);
-	if (c->role_count == 0)
-		config_fault(r, at_key(cluster, "roles"), "cluster.roles",
+	if (roles && roles->kind == YAML_LIST && roles->count == 0)
+		config_fault(r, roles, "cluster.roles",
 			"is empty; sources, subscribers, or both are right");
 	set_node(r, cluster, c);
 	judge_tls(r, cluster, c);

@@ -345,11 +345,6 @@ static const struct {
 		"readable file\n"},
 	{"tag", "data_dir: !secret x\n",
 		"f.yaml:1:19: data_dir: unknown tag !secret; only !file PATH is known\n"},
-	{"cluster", "cluster:\n  redis: [redis://10.0.0.1:6379]\n",
-		"f.yaml:2:3: cluster: not supported by this version; leave it out\n"},
-	{"inside cluster", "cluster: {nodes: 3}\n",
-		"f.yaml:1:10: cluster: not supported by this version; leave it out\n"
-		"f.yaml:1:11: cluster.nodes: unknown key; cluster.node is the nearest one known\n"},
 	{"publish", "publish:\n  - {url: \"mqtts://gb:secret@emqx.example.org:8883\"}\n",
 		"f.yaml:2:3: publish: not supported by this version; leave it out or write []\n"},
 	{"a catalogue of no web address", "metadata: {catalogues: [mqtt://a.example.org]}\n",

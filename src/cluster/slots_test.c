@@ -143,17 +143,17 @@ static void a_census_counts_the_replicas_of_a_slot_by_what_is_agreed(void **stat
 		uint16_t slot;
 		struct replica_census want;
 	} rows[] = {
-		{M1 R1("slave") M2, 5, {true, false, 1, 0, 0}},
-		{M1 R1("slave") R2("slave,fail") M2, 9000, {true, false, 1, 1, 0}},
-		{M1 R1("slave,fail?") R2("slave,fail") M2, 5460, {true, false, 0, 1, 1}},
-		{M1 R1("slave,fail") R2("slave,fail") M2, 0, {true, false, 0, 2, 0}},
-		{M1 R1("slave,handshake") R2("slave,noaddr") M2, 0, {true, false, 0, 0, 2}},
+		{M1 R1("slave") M2, 5, {true, false, true, 1, 0, 0}},
+		{M1 R1("slave") R2("slave,fail") M2, 9000, {true, false, true, 1, 1, 0}},
+		{M1 R1("slave,fail?") R2("slave,fail") M2, 5460, {true, false, true, 0, 1, 1}},
+		{M1 R1("slave,fail") R2("slave,fail") M2, 0, {true, false, true, 0, 2, 0}},
+		{M1 R1("slave,handshake") R2("slave,noaddr") M2, 0, {true, false, true, 0, 0, 2}},
 		/* "fail" wins over "fail?", which Redis does not say together */
-		{M1 R1("slave,fail?,fail") M2, 0, {true, false, 0, 1, 0}},
-		{M1 R1("slave") M2, 6000, {true, true, 0, 0, 0}},
-		{M1 R1("slave"), 6000, {false, false, 0, 0, 0}},
+		{M1 R1("slave,fail?,fail") M2, 0, {true, false, true, 0, 1, 0}},
+		{M1 R1("slave") M2, 6000, {true, true, false, 0, 0, 0}},
+		{M1 R1("slave"), 6000, {false, false, false, 0, 0, 0}},
 		/* a replica that stands before its master */
-		{R1("slave") M1 M2, 5, {true, false, 1, 0, 0}},
+		{R1("slave") M1 M2, 5, {true, false, true, 1, 0, 0}},
 		/* a slot on its way in is not held yet */
 		{"bbb 127.0.0.1:7001@17001 master - 0 0 2 connected [5-<-aaa]\n", 5, {0}},
 		{"", 5, {0}},
@@ -168,8 +168,8 @@ static void a_census_counts_the_replicas_of_a_slot_by_what_is_agreed(void **stat
 		if (i == 11)
 			assert_int_equal(err, ERR_MALFORMED);
 		if (memcmp(&got, &rows[i].want, sizeof(got)) != 0)
-			fail_msg("row %zu: %d %d %u %u %u", i, got.has_master, got.master_failed,
-				got.healthy, got.failed, got.suspected);
+			fail_msg("row %zu: %d %d %d %u %u %u", i, got.has_master, got.master_failed,
+				got.of_itself, got.healthy, got.failed, got.suspected);
 	}
 }
 

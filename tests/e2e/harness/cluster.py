@@ -1,7 +1,10 @@
 """Several Isobar nodes on one Redis Cluster: one Global Broker."""
 import os
+import uuid
+from dataclasses import dataclass
 
 from .isobar import Isobar
+from .process import wait_until
 
 SHARDS = 16
 
@@ -30,8 +33,6 @@ class ClusterNode(Isobar):
 
     def wait_degraded(self, text, limit=15.0):
         """Until the reason holds this text; "": until it is not degraded."""
-        from .process import wait_until
-
         def is_so():
             why = self.degraded()
             return text in why if text else why == ""
@@ -67,7 +68,38 @@ class Nodes:
                 node.end()
 
 
-def stream_length(redis):
-    """Messages in the streams of all shards."""
-    return sum(int(redis.master_of(f"{{{k}}}:log").command("xlen", f"{{{k}}}:log"))
-               for k in range(SHARDS))
+@dataclass(frozen=True)
+class Record:
+    """A message as it stands in the shared log (src/cluster/record.h)."""
+    shard: int
+    place: str
+    id: str
+    topic: str
+    publisher: str
+    previous: str = ""
+
+
+def _record(shard, place, raw):
+    flags, at = raw[1], 7
+    identity = str(uuid.UUID(bytes=raw[at:at + 16]))
+    at += 16
+    previous = ""
+    if flags & 0x80:
+        previous = str(uuid.UUID(bytes=raw[at:at + 16]))
+        at += 16
+    texts = []
+    for _ in range(3):
+        n = int.from_bytes(raw[at:at + 2], "big")
+        texts.append(raw[at + 2:at + 2 + n].decode())
+        at += 2 + n
+    return Record(shard, place, identity, texts[0], texts[1], previous)
+
+
+def stream(redis, events=False):
+    """What the streams of all shards hold; events: Isobar's own on monitor/ as well."""
+    found = []
+    for k in range(SHARDS):
+        key = f"{{{k}}}:log"
+        for place, fields in redis.master_of(key).command("xrange", key, "-", "+"):
+            found.append(_record(k, place.decode(), fields[1]))
+    return [r for r in found if events or not r.topic.startswith("monitor/")]
