@@ -73,3 +73,22 @@ int file_replace(const char *path, struct view text, mode_t mode)
 	errno = why;
 	return good ? 0 : ERR_SYSTEM;
 }
+
+int file_make_folder(const char *path)
+{
+	char *part = mem_text(path);
+	int made, why;
+
+	for (char *p = part + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		mkdir(part, 0755);
+		*p = '/';
+	}
+	made = mkdir(part, 0750) == 0 || errno == EEXIST ? 0 : ERR_SYSTEM;
+	why = errno;
+	free(part);
+	errno = why;
+	return made;
+}

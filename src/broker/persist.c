@@ -349,11 +349,11 @@ static int check_row(struct view bytes)
 	return row_decode(bytes, &row);
 }
 
-static const struct store_kind sessions_kind = {"sessions", ROW_VERSION, check_row};
+const struct store_kind persist_kind = {"sessions", ROW_VERSION, check_row};
 
 int persist_open(struct broker *b, const char *dir)
 {
-	struct store_config config = {.kind = &sessions_kind, .dir = dir};
+	struct store_config config = {.kind = &persist_kind, .dir = dir};
 	char *why = NULL;
 	int err;
 

@@ -27,6 +27,7 @@
 
 #include "base/buf.h"
 #include "base/list.h"
+#include "broker/store.h"
 #include "net/loop.h"
 
 struct broker;
@@ -44,6 +45,9 @@ struct persist {
 	struct buf slots;
 	struct buf will;
 };
+
+/* What its rows are. */
+extern const struct store_kind persist_kind;
 
 /* Opens the store of `dir`, NULL: sessions live in memory only. 0, or negative after the cause was
  * logged. */

@@ -196,7 +196,7 @@ static int check_row(struct view bytes)
 	return retained_row_decode(bytes, &row);
 }
 
-static const struct store_kind retained_kind = {"retained", RETAINED_ROW_VERSION, check_row};
+const struct store_kind retained_kind = {"retained", RETAINED_ROW_VERSION, check_row};
 
 /* Is the record that the row speaks of still there? After damage or in another journal its number may
  * stand for another one. */

@@ -45,6 +45,9 @@ struct retained {
 	uint32_t rounds;
 };
 
+/* What the store's rows are. */
+extern const struct store_kind retained_kind;
+
 /* Takes t out of the set, with the lock. It stays in memory until its row is removed. */
 void retained_forget(struct retained *r, struct retained_topic *t);
 

@@ -1,14 +1,17 @@
 /* **Invariant:** a position is committed no earlier than the rows that were put before its mark. */
 #include "broker/store.h"
 
+#include <errno.h>
 #include <lmdb.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdlib.h>
 #include <time.h>
 
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -345,6 +348,52 @@ void store_flush(struct store *s)
 	while (s->is_running && s->rounds_ended < round)
 		pthread_cond_wait(&s->done, &s->lock);
 	pthread_mutex_unlock(&s->lock);
+}
+
+/* --- a copy ----------------------------------------------------------- */
+
+struct copying {
+	struct store_job job;
+	struct store *store;
+	const char *dir;
+	sem_t done;
+	int err; /* errno's */
+};
+
+/* No transaction is under way on this thread, and no other thread writes. */
+static void run_copy(struct store_job *job)
+{
+	struct copying *c = container_of(job, struct copying, job);
+
+	c->err = store_file_copy(&c->store->file, c->dir);
+	sem_post(&c->done);
+}
+
+static void await_copy(struct copying *c, void (*alive)(void *context), void *context)
+{
+	struct timespec until;
+
+	for (;;) {
+		clock_gettime(CLOCK_REALTIME, &until);
+		until.tv_sec++;
+		if (sem_timedwait(&c->done, &until) == 0)
+			return;
+		if (errno == ETIMEDOUT)
+			alive(context);
+	}
+}
+
+int store_copy(struct store *s, const char *dir, void (*alive)(void *context), void *context)
+{
+	struct copying c = {.job.run = run_copy, .store = s, .dir = dir};
+
+	sem_init(&c.done, 0, 0);
+	store_flush(s);
+	store_run(s, &c.job);
+	await_copy(&c, alive, context);
+	sem_destroy(&c.done);
+	errno = c.err;
+	return c.err ? ERR_SYSTEM : 0;
 }
 
 void store_figures(struct store *s, struct store_figures *out)

@@ -91,6 +91,11 @@ bool store_get(struct store *s, struct view key, struct buf *out);
 
 /* Waits until what was put before is on the disk (or was refused). */
 void store_flush(struct store *s);
+
+/* What was put before the call, and perhaps more, as an environment of its own: data.mdb in `dir`, which
+ * is made when absent. Waits for the disk; calls alive(context) about once a second meanwhile. 0 or
+ * ERR_SYSTEM (errno). Not on a worker, nor in a job. */
+int store_copy(struct store *s, const char *dir, void (*alive)(void *context), void *context);
 void store_figures(struct store *s, struct store_figures *out);
 
 /* Writes what is pending and, if is_clean, that the rows are exact; what is put later is ignored.

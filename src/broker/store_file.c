@@ -386,6 +386,23 @@ void store_file_walk(
 	mdb_txn_abort(txn);
 }
 
+int store_file_copy(struct store_file *f, const char *dir)
+{
+	char *path = mem_printf("%s/data.mdb", dir);
+	int fd = -1, err = mkdir(dir, 0750) == 0 || errno == EEXIST ? 0 : errno;
+
+	if (err == 0 && unlink(path) < 0 && errno != ENOENT)
+		err = errno;
+	if (err == 0 && (fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640)) < 0)
+		err = errno;
+	if (err == 0)
+		err = mdb_env_copyfd2(f->env, fd, MDB_CP_COMPACT);
+	if (fd >= 0)
+		close(fd);
+	free(path);
+	return err < 0 ? EIO : err; /* LMDB's own are negative */
+}
+
 uint64_t store_file_rows(struct store_file *f)
 {
 	MDB_stat stat;

@@ -46,6 +46,9 @@ void store_file_walk(
 /* Appends the row to out; false: there is none, or it cannot be read. */
 bool store_file_get(struct store_file *f, struct view key, struct buf *out);
 
+/* Into data.mdb of the folder, made when absent. 0 or the system's error. */
+int store_file_copy(struct store_file *f, const char *dir);
+
 /* Under the SHA-256 of the key; row {NULL, 0} removes. 0 or LMDB's error. */
 int store_file_put(struct store_file *f, MDB_txn *txn, struct view key, struct view row);
 

@@ -20,7 +20,6 @@
 #include "cli/hierarchy_files.h"
 #include "net/tls.h"
 
-#define DEFAULT_FILE "/etc/isobar/isobar.yaml"
 #define DATA_DIR_WITHOUT_FILE "./isobar-data"
 #define WORKERS_MOST 256
 
@@ -287,8 +286,8 @@ int config_load(const char *file, struct config **out, struct buf *faults)
 	struct faults list = {faults, 0};
 	struct config *c = mem_new(sizeof(*c));
 
-	if (file == NULL && access(DEFAULT_FILE, F_OK) == 0)
-		file = DEFAULT_FILE;
+	if (file == NULL && access(CONFIG_FILE_DEFAULT, F_OK) == 0)
+		file = CONFIG_FILE_DEFAULT;
 	c->file = mem_text(file);
 	if (file)
 		load_file(c, &list);

@@ -20,6 +20,8 @@
 #include "net/address.h"
 #include "source/source.h"
 
+#define CONFIG_FILE_DEFAULT "/etc/isobar/isobar.yaml"
+
 struct config_listener {
 	struct url url;
 	char *text;    /* as written */
@@ -97,6 +99,7 @@ struct config {
 unsigned config_cluster_roles(const struct config_cluster *c);
 
 /* Reads file (NULL: /etc/isobar/isobar.yaml if it exists, else built-in defaults), its sources
+/* Reads file (NULL: CONFIG_FILE_DEFAULT if it exists, else built-in defaults), its sources
  * folder and accounts file. 0, or ERR_CONFIG with one line per fault appended to faults. *out is
  * to be freed with config_free() in both cases when not NULL. */
 int config_load(const char *file, struct config **out, struct buf *faults);

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "broker/bans.h"
 #include "broker/roster.h"
+#include "broker/snapshot.h"
 #include "cli/cli.h"
 
 #define LISTED_AT_ONCE 500u
@@ -307,6 +308,30 @@ static void reload(struct order *o, const json_t *order)
 	put_end(o, CLI_DONE, NULL);
 }
 
+/* A line now and then, so that who asked goes on waiting. */
+static void say_copying(void *context)
+{
+	struct order *o = context;
+
+	buf_text(&o->lines, "{\"copying\":true}\n");
+	(void)o->send(o);
+}
+
+/* For `isobar export`: what only this process may read while it runs, in data_dir/snapshot. */
+static void snapshot(struct order *o, const json_t *order)
+{
+	char *dir = mem_printf("%s/snapshot", o->server->config->data_dir);
+
+	(void)order;
+	if (broker_snapshot(o->server->broker, dir, say_copying, o) < 0) {
+		put_end(o, CLI_ENVIRONMENT, strerror(errno));
+	} else {
+		log_order(o, "snapshot", dir, 1);
+		put_end(o, CLI_DONE, NULL);
+	}
+	free(dir);
+}
+
 static const struct {
 	const char *name;
 	void (*carry_out)(struct order *o, const json_t *order);
@@ -319,6 +344,7 @@ static const struct {
 	{"notice", notice},
 	{"health", health},
 	{"reload", reload},
+	{"snapshot", snapshot},
 };
 
 void order_carry_out(struct order *o, struct view line)

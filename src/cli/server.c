@@ -12,10 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/control.h"
@@ -94,24 +94,6 @@ static void log_journal(const struct server *s)
 			keep);
 }
 
-/* Makes the folder and those above it. */
-static int make_folder(const char *path)
-{
-	char *part = mem_text(path);
-	int made;
-
-	for (char *p = part + 1; *p; p++) {
-		if (*p != '/')
-			continue;
-		*p = '\0';
-		mkdir(part, 0755);
-		*p = '/';
-	}
-	made = mkdir(part, 0750) == 0 || errno == EEXIST ? 0 : ERR_SYSTEM;
-	free(part);
-	return made;
-}
-
 static int open_journal(struct server *s)
 {
 	const struct config *c = s->config;
@@ -128,7 +110,7 @@ static int open_journal(struct server *s)
 		.ids = c->ids,
 	};
 	char *why = NULL;
-	int err = make_folder(c->data_dir);
+	int err = file_make_folder(c->data_dir);
 
 	if (err < 0)
 		why = mem_text(strerror(errno));
