@@ -98,7 +98,6 @@ struct config {
 /* enum cluster_role, or-ed. */
 unsigned config_cluster_roles(const struct config_cluster *c);
 
-/* Reads file (NULL: /etc/isobar/isobar.yaml if it exists, else built-in defaults), its sources
 /* Reads file (NULL: CONFIG_FILE_DEFAULT if it exists, else built-in defaults), its sources
  * folder and accounts file. 0, or ERR_CONFIG with one line per fault appended to faults. *out is
  * to be freed with config_free() in both cases when not NULL. */
