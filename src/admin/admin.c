@@ -322,8 +322,7 @@ static struct http_server *server_of(struct admin *a, struct loop *l)
 	return s->http;
 }
 
-void admin_accept(struct admin *a, struct loop *l, int fd, const struct address *peer,
-	struct tls_context *tls)
+void admin_accept(struct admin *a, struct loop *l, const struct arrival *arrival)
 {
-	http_server_accept(server_of(a, l), fd, peer, tls);
+	http_server_accept(server_of(a, l), arrival);
 }

@@ -15,9 +15,10 @@
 #include "broker/broker.h"
 #include "catalogue/librarian.h"
 #include "commit/commit.h"
-#include "net/address.h"
+#include "net/arrival.h"
 #include "net/http.h"
 #include "net/loop.h"
+#include "net/porch.h"
 #include "net/tls.h"
 #include "report/report.h"
 #include "source/source.h"
@@ -38,6 +39,7 @@ struct admin_settings {
 	struct librarian *librarian;
 	struct hierarchy *hierarchy; /* for its version */
 	unsigned workers;
+	const struct porch_counts *porches; /* one per worker; read until admin_free() */
 	uint64_t journal_keep_ms;
 	uint64_t journal_size_bytes;
 	uint64_t window_ms; /* antiloop.window */
@@ -80,8 +82,7 @@ void admin_set_phase(struct admin *a, enum admin_phase phase);
 /* Appends what /readyz answers, a JSON object and a line end. False: not ready (503). */
 bool admin_ready(struct admin *a, struct buf *out);
 
-/* An HTTP client's connection; takes fd. */
-void admin_accept(struct admin *a, struct loop *l, int fd, const struct address *peer,
-	struct tls_context *tls);
+/* An HTTP client's connection; takes arrival->fd. */
+void admin_accept(struct admin *a, struct loop *l, const struct arrival *arrival);
 
 #endif

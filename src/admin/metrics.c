@@ -245,6 +245,19 @@ static void write_lag(struct exposition *e, struct broker *b)
 	one_number(e, METRIC_LAG_MOST, (double)lag.us_most / 1e6);
 }
 
+static void write_porches(struct exposition *e, struct admin *a)
+{
+	exposition_family(e, METRIC_PROXY_REFUSED);
+	for (int reason = 0; reason < PORCH_REFUSAL_COUNT; reason++) {
+		uint64_t n = 0;
+
+		for (unsigned i = 0; i < a->settings.workers; i++)
+			n += count_read(&a->settings.porches[i].refused[reason]);
+		one_labelled(e, METRIC_PROXY_REFUSED, "reason",
+			porch_refusal_text((enum porch_refusal)reason), n);
+	}
+}
+
 static void write_broker(struct exposition *e, struct admin *a)
 {
 	struct broker_figures f;
@@ -270,6 +283,7 @@ static void write_broker(struct exposition *e, struct admin *a)
 	for (unsigned i = 0; i < REFUSAL_COUNT; i++)
 		one_labelled(e, METRIC_CONNECTS_REFUSED, "reason",
 			broker_refusal_word((enum broker_refusal)i), f.connects_refused[i]);
+	write_porches(e, a);
 	one_count(e, METRIC_CONNECTIONS_LIMIT, a->connections);
 	one_count(e, METRIC_SESSIONS_LIMIT, a->sessions);
 	one_count(e, METRIC_SESSIONS, f.sessions);

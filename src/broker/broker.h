@@ -14,7 +14,7 @@
 #include "base/count.h"
 #include "broker/account.h"
 #include "commit/commit.h"
-#include "net/address.h"
+#include "net/arrival.h"
 #include "net/tls.h"
 
 /* `limits:` of the configuration; units in the names. */
@@ -66,9 +66,8 @@ void broker_apply(struct broker *b, const struct broker_settings *settings);
 struct bans;
 struct bans *broker_bans(struct broker *b);
 
-/* A client's TCP connection; takes fd. tls NULL: plain. On the worker's loop. */
-void broker_accept(
-	struct broker_worker *w, int fd, const struct address *peer, struct tls_context *tls);
+/* A client's TCP connection; takes a->fd. On the worker's loop. */
+void broker_accept(struct broker_worker *w, const struct arrival *a);
 
 /* A client's connection that began elsewhere (as an HTTP request) and is open: moved to the broker
  * with conn_move(), or left alone while the broker stops. On the worker's loop. */

@@ -378,20 +378,18 @@ static struct conn_options options_of(const struct broker_worker *w)
 	return (struct conn_options){.send_buffer_bytes = w->limits.send_buffer_bytes};
 }
 
-void broker_accept(
-	struct broker_worker *w, int fd, const struct address *peer, struct tls_context *tls)
+void broker_accept(struct broker_worker *w, const struct arrival *a)
 {
 	struct conn_options options = options_of(w);
-	enum admission admission = client_admit(w, peer);
+	enum admission admission = client_admit(w, a->peer);
 	struct client *c;
 
 	if (admission == ADMISSION_NOT_TAKEN) {
-		close(fd);
+		close(a->fd);
 		return;
 	}
 	c = client_new(w, admission);
-	client_begin(
-		c, conn_accept(&c->conn, w->loop, fd, peer, tls, &options, &client_handler), peer);
+	client_begin(c, conn_accept(&c->conn, w->loop, a, &options, &client_handler), a->peer);
 }
 
 void broker_accept_open(struct broker_worker *w, struct conn *from)

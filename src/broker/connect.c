@@ -448,11 +448,12 @@ static void find_account(struct client *c, struct connect_request *r, const stru
 	const struct account *certified = NULL;
 
 	c->account = accounts_find(c->accounts, m->has_user_name, m->user_name);
-	if (conn_peer_subject(&c->conn, subject, sizeof(subject))) {
-		if (!conn_peer_name(&c->conn, name, sizeof(name)))
-			name[0] = '\0';
+	if (!conn_peer_subject(&c->conn, subject, sizeof(subject)))
+		subject[0] = '\0';
+	if (!conn_peer_name(&c->conn, name, sizeof(name)))
+		name[0] = '\0';
+	if (subject[0] || name[0])
 		certified = accounts_find_certificate(c->accounts, view_of(subject), view_of(name));
-	}
 	r->is_certified = certified && (!m->has_user_name || c->account == certified);
 	if (r->is_certified)
 		c->account = certified;

@@ -37,8 +37,8 @@ struct walk_on {
 static const char *transport_of(const struct conn *c)
 {
 	if (c->websocket)
-		return c->tls ? "wss" : "ws";
-	return c->tls ? "mqtts" : "mqtt";
+		return conn_is_secret(c) ? "wss" : "ws";
+	return conn_is_secret(c) ? "mqtts" : "mqtt";
 }
 
 static void tell(struct walk_on *w, const struct client *c)

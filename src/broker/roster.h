@@ -22,7 +22,7 @@ struct roster_client {
 	struct view client_id;
 	const char *user;      /* NULL: anonymous */
 	const char *protocol;  /* "3.1.1", "5" */
-	const char *transport; /* scheme of a URL: "mqtt", "mqtts", "ws", "wss" */
+	const char *transport; /* of the client's URL: "mqtt", "mqtts", "ws", "wss" */
 	const char *state;     /* "live" or "behind" */
 	uint64_t connected_ms; /* wall clock */
 	uint16_t keep_alive_s; /* 0: off */

@@ -61,14 +61,14 @@ static void peer_on_close(struct conn *c, int err, const char *why)
 	leave(container_of(c, struct scene, peer));
 }
 
-static void on_accept(void *context, int fd, const struct address *peer)
+static void on_accept(void *context, const struct arrival *a)
 {
 	static const struct conn_handler handler = {
 		.on_bytes = peer_on_bytes, .on_close = peer_on_close};
 	static const struct conn_options options = {0};
 	struct scene *s = context;
 
-	assert_int_equal(conn_accept(&s->peer, s->loop, fd, peer, NULL, &options, &handler), 0);
+	assert_int_equal(conn_accept(&s->peer, s->loop, a, &options, &handler), 0);
 	s->open++;
 }
 

@@ -314,6 +314,30 @@ static void free_cluster(struct config_cluster *c)
 	free(c->advertise);
 }
 
+void config_listener_copy(struct config_listener *to, const struct config_listener *from)
+{
+	uint32_t n = from->proxy_network_count;
+
+	*to = *from;
+	to->text = mem_text(from->text);
+	to->certificate = mem_text(from->certificate);
+	to->key = mem_text(from->key);
+	to->client_ca = mem_text(from->client_ca);
+	to->proxy_networks = mem_new((n + 1) * sizeof(*to->proxy_networks));
+	for (uint32_t i = 0; i < n; i++)
+		to->proxy_networks[i] = mem_text(from->proxy_networks[i]);
+}
+
+void config_listener_fini(struct config_listener *l)
+{
+	free(l->text);
+	free(l->certificate);
+	free(l->key);
+	free(l->client_ca);
+	free_texts(l->proxy_networks, l->proxy_network_count);
+	*l = (struct config_listener){0};
+}
+
 void config_free(struct config *c)
 {
 	if (c == NULL)

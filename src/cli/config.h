@@ -32,7 +32,14 @@ struct config_listener {
 	char *client_ca;
 	bool client_certificate; /* asked for */
 	bool client_certificate_required;
+	char **proxy_networks; /* of load balancers; none: clients come straight */
+	uint32_t proxy_network_count;
 };
+
+/* *to gets texts of its own. */
+void config_listener_copy(struct config_listener *to, const struct config_listener *from);
+/* Frees what it owns; zeroed afterwards. */
+void config_listener_fini(struct config_listener *l);
 
 /* `cluster:`; redis_count 0: one machine. */
 struct config_cluster {

@@ -158,9 +158,6 @@ char *config_path(const char *folder, const char *path);
 
 bool config_is_node_name(struct view text);
 
-/* Frees what listeners own. */
-void config_listener_fini(struct config_listener *l);
-
 /* --- files (config_source.c, config_account.c) -------------------------- */
 
 /* One source from its text; name is the file's without .yaml. The caller finis *out in any case. */

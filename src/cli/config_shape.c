@@ -82,27 +82,24 @@ void type_rules(
 
 /* --- listeners -------------------------------------------------------- */
 
-void config_listener_fini(struct config_listener *l)
-{
-	free(l->text);
-	free(l->certificate);
-	free(l->key);
-	free(l->client_ca);
-	*l = (struct config_listener){0};
-}
-
 static void judge_listener(struct config_reader *r, const struct yaml *y, struct config_listener *l)
 {
-	bool extra = l->certificate || l->key || l->client_ca || l->client_certificate;
+	bool has_files = l->certificate || l->key || l->client_ca;
 	bool is_websocket = l->url.scheme == URL_WS || l->url.scheme == URL_WSS;
 
 	if (is_websocket && strcmp(l->url.path, "/mqtt") != 0) /* what stands for none */
 		config_fault(r, y, "listeners",
 			"a path on %s; paths of all listeners stand in websocket_paths",
 			url_scheme_name(l->url.scheme));
-	if (!l->url.tls && extra)
+	if (!l->url.tls && has_files)
 		config_fault(r, y, "listeners",
 			"certificates on %s; they belong to mqtts, wss and https listeners",
+			url_scheme_name(l->url.scheme));
+	else if (!l->url.tls && l->client_certificate && l->proxy_network_count == 0)
+		config_fault(r, y, "listeners",
+			"client_certificate on %s; it belongs to mqtts and wss listeners, or "
+			"beside "
+			"proxy_protocol_from where the load balancer verifies certificates",
 			url_scheme_name(l->url.scheme));
 }
 

@@ -162,7 +162,8 @@ static void values_arrive_where_they_belong(void **state)
 		"bind: [192.0.2.1, \"2001:db8::1\"]\nshadow: yes\nlog: {level: debug, format: "
 		"json}\n"
 		"listeners: [\"mqtt://[::1]:0\", {url: http://localhost:9090}, "
-		"\"ws://127.0.0.1:0\"]\n"
+		"{url: \"ws://127.0.0.1:0\", proxy_protocol_from: [10.0.0.0/8, \"::1\"], "
+		"client_certificate: required}]\n"
 		"websocket_paths: [/a, /b]\nwebsocket_origins: [https://a.example]\n";
 	struct buf faults = {0};
 	struct config *c = read_text(text, &faults);
@@ -204,6 +205,10 @@ static void values_arrive_where_they_belong(void **state)
 	assert_int_equal(c->listener_count, 3);
 	assert_string_equal(c->listeners[0].url.host, "::1");
 	assert_int_equal(c->listeners[2].url.scheme, URL_WS);
+	assert_int_equal(c->listeners[1].proxy_network_count, 0);
+	assert_int_equal(c->listeners[2].proxy_network_count, 2);
+	assert_string_equal(c->listeners[2].proxy_networks[1], "::1");
+	assert_true(c->listeners[2].client_certificate_required);
 	assert_int_equal(c->listeners[0].url.port, 0);
 	assert_string_equal(c->listeners[1].url.host, "127.0.0.1");
 	config_free(c);
@@ -386,10 +391,14 @@ static const struct {
 		"f.yaml:2:5: listeners: certificates on mqtt; they belong to mqtts, wss and "
 		"https listeners\n"},
 	{"proxy",
-		"listeners:\n  - {url: \"mqtt://127.0.0.1\", proxy_protocol_from: [10.0.0.0/8]}\n",
-		"f.yaml:2:52: listeners.proxy_protocol_from: not supported by this version; leave "
-		"it "
-		"out\n"},
+		"listeners:\n  - {url: \"mqtt://127.0.0.1\", proxy_protocol_from: [10.0.0.1/8]}\n",
+		"f.yaml:2:53: listeners.proxy_protocol_from: \"10.0.0.1/8\" is not a network; "
+		"networks such as 10.0.0.0/8 or 2001:db8::/32, or single addresses, are right\n"},
+	{"client certificate on plain",
+		"listeners:\n  - {url: \"mqtt://127.0.0.1\", client_certificate: optional}\n",
+		"f.yaml:2:5: listeners: client_certificate on mqtt; it belongs to mqtts and wss "
+		"listeners, or beside proxy_protocol_from where the load balancer verifies "
+		"certificates\n"},
 	{"not YAML", "a: [1, 2\n",
 		"f.yaml:2:1: not YAML: flow sequence without a closing bracket; YAML 1.2 is "
 		"expected "

@@ -344,14 +344,10 @@ bool type_item_address(const struct config_key *k, struct config_value *v)
 
 bool type_item_network(const struct config_key *k, struct config_value *v)
 {
-	struct view rest = v->text;
-	struct view host = view_cut(&rest, '/');
-	struct address at;
-	uint64_t bits;
+	struct address_block block;
 
 	(void)k;
-	return address_parse(host, 0, &at) && quantity_number(rest, &bits) &&
-	       bits <= (at.any.sa_family == AF_INET ? 32u : 128u);
+	return address_block_parse(v->text, &block);
 }
 
 /* --- items of other lists --------------------------------------------- */

@@ -169,6 +169,7 @@ static int join_cluster(struct server *s)
 static int make_workers(struct server *s)
 {
 	s->workers = mem_new(s->config->workers * sizeof(*s->workers));
+	s->porch_counts = mem_new(s->config->workers * sizeof(*s->porch_counts));
 	for (uint32_t i = 0; i < s->config->workers; i++) {
 		struct worker *w = &s->workers[i];
 
@@ -373,6 +374,7 @@ static int make_rooms(struct server *s)
 		.librarian = s->librarian,
 		.hierarchy = s->hierarchy,
 		.workers = s->worker_count,
+		.porches = s->porch_counts,
 		.journal_keep_ms = c->journal_keep_ms,
 		.journal_size_bytes = c->journal_size_bytes,
 		.window_ms = c->window_ms,
@@ -496,6 +498,7 @@ static void free_workers(struct server *s)
 		commit_close(s->commit);
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		loop_free(s->workers[i].loop);
+	free(s->porch_counts);
 	free(s->workers);
 }
 

@@ -23,6 +23,7 @@
 #include "commit/commit.h"
 #include "net/http_server.h"
 #include "net/listener.h"
+#include "net/porch.h"
 #include "net/tls.h"
 #include "net/tls_tickets.h"
 #include "net/websocket.h"
@@ -46,6 +47,7 @@ struct worker {
 struct worker_listener {
 	struct worker *worker;
 	struct listener *listener;
+	struct porch *porch;     /* NULL: clients come straight, not by a load balancer */
 	struct tls_context *tls; /* a reference; the worker's */
 };
 
@@ -83,7 +85,8 @@ struct server {
 	struct admin *admin;
 	struct worker *workers;
 	uint32_t worker_count;
-	struct tls_tickets *tickets; /* of all its TLS listeners */
+	struct porch_counts *porch_counts; /* one per worker */
+	struct tls_tickets *tickets;       /* of all its TLS listeners */
 	struct served *served;
 	uint32_t served_count;
 	struct control *control; /* orders of operators; NULL: not yet */
@@ -132,7 +135,7 @@ int served_open(struct server *s, const struct config *c, const struct config_li
 	struct served *out);
 /* No new connections; those open stay. */
 void served_close(struct server *s, struct served *at);
-/* Is this what the configuration asks for (scheme, host, port, certificates)? */
+/* Is this what the configuration asks for (scheme, host, port, certificates, networks)? */
 bool served_is(const struct served *at, const struct config_listener *l);
 
 /* --- certificates (certificate.c) ------------------------------------- */

@@ -219,11 +219,11 @@ static void on_time(struct timer *t)
 		atomic_store(&s->finished, true);
 }
 
-static void on_accept(void *context, int fd, const struct address *peer)
+static void on_accept(void *context, const struct arrival *a)
 {
 	struct simulate *s = context;
 
-	broker_accept(broker_worker(s->broker, 0), fd, peer, NULL);
+	broker_accept(broker_worker(s->broker, 0), a);
 }
 
 /* --- set-up and end: main thread --------------------------------------- */

@@ -202,7 +202,7 @@ static void on_close(struct conn *c, int err, const char *why)
 
 static const struct conn_handler visit_handler = {.on_bytes = on_bytes, .on_close = on_close};
 
-static void on_accept(void *context, int fd, const struct address *peer)
+static void on_accept(void *context, const struct arrival *a)
 {
 	struct server *s = context;
 	struct visit *v = mem_new(sizeof(*v));
@@ -212,8 +212,10 @@ static void on_accept(void *context, int fd, const struct address *peer)
 	v->reader = resp_reader_new(1u << 20);
 	assert_true(s->visit_count < CONNECTIONS_MOST);
 	s->visits[s->visit_count++] = v;
-	assert_int_equal(conn_accept(&v->conn, s->rig->loop, fd, peer, s->rig->server_tls, &options,
-				 &visit_handler),
+	assert_int_equal(
+		conn_accept(&v->conn, s->rig->loop,
+			&(struct arrival){.fd = a->fd, .peer = a->peer, .tls = s->rig->server_tls},
+			&options, &visit_handler),
 		0);
 }
 

@@ -81,6 +81,8 @@ static void release(struct conn *c, bool lingers)
 		close(c->io.fd);
 	c->tls = NULL;
 	c->io.fd = -1;
+	free(c->name);
+	c->name = NULL;
 	buf_fini(&c->in);
 	buf_fini(&c->out);
 }
@@ -232,7 +234,14 @@ void conn_resume(struct conn *c)
 
 bool conn_peer_name(const struct conn *c, char *out, size_t size)
 {
-	return c->tls && tls_peer_name(c->tls, out, size);
+	size_t n = c->name ? strlen(c->name) : 0;
+
+	if (c->tls)
+		return tls_peer_name(c->tls, out, size);
+	if (n == 0 || n >= size)
+		return false;
+	memcpy(out, c->name, n + 1);
+	return true;
 }
 
 bool conn_peer_subject(const struct conn *c, char *out, size_t size)
@@ -284,18 +293,19 @@ static int abandon(struct conn *c, int err)
 	return err;
 }
 
-int conn_accept(struct conn *c, struct loop *l, int fd, const struct address *peer,
-	struct tls_context *tls, const struct conn_options *options,
-	const struct conn_handler *handler)
+int conn_accept(struct conn *c, struct loop *l, const struct arrival *a,
+	const struct conn_options *options, const struct conn_handler *handler)
 {
-	set_up(c, l, fd, peer, handler);
+	set_up(c, l, a->fd, a->peer, handler);
+	c->tls_before = a->tls_before;
 	c->state = CONN_HANDSHAKE;
 	c->writable = true;
-	set_options(fd, options);
-	if (tls && (c->tls = tls_session_new(tls, fd, NULL)) == NULL)
+	set_options(a->fd, options);
+	if (a->tls && (c->tls = tls_session_new(a->tls, a->fd, NULL)) == NULL)
 		return abandon(c, ERR_TLS);
 	if (loop_add(l, &c->io) < 0)
 		return abandon(c, ERR_SYSTEM);
+	c->name = mem_text(a->name);
 	if (c->tls == NULL) /* otherwise the peer begins */
 		loop_defer(l, &c->later);
 	return 0;
@@ -357,6 +367,7 @@ int conn_move(struct conn *to, struct conn *from, const struct conn_options *opt
 	list_init(&to->later.link);
 	from->tls = NULL;
 	from->websocket = NULL;
+	from->name = NULL;
 	from->in = from->out = (struct buf){0};
 	from->io.fd = -1;
 	from->state = CONN_CLOSING;

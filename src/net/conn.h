@@ -29,6 +29,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "net/address.h"
+#include "net/arrival.h"
 #include "net/loop.h"
 
 struct conn;
@@ -77,9 +78,11 @@ struct conn {
 	bool hangup;              /* the peer has ended or failed: a short read is not the end */
 	bool resumed;             /* what was kept while paused is to be shown again */
 	bool closing_after_flush; /* was open when closed: what is pending is tried once */
+	bool tls_before;          /* see net/arrival.h */
+	char *close_why;          /* owned; NULL: err_text(close_err) */
+	char *name;               /* see net/arrival.h; owned */
+	struct deferred later;    /* flush, more reading, on_close */
 	int close_err;
-	char *close_why;       /* owned; NULL: err_text(close_err) */
-	struct deferred later; /* flush, more reading, on_close */
 	struct address peer;
 	uint64_t bytes_in;
 	uint64_t bytes_out;
@@ -94,12 +97,10 @@ struct conn_options {
 	const struct url *url;
 };
 
-/* Takes fd (a connected, non-blocking TCP socket). tls NULL: plain. c is zeroed and set up.
- * on_open is called at the end of the turn or after the handshake. 0 or negative (fd closed then,
- * on_close not called). */
-int conn_accept(struct conn *c, struct loop *l, int fd, const struct address *peer,
-	struct tls_context *tls, const struct conn_options *options,
-	const struct conn_handler *handler);
+/* Takes a->fd. c is zeroed and set up. on_open is called at the end of the turn or after the handshake.
+ * 0 or negative (fd closed then, on_close not called). */
+int conn_accept(struct conn *c, struct loop *l, const struct arrival *a,
+	const struct conn_options *options, const struct conn_handler *handler);
 
 /* Begins to connect. local: address to bind, or NULL. server_name: for SNI and verification
  * (borrowed during the call), NULL without TLS. 0; or ERR_SYSTEM (errno says why: no route, address
@@ -160,9 +161,16 @@ static inline void conn_want(struct conn *c, uint32_t n)
 void conn_pause(struct conn *c);
 void conn_resume(struct conn *c);
 
-/* Common name in the peer's verified certificate; false: none, or not whole in size bytes. */
+/* Does the client speak TLS, be it with us or with a trusted load balancer before us? */
+static inline bool conn_is_secret(const struct conn *c)
+{
+	return c->tls || c->tls_before;
+}
+
+/* Common name in the client's certificate, verified by us or, on a plain connection, by a trusted load
+ * balancer; false: none, or not whole in size bytes. */
 bool conn_peer_name(const struct conn *c, char *out, size_t size);
-/* Its whole subject (RFC 2253); false as above. */
+/* Its whole subject (RFC 2253), which only we have seen; false as above. */
 bool conn_peer_subject(const struct conn *c, char *out, size_t size);
 
 /* Ends the connection: what was pushed is tried once, then closed; on_close(err, why) comes at the

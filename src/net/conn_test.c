@@ -151,13 +151,15 @@ static void on_close(struct conn *c, int err, const char *why)
 
 static const struct conn_handler handler = {on_open, on_bytes, on_writable, on_close};
 
-static void on_accept(void *context, int fd, const struct address *peer)
+static void on_accept(void *context, const struct arrival *a)
 {
 	struct rig *r = context;
 
 	assert_int_equal(r->server.conn.loop != NULL, false);
-	assert_int_equal(conn_accept(&r->server.conn, r->loop, fd, peer, r->server_tls, &r->options,
-				 &handler),
+	assert_int_equal(
+		conn_accept(&r->server.conn, r->loop,
+			&(struct arrival){.fd = a->fd, .peer = a->peer, .tls = r->server_tls},
+			&r->options, &handler),
 		0);
 }
 
@@ -453,8 +455,9 @@ static int accept_raw(struct rig *r)
 	int fds[2];
 
 	tcp_pair(fds);
-	assert_int_equal(
-		conn_accept(&r->server.conn, r->loop, fds[0], &peer, NULL, NULL, &handler), 0);
+	assert_int_equal(conn_accept(&r->server.conn, r->loop,
+				 &(struct arrival){.fd = fds[0], .peer = &peer}, NULL, &handler),
+		0);
 	r->client.closed = 1;
 	return fds[1];
 }

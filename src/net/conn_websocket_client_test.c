@@ -156,16 +156,19 @@ static void on_request(
 		a->status = 404;
 }
 
-static void on_accept(void *context, int fd, const struct address *peer)
+static void on_accept(void *context, const struct arrival *a)
 {
 	struct rig *r = context;
 
 	if (r->web) {
-		http_server_accept(r->web, fd, peer, r->server_tls);
+		http_server_accept(r->web,
+			&(struct arrival){.fd = a->fd, .peer = a->peer, .tls = r->server_tls});
 		return;
 	}
-	assert_int_equal(conn_accept(&r->server, r->loop, fd, peer, r->server_tls, &r->options,
-				 &server_handler),
+	assert_int_equal(
+		conn_accept(&r->server, r->loop,
+			&(struct arrival){.fd = a->fd, .peer = a->peer, .tls = r->server_tls},
+			&r->options, &server_handler),
 		0);
 	r->server_there = true;
 }

@@ -170,12 +170,14 @@ static void say(struct rig *r, const char *bytes, size_t n)
 
 /* --- the rig ----------------------------------------------------------- */
 
-static void on_accept(void *context, int fd, const struct address *peer)
+static void on_accept(void *context, const struct arrival *a)
 {
 	struct rig *r = context;
 
-	assert_int_equal(conn_accept(&r->first, r->loop, fd, peer, r->server_tls, &r->options,
-				 &server_handler),
+	assert_int_equal(
+		conn_accept(&r->first, r->loop,
+			&(struct arrival){.fd = a->fd, .peer = a->peer, .tls = r->server_tls},
+			&r->options, &server_handler),
 		0);
 	r->server = &r->first;
 }

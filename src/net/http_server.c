@@ -335,17 +335,16 @@ void http_server_free(struct http_server *s)
 	free(s);
 }
 
-void http_server_accept(
-	struct http_server *s, int fd, const struct address *peer, struct tls_context *tls)
+void http_server_accept(struct http_server *s, const struct arrival *a)
 {
 	struct http_conn *h;
 
 	if (s->count >= s->most) {
-		close(fd);
+		close(a->fd);
 		return;
 	}
 	h = mem_new(sizeof(*h));
-	if (conn_accept(&h->conn, s->loop, fd, peer, tls, NULL, &handler) < 0) {
+	if (conn_accept(&h->conn, s->loop, a, NULL, &handler) < 0) {
 		free(h);
 		return;
 	}

@@ -16,12 +16,11 @@
 #ifndef NET_HTTP_SERVER_H
 #define NET_HTTP_SERVER_H
 
-#include "net/address.h"
+#include "net/arrival.h"
 #include "net/http.h"
 #include "net/loop.h"
 
 struct http_server;
-struct tls_context;
 
 /* Fills *answer, which is zeroed; its body and fields are the server's afterwards, its texts are borrowed until
  * the call returns to the server. A status left 0 is answered as 500. HEAD is handed over like GET
@@ -57,9 +56,8 @@ void http_server_set_most(struct http_server *s, uint32_t connections_most);
 /* Closes all connections at once. Not from inside on_request. */
 void http_server_free(struct http_server *s);
 
-/* Takes fd, see listener_on_accept. tls NULL: plain. */
-void http_server_accept(
-	struct http_server *s, int fd, const struct address *peer, struct tls_context *tls);
+/* Takes a->fd. */
+void http_server_accept(struct http_server *s, const struct arrival *a);
 
 uint32_t http_server_connections(const struct http_server *s);
 

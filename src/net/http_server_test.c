@@ -85,7 +85,7 @@ static void begin(struct rig *r, const struct http_server_settings *settings)
 	r->server = http_server_new(r->loop, settings, on_request, r);
 	tcp_pair(fds);
 	r->fd = fds[1];
-	http_server_accept(r->server, fds[0], &peer, NULL);
+	http_server_accept(r->server, &(struct arrival){.fd = fds[0], .peer = &peer});
 }
 
 static void end(struct rig *r)
@@ -244,7 +244,7 @@ static void too_many_connections_are_closed_at_once(void **state)
 	(void)state;
 	begin(&r, &one);
 	tcp_pair(fds);
-	http_server_accept(r.server, fds[0], &peer, NULL);
+	http_server_accept(r.server, &(struct arrival){.fd = fds[0], .peer = &peer});
 	assert_int_equal(read(fds[1], &c, 1), 0);
 	assert_int_equal(http_server_connections(r.server), 1);
 	close(fds[1]);
@@ -320,7 +320,7 @@ static void begin_holding(struct rig *r, struct holding *h, uint32_t idle_ms)
 	r->server = http_server_new(r->loop, &settings, hold_first, h);
 	tcp_pair(fds);
 	r->fd = fds[1];
-	http_server_accept(r->server, fds[0], &peer, NULL);
+	http_server_accept(r->server, &(struct arrival){.fd = fds[0], .peer = &peer});
 }
 
 static void a_held_request_is_shown_again_and_those_behind_it_wait(void **state)

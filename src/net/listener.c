@@ -78,7 +78,7 @@ static bool accept_one(struct listener *l)
 		return !out_of_something(errno) && !is_over(errno);
 	}
 	address_unmap(&peer);
-	l->on_accept(l->context, fd, &peer);
+	l->on_accept(l->context, &(struct arrival){.fd = fd, .peer = &peer});
 	return !l->closed;
 }
 

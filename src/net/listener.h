@@ -5,13 +5,13 @@
 #ifndef NET_LISTENER_H
 #define NET_LISTENER_H
 
-#include "net/address.h"
+#include "net/arrival.h"
 #include "net/loop.h"
 
 struct listener;
 
-/* fd is non-blocking, close-on-exec, TCP_NODELAY set, and the callee's to keep or close. */
-typedef void listener_on_accept(void *context, int fd, const struct address *peer);
+/* Takes a->fd, to keep or close; the rest is borrowed during the call. */
+typedef void listener_on_accept(void *context, const struct arrival *a);
 
 /* 0 or ERR_SYSTEM (errno says why: EADDRINUSE, EACCES ...). reuse_port: several listeners on one
  * address. Port 0 takes a free one, see listener_address(). Accepting pauses by itself for 100 ms

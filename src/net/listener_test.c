@@ -22,18 +22,18 @@ struct rig {
 	bool close_inside;
 };
 
-static void on_accept(void *context, int fd, const struct address *peer)
+static void on_accept(void *context, const struct arrival *a)
 {
 	struct rig *r = context;
 	int on = 0;
 	socklen_t size = sizeof(on);
 
-	assert_true(fcntl(fd, F_GETFL) & O_NONBLOCK);
-	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-	assert_int_equal(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &size), 0);
+	assert_true(fcntl(a->fd, F_GETFL) & O_NONBLOCK);
+	assert_true(fcntl(a->fd, F_GETFD) & FD_CLOEXEC);
+	assert_int_equal(getsockopt(a->fd, IPPROTO_TCP, TCP_NODELAY, &on, &size), 0);
 	assert_int_equal(on, 1);
-	r->fds[r->count++] = fd;
-	r->last = *peer;
+	r->fds[r->count++] = a->fd;
+	r->last = *a->peer;
 	if (r->close_inside) {
 		listener_close(r->listener);
 		r->listener = NULL;

@@ -90,7 +90,10 @@ static struct address connect_pair(
 	assert_int_equal(
 		conn_open(&p->client.conn, p->loop, &at, NULL, client, name, NULL, &handler), 0);
 	fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	assert_int_equal(conn_accept(&p->server.conn, p->loop, fd, &at, server, NULL, &handler), 0);
+	assert_int_equal(
+		conn_accept(&p->server.conn, p->loop,
+			&(struct arrival){.fd = fd, .peer = &at, .tls = server}, NULL, &handler),
+		0);
 	close(listening);
 	return at;
 }
@@ -259,13 +262,15 @@ static void a_peer_that_goes_in_the_handshake_is_a_close(void **state)
 {
 	struct world *w = *state;
 	struct tls_context *server = server_context(&w->good, NULL, false);
+	struct address nobody = loopback(1);
 	struct pair p = {0};
 	int fds[2];
 
 	tcp_pair(fds);
 	p.loop = loop_new();
 	p.client.closed = 1;
-	assert_int_equal(conn_accept(&p.server.conn, p.loop, fds[0], &(struct address){0}, server,
+	assert_int_equal(conn_accept(&p.server.conn, p.loop,
+				 &(struct arrival){.fd = fds[0], .peer = &nobody, .tls = server},
 				 NULL, &handler),
 		0);
 	assert_int_equal(write(fds[1], "\x16\x03\x01\x02\x00", 5), 5);
@@ -290,13 +295,15 @@ static int keep_session(SSL *ssl, SSL_SESSION *session)
 /* A blocking client of OpenSSL alone, in steps between the server's turns. */
 static bool connect_client(struct pair *p, SSL *ssl, struct tls_context *server)
 {
+	struct address nobody = loopback(1);
 	char byte[8];
 	int fds[2];
 
 	tcp_pair(fds);
 	*p = (struct pair){.loop = loop_new()};
 	p->client.closed = 1;
-	assert_int_equal(conn_accept(&p->server.conn, p->loop, fds[0], &(struct address){0}, server,
+	assert_int_equal(conn_accept(&p->server.conn, p->loop,
+				 &(struct arrival){.fd = fds[0], .peer = &nobody, .tls = server},
 				 NULL, &handler),
 		0);
 	SSL_set_fd(ssl, fds[1]);
