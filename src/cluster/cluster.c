@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "cluster/census.h"
 #include "cluster/core.h"
+#include "cluster/follower.h"
 #include "cluster/writer.h"
 #include "net/address.h"
 #include "net/tls.h"
@@ -35,6 +36,7 @@ struct cluster {
 	struct cluster_settings settings; /* texts are its own */
 	struct cluster_core core;
 	struct writer *writer;
+	struct follower *follower;
 	struct tls_context *tls;
 	pthread_t thread;
 	bool is_running;
@@ -54,6 +56,7 @@ static void begin_modules(struct cluster *c)
 {
 	census_begin(c->core.census);
 	writer_begin(c->writer);
+	follower_begin(c->follower);
 }
 
 static void on_agreement(struct redis_request *q, const struct resp *reply)
@@ -226,6 +229,7 @@ static void make_modules(struct cluster *c)
 {
 	c->core.census = census_new(&c->core);
 	c->writer = writer_new(&c->core);
+	c->follower = follower_new(&c->core);
 	commit_set_log(
 		c->core.commit, &(struct commit_log){.offer = writer_offer, .context = c->writer});
 }
@@ -297,6 +301,7 @@ void cluster_free(struct cluster *c)
 		return;
 	if (c->core.redis)
 		redis_free(c->core.redis);
+	follower_free(c->follower);
 	if (c->writer)
 		writer_free(c->writer);
 	if (c->core.census)

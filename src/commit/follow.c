@@ -1,7 +1,8 @@
 /* commit/follow.c - lines of shards, merged into the journal under its lock
  *
  * Room for all of them is reserved first. Then each line goes on until a record waits for one that is
- * not known, round by round while any line gets on: what stands in this batch lets others pass.
+ * not known, round by round while any line gets on: what stands in this batch lets others pass. Only
+ * when none does may the oldest overdue one go, and then again all that this lets pass.
  * Everything taken is claimed, whatever it is, so that what is read twice is written once.
  */
 #include "commit/follow.h"
@@ -30,42 +31,78 @@ static void prefetch(const struct commit *c, const struct commit_line *line)
 	}
 }
 
+/* What is known itself waits for nothing. */
 static bool is_kept_back(const struct commit *c, const struct commit_line *line)
 {
 	const struct commit_record *r = &line->records[line->taken];
 
-	return line->taken >= line->overdue && r->has_previous && !seen_has(c->seen, &r->previous);
+	return r->has_previous && !seen_has(c->seen, &r->previous) &&
+	       !seen_has(c->seen, &r->message.id);
+}
+
+static void take_one(struct commit *c, struct commit_line *line, uint64_t now)
+{
+	const struct journal_message *m = &line->records[line->taken++].message;
+
+	if (seen_claim(c->seen, &m->id, now) == SEEN_REPEAT)
+		line->known++;
+	else
+		c->followed[c->followed_count++] = m;
 }
 
 /* Takes what this line can give now. */
-static uint32_t advance(struct commit *c, struct commit_line *line, uint64_t now)
+static bool advance(struct commit *c, struct commit_line *line, uint64_t now)
 {
 	uint32_t before = line->taken;
 
-	while (line->taken < line->n && !is_kept_back(c, line)) {
-		const struct journal_message *m = &line->records[line->taken++].message;
+	while (line->taken < line->n && !is_kept_back(c, line))
+		take_one(c, line, now);
+	return line->taken > before;
+}
 
-		if (seen_claim(c->seen, &m->id, now) == SEEN_REPEAT)
-			line->known++;
-		else
-			c->followed[c->followed_count++] = m;
+static void advance_all(struct commit *c, struct commit_line *lines, uint32_t n, uint64_t now)
+{
+	bool got_on;
+
+	do {
+		got_on = false;
+		for (uint32_t i = 0; i < n; i++)
+			got_on |= advance(c, &lines[i], now);
+	} while (got_on);
+}
+
+/* No line gets on: the oldest record that is overdue does not wait any longer. */
+static bool force_oldest(struct commit *c, struct commit_line *lines, uint32_t n, uint64_t now)
+{
+	struct commit_line *oldest = NULL;
+	uint64_t place = UINT64_MAX;
+
+	for (uint32_t i = 0; i < n; i++) {
+		struct commit_line *line = &lines[i];
+
+		if (line->taken < line->overdue &&
+			line->records[line->taken].message.log_id < place) {
+			oldest = line;
+			place = line->records[line->taken].message.log_id;
+		}
 	}
-	return line->taken - before;
+	if (oldest == NULL)
+		return false;
+	take_one(c, oldest, now);
+	oldest->forced++;
+	return true;
 }
 
 static void take(struct commit *c, struct commit_line *lines, uint32_t n)
 {
 	uint64_t now = journal_now(c->journal);
-	uint32_t got;
 
 	c->followed_count = 0;
 	for (uint32_t i = 0; i < n; i++)
 		prefetch(c, &lines[i]);
-	do {
-		got = 0;
-		for (uint32_t i = 0; i < n; i++)
-			got += advance(c, &lines[i], now);
-	} while (got);
+	do
+		advance_all(c, lines, n, now);
+	while (force_oldest(c, lines, n, now));
 }
 
 static void note_places(struct commit *c)
@@ -124,7 +161,7 @@ int commit_follow(struct commit *c, struct commit_line *lines, uint32_t n)
 	int err;
 
 	for (uint32_t i = 0; i < n; i++) {
-		lines[i].taken = lines[i].known = 0;
+		lines[i].taken = lines[i].known = lines[i].forced = 0;
 		records += lines[i].n;
 		for (uint32_t k = 0; k < lines[i].n; k++)
 			bytes += commit_bytes_of(&lines[i].records[k].message);
@@ -140,7 +177,7 @@ int commit_follow(struct commit *c, struct commit_line *lines, uint32_t n)
 	if (is_new)
 		wake_all(c);
 	for (uint32_t i = 0; i < n && err; i++)
-		lines[i].taken = lines[i].known = 0;
+		lines[i].taken = lines[i].known = lines[i].forced = 0;
 	return err == 0 || err == ERR_TOO_LARGE ? err : ERR_HELD;
 }
 

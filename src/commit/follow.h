@@ -31,10 +31,12 @@ struct commit_record {
 struct commit_line {
 	const struct commit_record *records;
 	uint32_t n;
-	uint32_t overdue; /* so many of them, from the first, are kept back no longer */
+	uint32_t
+		overdue; /* so many of them, from the first, need not wait when nothing else gets on */
 	/* Out: */
-	uint32_t taken; /* so many, from the first, are in the journal now or have been before */
-	uint32_t known; /* so many of these have been before */
+	uint32_t taken;  /* so many, from the first, are in the journal now or have been before */
+	uint32_t known;  /* so many of these have been before */
+	uint32_t forced; /* so many of these were overdue and did not wait */
 };
 
 /* Writes what can be written of these lines, under one lock and with one write. 0: see the lines'

@@ -210,7 +210,7 @@ static void records_of_one_batch_let_each_other_pass(void **state)
 	fixture_free(f);
 }
 
-static void what_is_overdue_is_kept_back_no_longer(void **state)
+static void what_is_overdue_waits_no_longer(void **state)
 {
 	struct fixture *f = fixture_new(NULL);
 
@@ -221,6 +221,38 @@ static void what_is_overdue_is_kept_back_no_longer(void **state)
 	assert_int_equal(follow(f), 0);
 	EXPECT_JOURNAL(f, 2);
 	assert_int_equal(f->lines[0].n, 1);
+	assert_int_equal(f->lines[0].forced, 1);
+	fixture_free(f);
+}
+
+static void what_is_overdue_still_waits_for_what_stands_in_the_same_batch(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+
+	(void)state;
+	add(f, 0, 13, 12);
+	add(f, 1, 12, 11);
+	add(f, 2, 14, 13);
+	for (uint32_t i = 0; i < SHARDS; i++)
+		f->lines[i].overdue = 1;
+	assert_int_equal(follow(f), 0);
+	EXPECT_JOURNAL(f, 12, 13, 14);
+	assert_int_equal(f->lines[0].forced + f->lines[2].forced, 0);
+	assert_int_equal(f->lines[1].forced, 1);
+	fixture_free(f);
+}
+
+static void what_is_known_waits_for_nothing(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+
+	(void)state;
+	add(f, 0, 2, 0);
+	assert_int_equal(follow(f), 0);
+	add(f, 0, 2, 1);
+	add(f, 0, 3, 0);
+	assert_int_equal(follow(f), 0);
+	EXPECT_JOURNAL(f, 2, 3);
 	fixture_free(f);
 }
 
@@ -388,7 +420,9 @@ int main(void)
 		cmocka_unit_test(what_is_read_twice_is_written_once_also_after_a_restart),
 		cmocka_unit_test(a_record_waits_for_the_one_before_it_and_its_line_with_it),
 		cmocka_unit_test(records_of_one_batch_let_each_other_pass),
-		cmocka_unit_test(what_is_overdue_is_kept_back_no_longer),
+		cmocka_unit_test(what_is_overdue_waits_no_longer),
+		cmocka_unit_test(what_is_overdue_still_waits_for_what_stands_in_the_same_batch),
+		cmocka_unit_test(what_is_known_waits_for_nothing),
 		cmocka_unit_test(retained_messages_are_told),
 		cmocka_unit_test(a_journal_that_is_held_takes_nothing_and_burns_no_id),
 		cmocka_unit_test(more_than_a_segment_takes_is_said_so),

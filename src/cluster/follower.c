@@ -1,0 +1,247 @@
+/* cluster/follower.c - batches of all shards, merged
+ *
+ * Tails that have a batch ask for a merge at the end of the turn: one for all that came in it. Each
+ * gives a piece of its batch; what is left, as the journal does not take it now or as it waits for a
+ * record that is not known, is offered again.
+ */
+#include "cluster/follower.h"
+
+#include <stdlib.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+#define PIECE_BYTES (4u << 20) /* of all lines of a merge together */
+#define PIECE_RECORDS 4096u
+#define HELD_MS 100u /* between two attempts while the journal takes nothing */
+#define AGAIN_MS 10u /* while what is kept back may still be brought */
+
+struct follower {
+	struct cluster_core *core;
+	struct tail tails[SHARDS_MOST];
+	struct deferred merge;
+	struct timer again;
+	uint32_t count; /* lines of this merge */
+	struct commit_line lines[SHARDS_MOST];
+	struct tail *sources[SHARDS_MOST]; /* of the lines */
+	bool is_held;
+	struct follower_figures figures;
+};
+
+/* --- lines ------------------------------------------------------------------- */
+
+static bool is_waiting(const struct tail *t)
+{
+	return t->is_ready && t->at < t->n;
+}
+
+/* Nobody is going to bring what this shard waits for. */
+static bool is_overdue(const struct follower *f, const struct tail *t)
+{
+	uint64_t place = t->records[t->at].message.log_id;
+
+	if (loop_now_ms(f->core->loop) - t->arrived_ms < FOLLOWER_PATIENCE_MS)
+		return false;
+	for (uint32_t i = 0; i < f->core->shards; i++) {
+		if (tail_may_bring(&f->tails[i], place))
+			return false;
+	}
+	return true;
+}
+
+static size_t bytes_of(const struct commit_record *r)
+{
+	return r->message.topic.n + r->message.payload.n + r->message.properties.n;
+}
+
+/* At least one record, and no more than this merge's share. */
+static struct commit_line piece_of(const struct follower *f, const struct tail *t, uint32_t lines)
+{
+	struct commit_line line = {.records = t->records + t->at, .n = 1};
+	size_t bytes = bytes_of(line.records);
+
+	while (line.n < t->n - t->at && line.n < PIECE_RECORDS / lines) {
+		bytes += bytes_of(&line.records[line.n]);
+		if (bytes > PIECE_BYTES / lines)
+			break;
+		line.n++;
+	}
+	line.overdue = is_overdue(f, t) ? line.n : 0;
+	return line;
+}
+
+static void gather(struct follower *f)
+{
+	f->count = 0;
+	for (uint32_t i = 0; i < f->core->shards; i++) {
+		if (is_waiting(&f->tails[i]))
+			f->sources[f->count++] = &f->tails[i];
+	}
+	for (uint32_t i = 0; i < f->count; i++)
+		f->lines[i] = piece_of(f, f->sources[i], f->count);
+}
+
+/* --- merging ------------------------------------------------------------------- */
+
+static void note_held(struct follower *f, bool is_held)
+{
+	if (is_held == f->is_held)
+		return;
+	f->is_held = is_held;
+	count_add(&f->figures.held, is_held);
+	if (is_held)
+		log_warn("cluster", "following_held",
+			"the journal takes nothing now: the shared log is not followed");
+	else
+		log_info("cluster", "following_resumed", "the journal takes messages again");
+	for (uint32_t i = 0; i < f->core->shards; i++)
+		tail_hold(&f->tails[i], is_held);
+}
+
+static void settle(struct follower *f, uint32_t from, uint32_t n, uint32_t *taken)
+{
+	for (uint32_t i = from; i < from + n; i++) {
+		const struct commit_line *line = &f->lines[i];
+
+		count_add(&f->figures.appended, line->taken - line->known);
+		count_add(&f->figures.known, line->known);
+		count_add(&f->figures.impatient, line->forced);
+		*taken += line->taken;
+		tail_took(f->sources[i], line->taken);
+	}
+}
+
+/* All lines at once; one after the other where they are more than the journal takes at a time. */
+static int write_lines(struct follower *f, uint32_t *taken)
+{
+	int err = commit_follow(f->core->commit, f->lines, f->count);
+
+	if (err == 0)
+		settle(f, 0, f->count, taken);
+	if (err != ERR_TOO_LARGE)
+		return err;
+	for (uint32_t i = 0; i < f->count; i++) {
+		err = commit_follow(f->core->commit, &f->lines[i], 1);
+		if (err)
+			return err;
+		settle(f, i, 1, taken);
+	}
+	return 0;
+}
+
+static bool has_waiting(const struct follower *f)
+{
+	for (uint32_t i = 0; i < f->core->shards; i++) {
+		if (is_waiting(&f->tails[i]))
+			return true;
+	}
+	return false;
+}
+
+static void on_merge(struct deferred *d)
+{
+	struct follower *f = container_of(d, struct follower, merge);
+	uint32_t taken = 0;
+	int err;
+
+	gather(f);
+	if (f->count == 0)
+		return;
+	err = write_lines(f, &taken);
+	note_held(f, err != 0);
+	if (!has_waiting(f))
+		return;
+	if (err == 0 && taken)
+		loop_defer(f->core->loop, &f->merge);
+	else
+		timer_start(f->core->loop, &f->again, err ? HELD_MS : AGAIN_MS);
+}
+
+static void want_merge(struct follower *f)
+{
+	if (!f->is_held)
+		loop_defer(f->core->loop, &f->merge);
+}
+
+static void on_batch(struct tail *t)
+{
+	want_merge(t->context);
+}
+
+static void on_again(struct timer *t)
+{
+	struct follower *f = container_of(t, struct follower, again);
+
+	loop_defer(f->core->loop, &f->merge);
+}
+
+/* --- public ----------------------------------------------------------------------- */
+
+struct follower *follower_new(struct cluster_core *core)
+{
+	struct follower *f = mem_new(sizeof(*f));
+
+	f->core = core;
+	f->merge.run = on_merge;
+	list_init(&f->merge.link);
+	f->again.on_time = on_again;
+	return f;
+}
+
+void follower_begin(struct follower *f)
+{
+	struct vector known;
+
+	commit_position(f->core->commit, &known);
+	for (uint32_t i = 0; i < f->core->shards; i++) {
+		struct tail *t = &f->tails[i];
+
+		tail_init(t, f->core, i, (struct tail_mark){.place = known.place[i]}, "");
+		t->on_batch = on_batch;
+		t->context = f;
+		tail_begin(t);
+	}
+}
+
+void follower_free(struct follower *f)
+{
+	if (f == NULL)
+		return;
+	for (uint32_t i = 0; i < SHARDS_MOST; i++) {
+		if (f->tails[i].core)
+			tail_fini(&f->tails[i]);
+	}
+	timer_stop(f->core->loop, &f->again);
+	list_remove(&f->merge.link);
+	free(f);
+}
+
+/* --- figures ------------------------------------------------------------------------ */
+
+const struct follower_figures *follower_figures(const struct follower *f)
+{
+	return &f->figures;
+}
+
+const struct tail_figures *follower_tail(const struct follower *f, uint32_t shard)
+{
+	return &f->tails[shard].figures;
+}
+
+void follower_sum(const struct follower *f, struct follower_sum *out)
+{
+	*out = (struct follower_sum){0};
+	for (uint32_t i = 0; i < f->core->shards; i++) {
+		const struct tail_figures *t = &f->tails[i].figures;
+		uint64_t lag_ms = count_read(&t->lag_ms);
+
+		out->shards[count_read(&t->state)]++;
+		out->lag_entries += count_read(&t->lag_entries);
+		out->lag_ms = lag_ms > out->lag_ms ? lag_ms : out->lag_ms;
+		out->entries += count_read(&t->entries);
+		out->missed += count_read(&t->missed);
+		out->malformed += count_read(&t->malformed);
+		out->unsafe += count_read(&t->unsafe);
+	}
+}

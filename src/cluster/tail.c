@@ -1,0 +1,589 @@
+/* cluster/tail.c - the steps of one shard's reading
+ *
+ * One request at a time. Each step has what is asked, what is done with the reply while it is there,
+ * and what follows when all is done. Whatever is lost on the way (a connection, a reply that is of no
+ * use) begins with a greeting again.
+ */
+#include "cluster/tail.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/error.h"
+#include "base/mem.h"
+#include "cluster/census.h"
+#include "cluster/record.h"
+#include "journal/journal.h"
+
+#define BLOCK_MS 1000u
+#define LOOK_EVERY_MS 1000u
+#define BACK_MS 60000u /* behind what was read, on another Redis process */
+#define AGAIN_MS 50u   /* after what went wrong */
+#define NEWER_MS 1000u /* a shard that stands still is looked at so often */
+#define BATCH_BYTES (2u << 20)
+#define ASK_LEAST 8u
+#define ASK_MOST 512u
+#define LOAD_MS 100u
+#define LOAD_SOME 25u /* entries in LOAD_MS from which on reads are apart */
+#define LOAD_MUCH 100u
+#define APART_SOME_MS 4u
+#define APART_MUCH_MS 10u
+#define COMPLAIN_EVERY_MS 10000u
+/* A record of this size, or more, is none that a node wrote. */
+#define RECORD_LARGEST (JOURNAL_PACKET_LARGEST - 64u)
+
+static void go_on(struct tail *t);
+
+/* --- state -------------------------------------------------------------------- */
+
+const char *tail_state_text(enum tail_state state)
+{
+	static const char *const texts[] = {
+		[TAIL_SEARCHING] = "searching",
+		[TAIL_BEHIND] = "behind",
+		[TAIL_LIVE] = "live",
+		[TAIL_UNSAFE] = "unsafe",
+		[TAIL_HELD] = "held",
+		[TAIL_NEWER] = "newer",
+	};
+
+	return texts[state];
+}
+
+static uint64_t now_of(const struct tail *t)
+{
+	return loop_now_ms(t->core->loop);
+}
+
+static void enter(struct tail *t, enum tail_state state)
+{
+	count_set(&t->figures.state, t->is_newer ? TAIL_NEWER : state);
+}
+
+static bool has_batch(const struct tail *t)
+{
+	return t->is_ready && t->at < t->n;
+}
+
+/* What is done, when all that was read is. */
+static void catch_up_mark(struct tail *t)
+{
+	if (!has_batch(t) && t->read.place >= t->done.place)
+		t->done = t->read;
+}
+
+static void tell_lag(struct tail *t)
+{
+	uint64_t from = place_ms(t->done.place), to = place_ms(t->newest.last);
+	uint64_t ordinal = t->done.ordinal;
+
+	count_set(&t->figures.lag_ms, to > from && t->done.place ? to - from : 0);
+	if (t->done.is_counted)
+		count_set(&t->figures.lag_entries,
+			t->newest.added > ordinal ? t->newest.added - ordinal : 0);
+}
+
+/* --- counting --------------------------------------------------------------------- */
+
+/* At this place Redis counts so many. */
+static void settle(struct tail *t, uint64_t ordinal)
+{
+	uint64_t missed = ordinal - t->read.ordinal;
+
+	if (t->read.is_counted && ordinal > t->read.ordinal) {
+		count_add(&t->figures.missed, missed);
+		log_warn("cluster", "missed",
+			"shard=%u messages=%llu the stream was trimmed before they were read",
+			t->shard, (unsigned long long)missed);
+	}
+	t->read.ordinal = ordinal;
+	t->read.is_counted = true;
+	t->is_checking = false;
+}
+
+/* An entry that was never counted. */
+static void count_entry(struct tail *t, uint64_t place)
+{
+	if (t->is_checking && place > t->newest.last)
+		settle(t, t->newest.added);
+	t->read.place = place;
+	t->read.ordinal++;
+	if (t->is_checking && place == t->newest.last)
+		settle(t, t->newest.added);
+}
+
+/* What has been looked up is compared at once when nothing lies between, else when it is passed. */
+static void check_count(struct tail *t)
+{
+	if (t->newest.last < t->read.place) {
+		/* The stream fell back: it is counted from what is left. */
+		t->read = (struct tail_mark){t->newest.last, t->newest.added, true};
+		t->is_checking = false;
+	} else if (t->newest.last == t->read.place) {
+		settle(t, t->newest.added);
+	} else {
+		t->is_checking = true;
+	}
+}
+
+/* --- asking ----------------------------------------------------------------------- */
+
+static void rest(struct tail *t, uint64_t ms)
+{
+	timer_start(t->core->loop, &t->pause, ms);
+}
+
+static struct buf *begin(struct tail *t, enum tail_step step)
+{
+	t->step = step;
+	t->was_refused = true;
+	t->request.acknowledge = 0;
+	t->request.block_ms = 0;
+	buf_clear(&t->request.command);
+	return &t->request.command;
+}
+
+static void submit(struct tail *t)
+{
+	t->is_under_way = redis_lane_submit(t->lane, &t->request) == 0;
+	if (!t->is_under_way)
+		rest(t, AGAIN_MS);
+}
+
+static void confirm(struct tail *t)
+{
+	resp_words(begin(t, TAIL_CONFIRM), "PING");
+	t->request.acknowledge = census_needed(t->core->census, t->shard);
+	t->was_refused = false;
+	submit(t);
+}
+
+static uint32_t apart_ms(struct tail *t)
+{
+	uint64_t now = now_of(t);
+	uint64_t past = now - t->load_ms;
+
+	t->load = past < LOAD_MS ? (uint32_t)(t->load * (LOAD_MS - past) / LOAD_MS) : 0;
+	t->load_ms = now;
+	return t->load < LOAD_SOME ? 0 : t->load < LOAD_MUCH ? APART_SOME_MS : APART_MUCH_MS;
+}
+
+static void read_on(struct tail *t)
+{
+	bool waits = t->load < LOAD_SOME && !t->is_full;
+	struct buf *b = begin(t, TAIL_READ);
+
+	log_read(b, t->shard, place_unpack(t->after), t->ask_for, waits ? BLOCK_MS : 0);
+	t->request.block_ms = waits ? BLOCK_MS : 0;
+	t->request.acknowledge = waits ? 0 : census_needed(t->core->census, t->shard);
+	t->read_ms = now_of(t);
+	submit(t);
+}
+
+/* The next thing to ask; nothing while a batch is there that is not taken. */
+static void go_on(struct tail *t)
+{
+	uint64_t now = now_of(t);
+
+	if (t->is_under_way || has_batch(t))
+		return;
+	if (t->connection == 0) {
+		resp_words(begin(t, TAIL_GREET), "INFO server");
+		submit(t);
+	} else if (t->looked_ms == 0 || now - t->looked_ms >= LOOK_EVERY_MS) {
+		t->looked_ms = now;
+		stream_ask(begin(t, TAIL_LOOK), t->shard);
+		submit(t);
+	} else if (t->is_newer) {
+		rest(t, NEWER_MS);
+	} else {
+		read_on(t);
+	}
+}
+
+static void on_pause(struct timer *timer)
+{
+	go_on(container_of(timer, struct tail, pause));
+}
+
+/* --- replies: while they are there ---------------------------------------------------- */
+
+static void on_greeting(struct tail *t, const struct resp *reply)
+{
+	char run_id[RUN_ID_BYTES];
+
+	if (!run_id_of(reply, run_id))
+		return;
+	t->is_changed |= memcmp(run_id, t->run_id, sizeof(run_id)) != 0;
+	memcpy(t->run_id, run_id, sizeof(run_id));
+	t->was_refused = false;
+}
+
+static void on_state(struct tail *t, const struct resp *reply)
+{
+	struct stream_state state;
+	uint64_t known;
+
+	if (stream_state_of(reply, &state) < 0)
+		return;
+	t->was_refused = false;
+	t->newest = state;
+	if (t->is_changed || state.last < t->after) {
+		known = state.last < t->after ? state.last : t->after;
+		t->after = place_before(known, BACK_MS);
+	}
+	t->is_changed = false;
+	check_count(t);
+	catch_up_mark(t);
+	tell_lag(t);
+}
+
+/* --- entries */
+
+static void make_room(struct tail *t, uint32_t n)
+{
+	if (n <= t->size)
+		return;
+	t->size = n;
+	t->records = mem_resize(t->records, n * sizeof(*t->records));
+	t->ordinals = mem_resize(t->ordinals, n * sizeof(*t->ordinals));
+	t->places = mem_resize(t->places, n * sizeof(*t->places));
+}
+
+static void complain(struct tail *t, uint64_t place, const char *why)
+{
+	char text[LOG_PLACE_BYTES];
+	uint64_t skipped;
+
+	count_add(&t->figures.malformed, 1);
+	if (!log_allowed(&t->complaints, now_of(t), COMPLAIN_EVERY_MS, &skipped))
+		return;
+	log_place_format(place_unpack(place), text);
+	log_warn("cluster", "no_record", "shard=%u place=%s skipped=%llu why=\"%s\"", t->shard,
+		text, (unsigned long long)skipped, why);
+}
+
+static void stand_still(struct tail *t, uint64_t place, unsigned version)
+{
+	char text[LOG_PLACE_BYTES];
+
+	t->is_newer = true;
+	log_place_format(place_unpack(place), text);
+	log_error("cluster", "newer_record",
+		"shard=%u place=%s version=%u known=%u: this shard is not followed until this "
+		"node is upgraded",
+		t->shard, text, version, RECORD_VERSION);
+}
+
+static struct commit_record record_of(const struct tail *t, const struct record *r, uint64_t place)
+{
+	return (struct commit_record){
+		.message = {.topic = r->topic,
+			.payload = r->payload,
+			.properties = r->properties,
+			.id = r->id,
+			.log_id = place,
+			.expiry_s = r->expiry_s,
+			.shard = (uint8_t)t->shard,
+			.flags = r->flags,
+			.qos = r->qos},
+		.previous = r->previous,
+		.has_previous = r->has_previous,
+	};
+}
+
+/* Reads an entry's record, which stands in t->bytes. False: everything from here on is for later. */
+static bool take_record(struct tail *t, struct view bytes, uint64_t place)
+{
+	struct record r;
+	int err = bytes.n > RECORD_LARGEST ? ERR_TOO_LARGE : record_decode(bytes, &r);
+
+	if (err == ERR_VERSION && (uint8_t)bytes.p[0] > RECORD_VERSION) {
+		stand_still(t, place, (uint8_t)bytes.p[0]);
+		return false;
+	}
+	if (err) {
+		complain(t, place, err_text(err));
+		return true;
+	}
+	t->records[t->n] = record_of(t, &r, place);
+	t->ordinals[t->n++] = t->count + 1;
+	return true;
+}
+
+/* Copies what the entries say, as the reply does not stay; n of them are well-formed. */
+static uint32_t copy_entries(struct tail *t, const struct resp *reply, uint32_t n)
+{
+	struct log_place place;
+	struct view bytes;
+	uint32_t i;
+
+	buf_clear(&t->bytes);
+	for (i = 0; i < n && log_entry(reply, i, &place, &bytes); i++) {
+		uint32_t length = (uint32_t)bytes.n;
+
+		t->places[i] = place_pack(place);
+		buf_append(&t->bytes, &length, sizeof(length));
+		buf_append(&t->bytes, bytes.p, bytes.n);
+		t->largest = length > t->largest ? length : t->largest;
+	}
+	return i;
+}
+
+static void read_entries(struct tail *t, uint32_t n)
+{
+	struct view rest_of = buf_view(&t->bytes);
+	uint32_t length;
+
+	for (t->count = 0; t->count < n; t->count++) {
+		memcpy(&length, rest_of.p, sizeof(length));
+		if (!take_record(t, (struct view){rest_of.p + sizeof(length), length},
+			    t->places[t->count]))
+			return;
+		t->read_to = t->places[t->count];
+		rest_of = view_skip(rest_of, sizeof(length) + length);
+	}
+}
+
+static void choose_ask(struct tail *t)
+{
+	uint32_t fit = BATCH_BYTES / (t->largest + 1);
+
+	t->ask_for = fit < ASK_LEAST ? ASK_LEAST : fit > ASK_MOST ? ASK_MOST : fit;
+	t->largest -= t->largest / 16; /* one large entry is forgotten by and by */
+}
+
+static void on_entries(struct tail *t, const struct resp *reply)
+{
+	int64_t n = log_count(reply);
+
+	t->n = t->at = t->count = 0;
+	t->is_ready = false;
+	if (n < 0)
+		return;
+	make_room(t, (uint32_t)n);
+	if (copy_entries(t, reply, (uint32_t)n) < n)
+		return;
+	t->was_refused = false;
+	t->read_to = t->after;
+	t->arrived_ms = now_of(t);
+	t->is_full = n >= t->ask_for;
+	t->load += (uint32_t)n;
+	read_entries(t, (uint32_t)n);
+	choose_ask(t);
+}
+
+static void on_pong(struct tail *t, const struct resp *reply)
+{
+	(void)t;
+	(void)reply;
+}
+
+/* --- replies: when all is done ----------------------------------------------------------- */
+
+static void on_greeted(struct tail *t)
+{
+	t->connection = t->request.connection;
+	t->looked_ms = 0;
+	go_on(t);
+}
+
+static void on_looked(struct tail *t)
+{
+	go_on(t);
+}
+
+/* Ordinals of the batch's records from where they stand in it. */
+static void count_batch(struct tail *t)
+{
+	uint32_t k = 0;
+
+	for (uint32_t i = 0; i < t->count; i++) {
+		if (t->places[i] > t->read.place)
+			count_entry(t, t->places[i]);
+		if (k < t->n && t->ordinals[k] == i + 1)
+			t->ordinals[k++] = t->read.ordinal;
+	}
+}
+
+static void on_confirmed(struct tail *t)
+{
+	count_add(&t->figures.entries, t->count);
+	count_batch(t);
+	t->after = t->read_to;
+	t->is_ready = true;
+	enter(t, t->is_full ? TAIL_BEHIND : TAIL_LIVE);
+	if (has_batch(t))
+		t->on_batch(t);
+	else
+		go_on(t);
+}
+
+static bool is_enough(const struct tail *t)
+{
+	return t->request.replicas >= census_needed(t->core->census, t->shard);
+}
+
+static void on_read(struct tail *t)
+{
+	if (t->count == 0) {
+		enter(t, TAIL_LIVE);
+		go_on(t);
+	} else if (is_enough(t)) {
+		on_confirmed(t);
+	} else {
+		confirm(t);
+	}
+}
+
+static void on_waited(struct tail *t)
+{
+	if (is_enough(t)) {
+		on_confirmed(t);
+		return;
+	}
+	count_add(&t->figures.unsafe, 1);
+	enter(t, TAIL_UNSAFE);
+	census_hurry(t->core->census);
+	confirm(t);
+}
+
+static const struct {
+	void (*on_reply)(struct tail *t, const struct resp *reply);
+	void (*on_done)(struct tail *t);
+} steps[TAIL_STEPS] = {
+	[TAIL_GREET] = {on_greeting, on_greeted},
+	[TAIL_LOOK] = {on_state, on_looked},
+	[TAIL_READ] = {on_entries, on_read},
+	[TAIL_CONFIRM] = {on_pong, on_waited},
+};
+
+static void tell_refusal(struct tail *t, const struct resp *reply)
+{
+	struct view why = reply->type == RESP_ERROR ? reply->text : VIEW("not such a reply");
+	char text[LOG_QUOTE_BYTES];
+	uint64_t skipped;
+
+	if (log_allowed(&t->complaints, now_of(t), COMPLAIN_EVERY_MS, &skipped))
+		log_warn("cluster", "not_followed", "shard=%u skipped=%llu why=%s", t->shard,
+			(unsigned long long)skipped, log_quote(why.p, why.n, text));
+}
+
+static void on_reply(struct redis_request *q, const struct resp *reply)
+{
+	struct tail *t = container_of(q, struct tail, request);
+
+	steps[t->step].on_reply(t, reply);
+	if (t->was_refused)
+		tell_refusal(t, reply);
+}
+
+/* What was read and not confirmed is read again. */
+static void begin_again(struct tail *t, uint64_t pause_ms)
+{
+	t->connection = 0;
+	if (!t->is_ready)
+		t->n = t->at = t->count = 0;
+	rest(t, pause_ms);
+}
+
+static void on_done(struct redis_request *q, int err)
+{
+	struct tail *t = container_of(q, struct tail, request);
+	bool is_same = t->step == TAIL_GREET || q->connection == t->connection;
+
+	t->is_under_way = false;
+	if (err == ERR_SHUTDOWN)
+		return;
+	if (err || t->was_refused) {
+		enter(t, TAIL_SEARCHING);
+		/* It may have been more than a reply can be. */
+		if (t->step == TAIL_READ && err == ERR_CLOSED && t->ask_for > 1)
+			t->ask_for /= 2;
+		begin_again(t, AGAIN_MS);
+	} else if (!is_same) {
+		begin_again(t, 0);
+	} else {
+		steps[t->step].on_done(t);
+	}
+}
+
+/* --- public -------------------------------------------------------------------------------- */
+
+void tail_init(struct tail *t, struct cluster_core *core, uint32_t shard, struct tail_mark from,
+	const char *run_id)
+{
+	*t = (struct tail){.core = core, .shard = shard};
+	t->after = t->read_to = from.place;
+	t->read = t->done = from;
+	t->is_changed = true;
+	if (*run_id) {
+		memcpy(t->run_id, run_id, sizeof(t->run_id));
+		t->is_changed = false;
+	}
+	t->is_ready = true;
+	t->ask_for = ASK_MOST / 8;
+	t->pause.on_time = on_pause;
+	t->request.on_reply = on_reply;
+	t->request.on_done = on_done;
+	list_init(&t->request.link);
+}
+
+void tail_begin(struct tail *t)
+{
+	t->lane = redis_lane_open(t->core->redis, claim_slot(t->shard), REDIS_MASTER);
+	go_on(t);
+}
+
+void tail_fini(struct tail *t)
+{
+	timer_stop(t->core->loop, &t->pause);
+	buf_fini(&t->request.command);
+	buf_fini(&t->bytes);
+	free(t->records);
+	free(t->ordinals);
+	free(t->places);
+}
+
+/* Reads are so far apart, unless there is more. */
+static void read_later(struct tail *t)
+{
+	uint64_t apart = apart_ms(t);
+	uint64_t past = now_of(t) - t->read_ms;
+
+	if (t->is_full || past >= apart)
+		go_on(t);
+	else
+		rest(t, apart - past);
+}
+
+void tail_took(struct tail *t, uint32_t n)
+{
+	uint32_t last = t->at + n - 1;
+
+	check(t->is_ready && n <= t->n - t->at);
+	if (n == 0)
+		return;
+	t->at += n;
+	if (t->records[last].message.log_id > t->done.place)
+		t->done = (struct tail_mark){
+			t->records[last].message.log_id, t->ordinals[last], t->read.is_counted};
+	if (t->at < t->n)
+		return;
+	catch_up_mark(t);
+	read_later(t);
+}
+
+void tail_hold(struct tail *t, bool is_held)
+{
+	if (is_held)
+		enter(t, TAIL_HELD);
+	else if (count_read(&t->figures.state) == TAIL_HELD)
+		enter(t, TAIL_BEHIND);
+}
+
+bool tail_may_bring(const struct tail *t, uint64_t place)
+{
+	return t->is_full && t->is_under_way && t->step == TAIL_READ &&
+	       place_ms(t->after) <= place_ms(place) + BACK_MS;
+}
