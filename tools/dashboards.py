@@ -1,0 +1,274 @@
+#!/usr/bin/python3
+"""What the dashboards in deploy/grafana/dashboards show; how is grafana.py's.
+
+    tools/dashboards.py            writes them
+    tools/dashboards.py --check    fails when a file there is not what this makes
+"""
+import json
+import pathlib
+import sys
+
+sys.dont_write_bytecode = True
+from grafana import (GREEN_AT_ONE, RED_AT_ONE, YES_NO, column, dashboard,  # noqa: E402
+                     datasource_variable, graph, label_variable, stat, table, timeline)
+
+FOLDER = pathlib.Path(__file__).resolve().parent.parent / "deploy/grafana/dashboards"
+NODE = '{instance=~"$instance"}'
+CENTRE = '{centre_id="$centre_id"}'
+INSTANCE = label_variable("instance", "Node", "label_values(isobar_ready, instance)")
+TO_CENTRE = "/d/isobar-centre?var-centre_id=${__value.raw}"
+
+
+def rate(metric, labels=NODE, by="", how="sum"):
+    """A counter's rate, summed over nodes. The WIS2 series are the same on all nodes: how="max"."""
+    return f"{how}{f' by ({by}) ' if by else ' '}(rate({metric}{labels}[$__rate_interval]))"
+
+
+def centres(metric):
+    """All centres of a WIS2 counter together."""
+    return f"sum (max by (centre_id, report_by) (rate({metric}{NODE}[$__rate_interval])))"
+
+
+def quantile(share, metric, labels=NODE, by=""):
+    return (f"histogram_quantile({share}, sum by (le{', ' + by if by else ''}) "
+            f"(rate({metric}_bucket{labels}[$__rate_interval])))")
+
+
+def with_labels(labels, more):
+    return labels[:-1] + ", " + more + "}"
+
+
+INVALID = {
+    "topic": "wmo_wis2_gb_messages_invalid_topic_total",
+    "format": "wmo_wis2_gb_messages_invalid_format_total",
+    "metadata": "wmo_wis2_gb_messages_no_metadata_total",
+}
+RECEIVED = "wmo_wis2_gb_messages_received_total"
+PUBLISHED = "wmo_wis2_gb_messages_published_total"
+LAST = "isobar_source_last_message_timestamp_seconds"
+
+OVERVIEW = dashboard(
+    "isobar-overview", "Isobar: overview", "A Global Broker at a glance: is it well, what comes in, what goes out.",
+    [datasource_variable(), INSTANCE], [
+        ("Now", 4, [
+            stat("Nodes ready", f"sum(isobar_ready{NODE})", thresholds=GREEN_AT_ONE, width=3,
+                 help_text="/readyz answers 200"),
+            stat("Nodes degraded", f"sum(isobar_degraded{NODE})", thresholds=RED_AT_ONE, width=3,
+                 help_text="Subscribers are served, but not everything is taken in"),
+            stat("Sources connected", f"sum(isobar_source_connected{NODE})", width=3),
+            stat("Sources disconnected", f"count(isobar_source_connected{NODE} == 0) or vector(0)",
+                 thresholds=RED_AT_ONE, width=3),
+            stat("Published", centres(PUBLISHED), "mps", width=3, help_text="Messages a second, each once"),
+            stat("Delivered", rate("isobar_delivered_total"), "mps", width=3),
+            stat("Clients", f"sum(isobar_connections{NODE})", width=3),
+            stat("Alerts", 'count(ALERTS{alertstate="firing"}) or vector(0)', thresholds=RED_AT_ONE, width=3),
+        ]),
+        ("Alerts", 6, [
+            table("Firing", {"alertname": "alert", "severity": "severity", "instance": "node",
+                             "centre_id": "centre", "source": "source", "reason": "reason", "rule": "rule"},
+                  [column("firing", 'sum by (alertname, severity, instance, centre_id, source, reason, rule) '
+                                    '(ALERTS{alertstate="firing"})')],
+                  help_text="What each means and what to do: the runbook in docs/operating.md"),
+        ]),
+        ("Messages", 8, [
+            graph("In", {"received": centres(RECEIVED), "published": centres(PUBLISHED),
+                         "repeats": rate("isobar_repeats_total")}, "mps",
+                  "Received counts every copy; published and repeats are what became of the valid ones"),
+            graph("Rejected, by rule", {"{{rule}}": rate("isobar_rejected_total", by="rule")}, "mps",
+                  "Discarded or let through; the rules are explained in docs/rules.md", stack=True),
+            graph("Out", {"delivered": rate("isobar_delivered_total"),
+                          "sent again": rate("isobar_resent_total"),
+                          "dropped": rate("isobar_dropped_total")}, "mps"),
+            graph("Received, the ten busiest centres", {
+                "{{centre_id}}": f"topk(10, {rate(RECEIVED, by='centre_id', how='max')})"}, "mps", width=12),
+            graph("Bytes", {"from sources": rate("isobar_source_bytes_total"),
+                            "to clients": rate("isobar_delivered_bytes_total")}, "Bps", width=12),
+        ]),
+        ("Sources", 10, [
+            table("Sources", {"centre_id": "centre", "source": "source", "kind": "kind"}, [
+                column("connected", f"max by (centre_id, source, kind) (isobar_source_connected{NODE})",
+                       mappings=YES_NO),
+                column("silent for", f"min by (centre_id, source, kind) (time() - ({LAST}{NODE} > 0))", "s"),
+                column("unacknowledged",
+                       f"sum by (centre_id, source, kind) (isobar_source_unacknowledged{NODE})"),
+                column("paused", f"max by (centre_id, source, kind) (isobar_source_paused{NODE})",
+                       thresholds=RED_AT_ONE),
+            ], help_text="A source that has never sent has no time in the second column",
+                link=("centre", TO_CENTRE), sort="silent for"),
+        ]),
+        ("Delay", 8, [
+            graph("From pubtime to receipt", {
+                "half below": quantile(0.5, "isobar_publication_delay_seconds"),
+                "95 % below": quantile(0.95, "isobar_publication_delay_seconds")}, "s",
+                "What the centres and the way from them take", width=12),
+            graph("From receipt to live subscribers", {
+                "half below": quantile(0.5, "isobar_delivery_seconds"),
+                "99 % below": quantile(0.99, "isobar_delivery_seconds")}, "s",
+                "What Isobar takes", width=12),
+        ]),
+        ("Journal and disk", 8, [
+            graph("How far back", {
+                "{{instance}} oldest message": f"isobar_journal_oldest_seconds{NODE}",
+                "{{instance}} at this rate": f"isobar_journal_reach_seconds{NODE}",
+                "{{instance}} journal.keep": f"isobar_journal_keep_seconds{NODE}"}, "s"),
+            graph("Disk", {"{{instance}} free": f"isobar_disk_free_bytes{NODE}",
+                           "{{instance}} journal": f"isobar_journal_bytes{NODE} + isobar_journal_index_bytes{NODE}"},
+                  "bytes"),
+            graph("One sync", {"{{instance}}": rate("isobar_sync_seconds_sum", by="instance") + " / "
+                               + rate("isobar_sync_seconds_count", by="instance")}, "s"),
+            graph("Held", {"{{instance}}": rate("isobar_hold_seconds", by="instance")}, "percentunit",
+                  "Share of the time in which sources were held because nothing could be taken in", max=1),
+            graph("Antiloop", {"{{instance}} reaches back": f"isobar_antiloop_span_seconds{NODE}",
+                               "{{instance}} antiloop.window": f"isobar_antiloop_window_seconds{NODE}"}, "s"),
+            graph("Discovery metadata, age of the list", {
+                "{{instance}}": f"isobar_catalogue_age_seconds{NODE}"}, "s",
+                "After 48 hours everything passes"),
+        ]),
+        ("Process", 8, [
+            graph("Processor", {"{{instance}}": rate("process_cpu_seconds_total",
+                                                     '{job="isobar", instance=~"$instance"}', by="instance")},
+                  "short", "Cores in use"),
+            graph("Memory", {"{{instance}} without mapped files": f"isobar_anonymous_memory_bytes{NODE}"}, "bytes"),
+            graph("Log", {"{{instance}} {{level}}": rate("isobar_log_lines_total", by="instance, level")}, "short",
+                  "Lines a second of level warn and error"),
+            table("Nodes", {"instance": "node", "version": "version", "topic_hierarchy": "topic hierarchy"}, [
+                column("up for", f"(time() - max by (instance) (process_start_time_seconds{NODE})) * on (instance) "
+                                 f"group_left (version, topic_hierarchy) isobar_build_info{NODE}", "s"),
+                column("configuration read",
+                       f"max by (instance) (isobar_reload_timestamp_seconds{NODE}) * 1000", "dateTimeAsIso"),
+                column("reload taken", f"max by (instance) (isobar_reload_successful{NODE})", mappings=YES_NO),
+                column("clock differs by", f"max by (instance) (isobar_clock_seconds{NODE} - "
+                                           f"timestamp(isobar_clock_seconds{NODE}))", "s"),
+            ], width=14),
+            table("Certificates", {"instance": "node", "listener": "listener", "file": "file"}, [
+                column("ends in", f"min by (instance, listener, file) (isobar_certificate_expiry_seconds{NODE})",
+                       "s", thresholds=((None, "red"), (7 * 86400, "orange"), (30 * 86400, "green"))),
+            ], width=10),
+        ]),
+    ])
+
+CENTRE_BOARD = dashboard(
+    "isobar-centre", "Isobar: one centre", "What one WIS2 Node, cache or Global Broker sends, and what becomes of it.",
+    [datasource_variable(),
+     label_variable("centre_id", "Centre", "label_values(wmo_wis2_gb_connected_flag, centre_id)", everything=False)], [
+        ("Now", 4, [
+            stat("Connected", f"max(wmo_wis2_gb_connected_flag{CENTRE})", thresholds=GREEN_AT_ONE, mappings=YES_NO),
+            stat("Silent for", f"time() - max(wmo_wis2_gb_last_message_timestamp_seconds{CENTRE} > 0)", "s"),
+            stat("Received", rate(RECEIVED, CENTRE, how="max"), "mps"),
+            stat("Published", rate(PUBLISHED, CENTRE, how="max"), "mps"),
+            stat("Invalid, last hour", " + ".join(f"max(increase({m}{CENTRE}[1h]))" for m in INVALID.values()),
+                 thresholds=RED_AT_ONE),
+            stat("Connected again, last day", f"sum(increase(isobar_source_connects_total{CENTRE}[1d]))"),
+        ]),
+        ("Messages", 8, [
+            graph("What becomes of them", {
+                "received": rate(RECEIVED, CENTRE, how="max"),
+                "published": rate(PUBLISHED, CENTRE, how="max"),
+                "published before": rate("isobar_duplicates_total", CENTRE)}, "mps", width=12),
+            graph("Invalid, by check", {name: rate(metric, CENTRE, how="max") for name, metric in INVALID.items()},
+                  "mps", stack=True, width=12),
+            graph("Rejected, by rule", {"{{rule}}": rate("isobar_rejected_total", CENTRE, by="rule")}, "mps",
+                  "isobar verify and docs/rules.md explain them", stack=True, width=12),
+            graph("Who brought its messages first", {
+                "{{source}}": rate("isobar_first_total", CENTRE, by="source")}, "mps",
+                "A node that is never first for its own centre has a slow connection", stack=True, width=12),
+        ]),
+        ("Time", 8, [
+            graph("From pubtime to receipt", {
+                "half below": quantile(0.5, "isobar_publication_delay_seconds", CENTRE),
+                "95 % below": quantile(0.95, "isobar_publication_delay_seconds", CENTRE),
+                "99 % below": quantile(0.99, "isobar_publication_delay_seconds", CENTRE)}, "s", width=12),
+            graph("Silence of its sources", {
+                "{{source}}": f"min by (source) (time() - ({LAST}{CENTRE} > 0))"}, "s", width=12),
+        ]),
+        ("Sources", 6, [
+            timeline("Connected", f"max by (source) (isobar_source_connected{CENTRE})", "{{source}}"),
+            graph("Unacknowledged", {"{{source}}": f"sum by (source) (isobar_source_unacknowledged{CENTRE})"}),
+            graph("Paused", {"{{source}}": f"max by (source) (isobar_source_paused{CENTRE})"}, max=1,
+                  help_text="1: nothing is read: the journal takes nothing, or its rate is used up"),
+            graph("Bytes and oversized packets", {
+                "bytes": rate("isobar_source_bytes_total", CENTRE),
+                "oversized packets": rate("isobar_oversized_total", CENTRE)}, "Bps"),
+        ]),
+    ])
+
+SUBSCRIBERS = dashboard(
+    "isobar-subscribers", "Isobar: subscribers", "Who reads, how fast, and who is about to lose something.",
+    [datasource_variable(), INSTANCE], [
+        ("Now", 4, [
+            stat("Connected", f"sum(isobar_connections{NODE})"),
+            stat("Of those allowed", f"max(isobar_connections{NODE} / isobar_connections_limit{NODE})", "percentunit",
+                 thresholds=((None, "green"), (0.7, "orange"), (0.9, "red"))),
+            stat("Sessions", f"sum(isobar_sessions{NODE})"),
+            stat("Subscriptions", f"sum(isobar_subscriptions{NODE})"),
+            stat("Furthest behind", f"max(isobar_lag_most_seconds{NODE})", "s",
+                 thresholds=((None, "green"), (600, "orange"), (3600, "red"))),
+            stat("Lost, last day", 'sum(increase(isobar_dropped_total{instance=~"$instance", '
+                 'reason=~"backlog|removed"}[1d]))', thresholds=RED_AT_ONE,
+                 help_text="Wanted, and gone before they could be delivered"),
+        ]),
+        ("Delivery", 8, [
+            graph("Messages", {"delivered": rate("isobar_delivered_total"),
+                               "acknowledged": rate("isobar_acknowledged_total"),
+                               "sent again": rate("isobar_resent_total"),
+                               "over HTTP": rate("isobar_http_messages_total")}, "mps"),
+            graph("Bytes", {"{{instance}}": rate("isobar_delivered_bytes_total", by="instance")}, "Bps"),
+            graph("From receipt to hand-over, live sessions", {
+                "half below": quantile(0.5, "isobar_delivery_seconds"),
+                "95 % below": quantile(0.95, "isobar_delivery_seconds"),
+                "99 % below": quantile(0.99, "isobar_delivery_seconds")}, "s"),
+        ]),
+        ("Who is behind", 8, [
+            graph("Furthest behind, and where the journal ends", {
+                "{{instance}} furthest behind": f"isobar_lag_most_seconds{NODE}",
+                "{{instance}} oldest message": f"isobar_journal_oldest_seconds{NODE}"}, "s",
+                "Where the lines meet, messages are lost"),
+            graph("Sessions", {"connected": f"sum(isobar_sessions{NODE} - isobar_sessions_offline{NODE})",
+                               "offline": f"sum(isobar_sessions_offline{NODE})",
+                               "behind": f"sum(isobar_sessions_behind{NODE})"}),
+            graph("Sessions by how far they are behind", {
+                f"over {text}": f'sum(isobar_lag_messages_bucket{with_labels(NODE, "le=" + chr(34) + "+Inf" + chr(34))})'
+                                f' - sum(isobar_lag_messages_bucket{with_labels(NODE, "le=" + chr(34) + edge + chr(34))})'
+                for text, edge in (("1 000 messages", "1024"), ("33 000 messages", "32768"),
+                                   ("a million messages", "1048576"))}),
+            graph("Wanted and not delivered", {"{{reason}}": rate("isobar_dropped_total", by="reason")}, "mps",
+                  stack=True),
+            graph("Removed before a session got there", {
+                "{{instance}}": rate("isobar_skipped_records_total", by="instance")}, "mps"),
+            graph("Groups of shared subscriptions", {"{{instance}}": f"isobar_shared_groups{NODE}"}),
+        ]),
+        ("Connections", 8, [
+            graph("Connected", {"{{instance}}": f"isobar_connections{NODE}"}),
+            graph("Accepted", {"{{instance}}": rate("isobar_connects_total", by="instance")}, "ops",
+                  "Connections a second"),
+            graph("Refused, by reason", {"{{reason}}": rate("isobar_connects_refused_total", by="reason")}, "ops",
+                  stack=True),
+        ]),
+        ("What clients publish", 8, [
+            graph("Messages", {"received": rate("isobar_client_publishes_total"),
+                               "refused": rate("isobar_client_publishes_refused_total")}, "mps"),
+            graph("Retained", {"{{instance}}": f"isobar_retained_messages{NODE}"}),
+            graph("Retained, bytes", {"{{instance}}": f"isobar_retained_bytes{NODE}"}, "bytes"),
+        ]),
+    ])
+
+ALL = {"overview": OVERVIEW, "centre": CENTRE_BOARD, "subscribers": SUBSCRIBERS}
+
+
+def main(arguments):
+    texts = {FOLDER / f"{name}.json": json.dumps(made, indent=1, ensure_ascii=False) + "\n"
+             for name, made in ALL.items()}
+    if "--check" in arguments:
+        there = {path: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.json")}
+        if there == texts:
+            return 0
+        print("deploy/grafana/dashboards is not what tools/dashboards.py makes: run it")
+        return 1
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for path, text in texts.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
