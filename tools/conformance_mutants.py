@@ -284,7 +284,8 @@ class Copy:
         return out[-2000:] if status else None
 
     def pytest(self, nodes):
-        env = {**os.environ, "ISOBAR": os.path.join(self.folder, "build/isobar")}
+        env = {**os.environ, "ISOBAR": os.path.join(self.folder, "build/isobar"),
+               "ISOBAR_PATIENCE": "1"}
         return command([PYTHON, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
                         *dict.fromkeys(nodes)], self.folder, TEST_SECONDS, env)
 

@@ -9,7 +9,7 @@ from harness import metrics
 from harness import notifications as wnm
 from harness.clients import V4
 from harness.ports import free_port
-from harness.process import factor, wait_until
+from harness.process import patience, wait_until
 
 DWD = "de-dwd"
 REPORT_BY = "xx-testland-global-broker"
@@ -201,7 +201,7 @@ def test_head_answers_as_get_without_the_body(path, gb):
 
 def exchange(port, data, limit=10):
     """Everything answered to these bytes until the server closes."""
-    with socket.create_connection(("127.0.0.1", port), limit * factor()) as s:
+    with socket.create_connection(("127.0.0.1", port), limit * patience()) as s:
         answer = b""
         try:
             s.sendall(data)

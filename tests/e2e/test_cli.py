@@ -10,7 +10,7 @@ import pytest
 from harness import notifications as wnm
 from harness.isobar import Isobar, isobar
 from harness.ports import free_port
-from harness.process import Process, binary, factor
+from harness.process import Process, binary, patience
 
 DWD = "de-dwd"
 DONE, NO, USAGE, ENVIRONMENT = 0, 1, 2, 3
@@ -316,7 +316,7 @@ def test_what_pub_sends_sub_prints(tmp_path, node, gb, keeper):
     assert_subscribed(broker, 2)
     result = isobar("pub", "-b", a_node.url, "-t", message.topic, path)
     assert result.returncode == DONE, result.stdout + result.stderr
-    readable, raw = (p.communicate(timeout=10 * factor())[0] for p in outputs)
+    readable, raw = (p.communicate(timeout=10 * patience())[0] for p in outputs)
     assert [p.returncode for p in outputs] == [DONE, DONE]
     assert message.topic in readable and "https://data.example.org/" in readable
     said = json.loads(raw)

@@ -202,7 +202,7 @@ def test_keep_alive_passed_by_half_closes_the_connection(gb, raw, steady):
         begun = time.monotonic()
         connection = raw(broker.port).login(version, keep_alive=1)
         packets = connection.read_all()
-        assert 1.0 <= time.monotonic() - begun < 3 * factor() + 1
+        assert 1.0 <= time.monotonic() - begun < 25 * factor()
         told = [(first, body[:1]) for first, body in packets]
         assert told == ([(0xE0, b"\x8d")] if version == 5 else []), packets
     quiet.check()
@@ -456,7 +456,7 @@ def test_stopped_readers_cost_a_bounded_amount_and_nobody_else_notices(
         if number % 500 == 0:
             most = max(most, broker.process.rss_anon())
             most_sockets = max(most_sockets, socket_bytes())
-    reader.join(30 * factor())
+    reader.join(180 * factor())
     most = max(most, broker.process.rss_anon())
     assert heard == [struct.pack(">Q", number) for number in range(count)]
     bound = 64 * 2**20 + readers * 16 * 1024

@@ -11,7 +11,7 @@ import traceback
 
 import pytest
 
-from harness.process import factor
+from harness.process import patience
 from model import faults, packets as mqtt
 from model.client import Client
 from model.server import Message, Server, Subscription
@@ -23,7 +23,7 @@ ACCOUNTS = [{"user": ACCOUNT[0], "password": ACCOUNT[1], "read": ["#"], "write":
 
 
 def tell(port, number):
-    story = Story(random.Random(f"{SEED}/{number}"), port, number, 10 * factor())
+    story = Story(random.Random(f"{SEED}/{number}"), port, number, 10 * patience())
     try:
         story.tell(story.random.randint(5, 60))
     except AssertionError:
@@ -46,7 +46,7 @@ class Bystander:
 
     def __init__(self, port):
         self.count = 0
-        self.client = Client(Server(), port, "bystander", ACCOUNT, 10 * factor())
+        self.client = Client(Server(), port, "bystander", ACCOUNT, 10 * patience())
         self.client.connect((5, True, 0, 65535, 0, None, False))
         self.client.subscribe([Subscription("bystander", 2, 0)], 0)
 
@@ -61,7 +61,7 @@ class Offender:
 
     def __init__(self, port, version, greeting=None):
         self.version = version if greeting else None    # damage may have made it another
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10 * factor())
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=10 * patience())
         self.data = b""
         if greeting:
             self.socket.sendall(greeting)

@@ -4,7 +4,7 @@ import subprocess
 import pytest
 
 from harness.clients import MosquittoSub
-from harness.process import factor, wait_until
+from harness.process import patience, wait_until
 
 ACCOUNTS = [{"user": "everyone", "password": "everyone", "read": ["sandbox/#"],
              "write": ["sandbox/#"], "deny": ["sandbox/closed/#"]}]
@@ -38,7 +38,7 @@ def pub(at, *options, password="everyone", data=None):
     return subprocess.run(
         ["mosquitto_pub", "-h", "127.0.0.1", "-p", str(at.client_port), "-u", "everyone", "-P",
          password, "-V", at.version, *at.options, *options], input=data, capture_output=True,
-        timeout=20 * factor(), check=False)
+        timeout=20 * patience(), check=False)
 
 
 def test_every_qos_large_payloads_lines_and_unsubscribing(at, sub, tmp_path):

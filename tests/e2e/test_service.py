@@ -3,7 +3,7 @@ import socket
 
 import pytest
 
-from harness.process import factor
+from harness.process import patience
 
 
 @pytest.fixture
@@ -11,7 +11,7 @@ def manager(tmp_path, monkeypatch):
     path = str(tmp_path / "notify")
     told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     told.bind(path)
-    told.settimeout(20 * factor())
+    told.settimeout(20 * patience())
     monkeypatch.setenv("NOTIFY_SOCKET", path)
     yield told
     told.close()

@@ -13,7 +13,7 @@ import pytest
 from harness import notifications as wnm
 from harness.clients import V4, V5
 from harness.isobar import isobar
-from harness.process import binary, factor, wait_until
+from harness.process import binary, patience, wait_until
 
 DWD = "de-dwd"
 ALL = "origin/a/wis2/#"
@@ -470,10 +470,10 @@ def test_a_backlog_of_many_pieces_comes_back_whole_and_in_order(way, window, gb,
 
     def to():  # it has another port after a restart
         return ["bench", "-b", f"mqtt://127.0.0.1:{broker.port}", "-u", "partner", "-P", password,
-                "--timeout", f"{int(60 * factor())}s"]
+                "--timeout", f"{int(60 * patience())}s"]
 
     def run(*options):
-        done = isobar(*to(), *back, *options, limit=90 * factor())
+        done = isobar(*to(), *back, *options, limit=90 * patience())
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
     run("-s", 30, "-p", 0)
@@ -484,7 +484,7 @@ def test_a_backlog_of_many_pieces_comes_back_whole_and_in_order(way, window, gb,
         broker.wait_metric("isobar_client_publishes_total", lambda n: n > 0)
         told = run("-s", 30, "--resume", *window)
         live.send_signal(signal.SIGINT)
-        beside = json.loads(live.communicate(timeout=60 * factor())[0])
+        beside = json.loads(live.communicate(timeout=60 * patience())[0])
         assert live.returncode == 0, beside
     assert told["delivered"] == told["expected"] == 10 * (6000 + 6000 // 80)
     assert beside["delivered"] == beside["expected"] == 2 * beside["sent"] > 0

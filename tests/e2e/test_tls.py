@@ -12,7 +12,7 @@ import pytest
 
 from harness import notifications as wnm
 from harness import wire
-from harness.process import factor, wait_until
+from harness.process import patience, wait_until
 
 ALL = "origin/a/wis2/#"
 EVERYONE = {"user": "everyone", "password": "everyone", "read": [ALL]}
@@ -35,7 +35,7 @@ class Secure:
         return made
 
     def __init__(self, port, context, session=None, name=None):
-        plain = socket.create_connection(("127.0.0.1", port), timeout=10 * factor())
+        plain = socket.create_connection(("127.0.0.1", port), timeout=10 * patience())
         self.socket = context.wrap_socket(plain, session=session, server_hostname=name)
 
     def connect(self, **options):
@@ -175,7 +175,7 @@ def s_client(broker, authority, *options):
     done = subprocess.run(
         ["openssl", "s_client", "-connect", f"127.0.0.1:{broker.ports['mqtts']}", "-CAfile",
          authority.certificate, "-brief", *options],
-        input=b"", capture_output=True, timeout=20 * factor(), check=False)
+        input=b"", capture_output=True, timeout=20 * patience(), check=False)
     return (done.stdout + done.stderr).decode("utf-8", "replace")
 
 
@@ -220,11 +220,11 @@ def test_a_crowd_in_the_handshake_leaves_live_delivery_going_and_is_cut(
     reader.wait_count(20)
     for link in shaking:
         link.setblocking(True)
-        link.settimeout(10 * factor())
+        link.settimeout(10 * patience())
         link.do_handshake()
 
     for one in idle:
-        one.settimeout(15 * factor())
+        one.settimeout(15 * patience())
         assert one.recv(100) == b""
     assert time.monotonic() - began > 9
 

@@ -13,7 +13,7 @@ import pytest
 from harness import notifications as wnm
 from harness import wire
 from harness.clients import V4, V5, Client, assert_same
-from harness.process import factor, wait_until
+from harness.process import patience, wait_until
 
 DWD = "de-dwd"
 ALL = "origin/a/wis2/#"
@@ -137,7 +137,7 @@ class Raw:
         self.socket = socket.socket()
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(10 * factor())
+        self.socket.settimeout(10 * patience())
         self.socket.connect(("127.0.0.1", port))
         wanted = {k: v for k, v in {**GOOD, **(headers or {})}.items() if v is not None}
         head = f"{method} {path} HTTP/{version}\r\n"
@@ -411,7 +411,7 @@ def test_going_away_is_said_when_it_ends(plain, raw):
     got = raw(plain.ports["http"]).login(4)
     plain.process.signal(signal.SIGTERM)
     assert got.closed_with() == 1001
-    assert plain.process.wait(15 * factor()) == 0
+    assert plain.process.wait(15) == 0
 
 
 def test_tls_carries_the_upgrade_and_what_follows_at_once(world, authority):
@@ -420,7 +420,7 @@ def test_tls_carries_the_upgrade_and_what_follows_at_once(world, authority):
     context.set_alpn_protocols(["http/1.1"])
     head = "GET /mqtt HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in GOOD.items()) + "\r\n"
     for scheme in ("wss", "https"):
-        with socket.create_connection(("127.0.0.1", world.ports[scheme]), 10 * factor()) as s:
+        with socket.create_connection(("127.0.0.1", world.ports[scheme]), 10 * patience()) as s:
             with context.wrap_socket(s, server_hostname="localhost") as tls:
                 assert tls.selected_alpn_protocol() == "http/1.1"
                 tls.sendall(head.encode() + frame(BINARY, wire.connect(4)))

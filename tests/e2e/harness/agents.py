@@ -20,7 +20,7 @@ import time
 from dataclasses import dataclass, field
 
 from .chromium import Chromium
-from .process import factor
+from .process import patience
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.normpath(os.path.join(HERE, "..", "..", ".."))
@@ -96,11 +96,11 @@ class Agent:
             self.changed.notify_all()
 
     def wait(self, condition, what, limit=15.0):
-        end = time.monotonic() + limit * factor()
+        end = time.monotonic() + limit * patience()
         with self.changed:
             while not condition():
                 left = end - time.monotonic()
-                assert left > 0, (f"{self.kind.name}: waited {limit * factor():.0f} s for {what}; "
+                assert left > 0, (f"{self.kind.name}: waited {limit * patience():.0f} s for {what}; "
                                   f"{len(self.messages)} messages, lost {self.lost}")
                 self.changed.wait(left)
 

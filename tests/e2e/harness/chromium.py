@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import threading
 
-from .process import factor, wait_until
+from .process import patience, wait_until
 
 
 def _pin(certificate):
@@ -97,7 +97,7 @@ class Chromium:
     def call(self, method, session=None, limit=20.0, **params):
         number = self.send(method, session, **params)
         with self.changed:
-            self.changed.wait_for(lambda: number in self.results or self.ended, limit * factor())
+            self.changed.wait_for(lambda: number in self.results or self.ended, limit * patience())
             assert number in self.results, f"chromium does not answer {method}"
             answer = self.results.pop(number)
         assert "error" not in answer, (method, answer)
@@ -116,7 +116,7 @@ class Chromium:
     def end(self):
         try:
             self.send("Browser.close")
-            self.popen.wait(10 * factor())
+            self.popen.wait(10 * patience())
         except (OSError, subprocess.TimeoutExpired):
             self.popen.kill()
             self.popen.wait()
@@ -169,4 +169,4 @@ class Page:
         browser.call("Target.closeTarget", targetId=self.target)
         with browser.changed:
             assert browser.changed.wait_for(lambda: self.session not in browser.pages,
-                                            20 * factor()), "the page does not close"
+                                            20 * patience()), "the page does not close"

@@ -9,7 +9,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from .process import factor, wait_until
+from .process import patience, wait_until
 
 V4, V5 = paho.MQTTv311, paho.MQTTv5
 OWN_SOURCE = b'"source":"io-wis2dev-global-broker"'
@@ -122,12 +122,12 @@ class Client:
 
     def wait(self, condition, limit=10.0, what="condition"):
         """On every event of this client until the condition holds."""
-        end = time.monotonic() + limit * factor()
+        end = time.monotonic() + limit * patience()
         with self.changed:
             while not condition():
                 left = end - time.monotonic()
                 if left <= 0:
-                    raise AssertionError(f"waited {limit * factor():.0f} s for {what}; "
+                    raise AssertionError(f"waited {limit * patience():.0f} s for {what}; "
                                          f"{len(self.messages)} messages, connects "
                                          f"{self.connects}, disconnects {self.disconnects}")
                 self.changed.wait(left)

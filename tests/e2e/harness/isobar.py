@@ -8,7 +8,7 @@ import signal
 import subprocess
 
 from . import metrics
-from .process import Process, binary, factor, wait_until
+from .process import Process, binary, patience, wait_until
 
 CENTRE_ID = "io-wis2dev-global-broker"
 
@@ -16,7 +16,7 @@ CENTRE_ID = "io-wis2dev-global-broker"
 def isobar(*arguments, text=None, limit=30.0, cwd=None, env=None):
     """Runs a command to its end; gives the subprocess.CompletedProcess, output as text."""
     return subprocess.run([binary(), *map(str, arguments)], input=text, cwd=cwd, env=env,
-                          capture_output=True, text=True, timeout=limit * factor(), check=False)
+                          capture_output=True, text=True, timeout=limit * patience(), check=False)
 
 
 def _write(path, content):
@@ -82,9 +82,12 @@ class Isobar:
         if self._read_ports() < wanted:
             raise AssertionError("isobar run ended:\n" + self.process.log())
         if ready:
-            wait_until(lambda: self.get("/readyz")[0] == 200, limit,
-                       lambda: "/readyz:\n" + self.process.log())
+            wait_until(self._is_ready, limit, lambda: "/readyz:\n" + self.process.log())
         return self
+
+    def _is_ready(self):
+        assert self.process.is_running(), "isobar run ended:\n" + self.process.log()
+        return self.get("/readyz")[0] == 200
 
     def _read_ports(self):
         """From the lines `listener url=mqtt://127.0.0.1:1234`, in the order of the listeners."""
@@ -107,7 +110,7 @@ class Isobar:
         pid = self.program_pid()
         if self.wrapper and pid:
             os.kill(pid, signal.SIGTERM)    # strace keeps signals to itself
-            self.process.wait(20)
+            self.process.wait()
         return self.process.end()
 
     def kill(self):
@@ -144,7 +147,7 @@ class Isobar:
         """(status, headers, body); (0, None, b"") when nobody answers."""
         try:
             connection = http.client.HTTPConnection("127.0.0.1", self.http_port,
-                                                    timeout=10 * factor())
+                                                    timeout=10 * patience())
             try:
                 connection.request(method, path, headers=headers or {})
                 answer = connection.getresponse()

@@ -5,7 +5,7 @@ import struct
 
 from model import packets as mqtt
 
-from .process import factor
+from .process import patience
 from .wire import Wire
 
 V4, V5 = 4, 5
@@ -115,7 +115,7 @@ class Peer(Wire):
 
     def closed(self):
         """Packets up to the end of the connection, which must come by itself."""
-        self.socket.settimeout(CLOSES_WITHIN * factor())
+        self.socket.settimeout(CLOSES_WITHIN * patience())
         try:
             return [mqtt.decode(*found, self.version) for found in self.read_all()]
         except TimeoutError:

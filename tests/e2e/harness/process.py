@@ -36,16 +36,23 @@ def factor():
     return float(os.environ.get("ISOBAR_TIME_FACTOR") or (8 if is_sanitized() else 1))
 
 
+def patience():
+    """How often its usual limit an event is waited for before the test fails: long enough for a disk
+    that stands still for half a minute. $ISOBAR_PATIENCE changes it. `factor` is for what has to be
+    quick."""
+    return float(os.environ.get("ISOBAR_PATIENCE") or 6) * factor()
+
+
 def wait_until(condition, limit=10.0, what="condition", pause=0.01):
     """Asks until the answer is true, and gives that answer."""
-    end = time.monotonic() + limit * factor()
+    end = time.monotonic() + limit * patience()
     while True:
         answer = condition()
         if answer:
             return answer
         if time.monotonic() > end:
             text = what() if callable(what) else what
-            raise AssertionError(f"waited {limit * factor():.0f} s for {text}")
+            raise AssertionError(f"waited {limit * patience():.0f} s for {text}")
         time.sleep(pause)
 
 
@@ -90,7 +97,7 @@ class Process:
 
     def wait_log(self, pattern, since=0, limit=10.0):
         """The match in the first line from `since` on that fits; fails when the process ends."""
-        end = time.monotonic() + limit * factor()
+        end = time.monotonic() + limit * patience()
         with self.changed:
             at = since
             while True:
@@ -101,7 +108,7 @@ class Process:
                     at += 1
                 left = end - time.monotonic()
                 if left <= 0 or self.ended:
-                    why = "it ended" if self.ended else f"{limit * factor():.0f} s passed"
+                    why = "it ended" if self.ended else f"{limit * patience():.0f} s passed"
                     raise AssertionError(f"{self.name}: no log line /{pattern}/ ({why}):\n"
                                          + "\n".join(self.lines[since:][-40:]))
                 self.changed.wait(left)
@@ -115,7 +122,7 @@ class Process:
     def wait(self, limit=10.0):
         """The exit status."""
         try:
-            status = self.popen.wait(limit * factor())
+            status = self.popen.wait(limit * patience())
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.name} (pid {self.pid}) does not end:\n"
                                  + "\n".join(self.lines[-40:])) from None
@@ -135,7 +142,7 @@ class Process:
             self.signal(signal.SIGCONT)
             self.signal(signal.SIGTERM)
             try:
-                self.popen.wait(limit * factor())
+                self.popen.wait(limit * patience())
             except subprocess.TimeoutExpired:
                 self.popen.kill()
         self.popen.wait()

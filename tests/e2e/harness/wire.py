@@ -3,7 +3,7 @@ import socket
 import struct
 import time
 
-from .process import factor
+from .process import patience
 
 
 def text(value):
@@ -65,7 +65,7 @@ class Wire:
             self.socket.bind((source, 0))
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(10 * factor())
+        self.socket.settimeout(10 * patience())
         self.socket.connect((host, port))
         self.buffer = b""
 
@@ -122,7 +122,7 @@ class Wire:
     def wait_closed(self, limit):
         """Seconds until the peer closes; fails after the limit."""
         begun = time.monotonic()
-        self.socket.settimeout(limit * factor())
+        self.socket.settimeout(limit * patience())
         self.read_all()
         return time.monotonic() - begun
 
