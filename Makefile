@@ -41,8 +41,9 @@ FUZZ_SRC := $(foreach room,$(ROOMS),$(wildcard tests/fuzz/$(room)_*_fuzz.c))
 REPLAYS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/replay/%)
 FUZZERS  := $(FUZZ_SRC:tests/fuzz/%.c=$(BUILD)/fuzzers/%)
 LIBRARY  := $(BUILD)/libisobar.a
+SCRIPTS  := $(patsubst src/cluster/%.lua,%,$(wildcard src/cluster/*.lua))
 GENERATED := $(if $(filter wis2,$(ROOMS)),$(BUILD)/gen/wis2/hierarchy_data.h) \
-	$(if $(filter cluster,$(ROOMS)),$(BUILD)/gen/cluster/claim_script.h) \
+	$(if $(filter cluster,$(ROOMS)),$(SCRIPTS:%=$(BUILD)/gen/cluster/%_script.h)) \
 	$(if $(filter admin,$(ROOMS)),$(BUILD)/gen/admin/overview.h)
 HEADERS  := $(wildcard src/*/*.h src/*/*.def) $(GENERATED)
 
@@ -76,9 +77,9 @@ $(BUILD)/gen/admin/overview.h: tools/embed.awk ui/overview.html
 	@mkdir -p $(@D)
 	awk -v name=overview_html -f tools/embed.awk ui/overview.html > $@
 
-$(BUILD)/gen/cluster/claim_script.h: tools/embed.awk src/cluster/claim.lua
+$(BUILD)/gen/cluster/%_script.h: src/cluster/%.lua tools/embed.awk
 	@mkdir -p $(@D)
-	awk -v name=claim_lua -f tools/embed.awk src/cluster/claim.lua > $@
+	awk -v name=$*_lua -f tools/embed.awk $< > $@
 
 $(BUILD)/%.o: %.c $(GENERATED)
 	@mkdir -p $(@D)

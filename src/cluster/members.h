@@ -1,0 +1,72 @@
+/* cluster/members.h - this node among the others: its beat, their state, the sources it holds
+ *
+ * Every second one script writes that this node lives and reads who else does (cluster/nodes.h).
+ * From that, and from the leases, follows which sources it holds (cluster/holders.h); what has to
+ * change is asked of Redis, a few hundred leases a call.
+ *
+ *	beat ---> nodes ---> holder_decide() a source ---> swaps ---> leases ---> on_change()
+ *	  version of the leases: read again when another has changed them
+ *
+ * While Redis is out of reach all stays as it is: nothing can be published then, and nobody can
+ * know better. Who comes back finds in the leases what others have taken meanwhile.
+ *
+ * A node whose name another run keeps alive holds nothing and says so, again and again; a run that
+ * has died is replaced after NODE_SILENT_MS.
+ *
+ * Threads: the loop's, but for members_set_sources().
+ */
+#ifndef CLUSTER_MEMBERS_H
+#define CLUSTER_MEMBERS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "cluster/nodes.h"
+#include "net/loop.h"
+
+struct members;
+struct redis;
+
+/* A source that this node holds, or does not. */
+struct holding {
+	const char *source;
+	uint32_t slot; /* HOLDER_NONE: others hold it */
+	bool voice;    /* it counts and reports for it */
+};
+
+struct members_config {
+	struct loop *loop;
+	struct redis *redis;   /* with members_scripts() loaded */
+	const char *node;      /* node_name_is_good(); copied */
+	uint64_t start;        /* of this run, different from every other */
+	unsigned roles;        /* enum node_role */
+	const char *version;   /* of the program; copied */
+	const char *advertise; /* NULL: nothing; copied */
+	uint32_t replicas;     /* nodes that hold each source */
+	/* The sources in order of name, whenever what this node does for one has changed; borrowed. */
+	void (*on_holdings)(void *context, const struct holding *list, uint32_t n);
+	/* Who is alive, and what for, has changed. NULL: nobody wants to know. */
+	void (*on_nodes)(void *context, const struct nodes *nodes);
+	void *context;
+};
+
+#define MEMBERS_SCRIPTS 2
+extern const char *const members_scripts[MEMBERS_SCRIPTS];
+
+struct members *members_new(const struct members_config *config);
+/* Nothing of it is under way any more: after members_leave() has called back, or after redis_free(). */
+void members_free(struct members *m);
+
+/* The names of all sources that are configured, in any order; copied. Any thread. */
+void members_set_sources(struct members *m, const char *const *names, uint32_t n);
+
+/* As last seen. */
+const struct nodes *members_nodes(const struct members *m);
+/* A node that clients may be sent to instead: alive, serves subscribers, says where; by turns. */
+const struct node *members_elsewhere(struct members *m);
+
+/* Hands its sources over: says that it is about to leave, and waits until the others have taken
+ * all leases, at most limit_ms; then gives up the rest and its name. on_left() is called once. */
+void members_leave(struct members *m, uint64_t limit_ms, void (*on_left)(void *context));
+
+#endif

@@ -1,0 +1,84 @@
+/* cluster/nodes.h - the machines of the cluster, as one of them sees the others
+ *
+ * Each node keeps one field of a hash in Redis and changes it every second:
+ *
+ *	start beat up|draining roles version advertise
+ *	00012f66f8c2a1b4 217 up sources,subscribers 0.1.0 mqtts://wbroker01.example.org:8883
+ *
+ * `start` is different for each run of the program; `beat` grows. A node is alive while its field
+ * changes: whoever reads it goes by his own monotonic clock, so that no wall clock counts, neither
+ * the nodes' nor Redis'. While Redis is out of reach nothing is read, and nobody is judged.
+ *
+ * Pure: replies and times in, a table out.
+ */
+#ifndef CLUSTER_NODES_H
+#define CLUSTER_NODES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "cluster/resp.h"
+
+#define NODE_BEAT_MS 1000u      /* between two beats */
+#define NODE_SILENT_MS 3000u    /* so long without a beat is dead */
+#define NODE_FORGET_MS 3600000u /* and so long is not listed any more */
+#define NODE_NAME_MOST 64u
+#define NODES_MOST 1024u
+
+enum node_role { NODE_SOURCES = 1, NODE_SUBSCRIBERS = 2 };
+
+struct node {
+	char *name;
+	char *field; /* as it stood in Redis */
+	char *version;
+	char *advertise; /* where clients find it, "" when it does not say */
+	uint64_t start;
+	uint64_t beat;
+	uint64_t changed_ms; /* its field was another before, by our monotonic clock */
+	unsigned roles;      /* enum node_role, or-ed */
+	bool draining;       /* it is about to leave */
+	bool alive;
+	bool listed; /* in the last reply */
+};
+
+struct nodes {
+	struct node *list; /* in order of name */
+	uint32_t count;
+	uint64_t taken_ms;   /* the last reply; 0: none yet */
+	uint64_t settled_ms; /* since then who is alive, and what for, is as it is */
+};
+
+void nodes_fini(struct nodes *n);
+
+/* A name that may stand in fields and keys: 1 to 64 letters, digits, '.', '-' and '_'. */
+bool node_name_is_good(struct view name);
+
+/* The field that a node writes. */
+struct node_words {
+	uint64_t start;
+	uint64_t beat;
+	bool draining;
+	unsigned roles;
+	const char *version;
+	const char *advertise; /* NULL: nothing */
+};
+void node_say(struct buf *b, const struct node_words *words);
+
+/* Takes the reply to HGETALL at this time: names and fields by turns; what is not well-formed is passed
+ * over. Who comes first is alive until he has been silent for long enough. When the last reply is
+ * older than that, everybody has his time anew. True: who is alive, or what for, has changed. */
+bool nodes_take(struct nodes *n, const struct resp *fields, uint64_t now_ms);
+
+/* NULL: not known. */
+const struct node *nodes_find(const struct nodes *n, struct view name);
+
+/* Alive, with this role, and not about to leave. */
+bool node_serves(const struct node *node, unsigned role);
+
+/* The node of this run, "NAME/START"; NULL: it is not alive, or another run of it is. */
+const struct node *nodes_by_run(const struct nodes *n, struct view run);
+/* Appends it. */
+void node_run(struct buf *b, const char *name, uint64_t start);
+
+#endif
