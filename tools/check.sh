@@ -32,6 +32,8 @@ todo=$(grep -nw 'TODO\|FIXME\|XXX' src/*/*.c src/*/*.h || true)
 [ -z "$todo" ] || { echo "$todo"; status=1; }
 tools/rules.sh --check || status=1
 /usr/bin/python3 tools/conformance.py --check || status=1
+tools/dashboards.py --check || status=1
+tools/monitoring.py || status=1
 
 [ $status -eq 0 ] && echo "check: arrows and sizes hold"
 exit $status

@@ -243,6 +243,8 @@ SUBSCRIBERS = dashboard(
                   "Connections a second"),
             graph("Refused, by reason", {"{{reason}}": rate("isobar_connects_refused_total", by="reason")}, "ops",
                   stack=True),
+            graph("Closed at listeners for load balancers, by reason", {
+                "{{reason}}": rate("isobar_proxy_refused_total", by="reason")}, "ops", stack=True),
         ]),
         ("What clients publish", 8, [
             graph("Messages", {"received": rate("isobar_client_publishes_total"),
