@@ -104,8 +104,11 @@ class Images:
     def _make_systemd(self, name):
         self.build(name, os.path.join(HERE, "systemd"), BASE=self.get("base"))
 
-    def _make_parts(self, name):
-        self.build(name, os.path.join(HERE, "parts"), BASE=self.get("base"))
+    def _make_part(self, name):
+        self.build(name, os.path.join(HERE, "parts"), "--target", os.path.basename(name),
+                   BASE=self.get("base"))
+
+    _make_parts = _make_prometheus = _make_redis = _make_haproxy = _make_part
 
     def _make_stage(self, name):
         """The Dockerfile's first stage: with a name of its own it can be removed."""

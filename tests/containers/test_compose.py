@@ -1,0 +1,178 @@
+"""The compose files, run by `docker-compose` or `docker compose`, whichever is there.
+
+Grafana's image cannot be had without a registry: its service is checked as far as the file goes, and
+left out of what runs. Prometheus, Redis and HAProxy are Debian's, in images that behave as theirs.
+"""
+import json
+import os
+import shutil
+import ssl
+import urllib.request
+import uuid
+
+import pytest
+import yaml
+from containers import ROOT, docker, inspect, mosquitto, run
+
+from harness import notifications as wnm
+from harness.clients import assert_same
+from harness.ports import free_port
+from harness.process import wait_until
+
+CENTRE = "de-dwd"
+ONE = "compose.yaml"
+CLUSTER = "deploy/compose/cluster/compose.yaml"
+NOT_RUN = {"grafana"}
+
+
+def composers():
+    """Each way this machine has of running compose."""
+    found = []
+    if docker("compose", "version", check=False).returncode == 0:
+        found.append(["docker", "compose"])
+    if shutil.which("docker-compose"):
+        found.append(["docker-compose"])
+    assert found, "neither docker compose nor docker-compose"
+    return found
+
+
+class Project:
+    """A compose file in a copy of the tree, as it makes secrets beside itself."""
+
+    def __init__(self, file, folder, environment):
+        self.folder = os.path.join(folder, "tree")
+        for part in ("compose.yaml", "deploy"):
+            source = os.path.join(ROOT, part)
+            copy = shutil.copytree if os.path.isdir(source) else shutil.copy
+            os.makedirs(self.folder, exist_ok=True)
+            copy(source, os.path.join(self.folder, part),
+                 **({"ignore": shutil.ignore_patterns("secrets")} if copy is shutil.copytree else {}))
+        self.file = os.path.join(self.folder, file)
+        self.name = f"isobar-test-{uuid.uuid4().hex[:8]}"
+        self.environment = environment
+        self.ports = {}
+
+    def compose(self, *words, how=None, **options):
+        return run(*(how or composers()[0]), "-p", self.name, "-f", self.file, *words,
+                   env=self.environment, cwd=self.folder, **options)
+
+    def config(self, how=None):
+        return yaml.safe_load(self.compose("config", how=how))
+
+    def up(self, *services):
+        self.compose("up", "-d", "--no-build", *services, limit=300)
+
+    def container(self, service):
+        return self.compose("ps", "-q", service)
+
+    def state(self, service):
+        return inspect("container", self.container(service))["State"]
+
+    def wait_healthy(self, *services, limit=90):
+        for service in services:
+            wait_until(lambda: self.state(service).get("Health", {}).get("Status") == "healthy",
+                       limit, lambda: f"{service}: {self.state(service)}\n"
+                       + self.compose("logs", "--tail", "30", service), pause=0.3)
+
+    def exec(self, service, *words, **options):
+        return docker("exec", self.container(service), *words, **options)
+
+    def port(self, service, inside):
+        return int(self.compose("port", service, str(inside)).rsplit(":", 1)[1])
+
+    def end(self):
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "20", limit=300)
+
+
+def get(url, context=None):
+    with urllib.request.urlopen(url, context=context, timeout=20) as answer:
+        return answer.read().decode()
+
+
+def get_json(url):
+    return json.loads(get(url))
+
+
+PORTS = ("ISOBAR_MQTTS", "ISOBAR_HTTPS", "ISOBAR_MQTT", "ISOBAR_HTTP", "PROMETHEUS_PORT",
+         "GRAFANA_PORT")
+
+
+def environment(images):
+    made = {name: f"127.0.0.1:{free_port()}" for name in PORTS}
+    made.update({"ISOBAR_NOFILE": "20000", "ISOBAR_HOST": "localhost"})
+    for part in "isobar", "prometheus", "redis", "haproxy":
+        made[f"{part.upper()}_IMAGE"] = images.get(part)
+    return made
+
+
+@pytest.mark.parametrize("file", [ONE])
+def test_each_compose_reads_it_the_same(file, tmp_path):
+    """What is not run is checked here, too: ports, mounts and secrets are there, or are made."""
+    project = Project(file, tmp_path, {})
+    for how in composers():
+        services = project.config(how)["services"]
+        assert services.keys() > NOT_RUN
+        for name, service in services.items():
+            assert service.get("cap_drop") == ["ALL"], name
+            assert service.get("read_only") is True, name
+            assert service.get("security_opt") == ["no-new-privileges:true"], name
+            for mount in service.get("volumes", []):
+                check_mount(name, mount)
+        print(f"\n{file}: {' '.join(how)} config; not run for want of its image: "
+              + ", ".join(sorted(NOT_RUN)))
+
+
+def check_mount(service, mount):
+    """Of the long or the short form: what it names in the tree exists, but for the secrets."""
+    source = mount["source"] if isinstance(mount, dict) else mount.split(":")[0]
+    if source.startswith("/") and "/secrets" not in source.removesuffix("/secrets.sh"):
+        assert os.path.exists(source), (service, source)
+
+
+@pytest.fixture
+def one(images, keep, tmp_path):
+    project = keep(Project(ONE, tmp_path, environment(images)))
+    project.up("isobar", "prometheus")
+    project.wait_healthy("isobar", "prometheus")
+    return project
+
+
+def test_one_machine_serves_and_is_watched(one, images, keep, client, subscriber):
+    network = next(iter(inspect("container", one.container("isobar"))["NetworkSettings"]["Networks"]))
+    node = keep(mosquitto(images.get("parts"), type("Network", (), {"name": network})))
+    one.exec("isobar", "isobar", "source", "add", CENTRE, "--url", "mqtt://node:1883")
+    http = f"http://127.0.0.1:{one.port('isobar', 8080)}"
+    wait_until(lambda: get_json(f"{http}/readyz")["sources"]["connected"] == 1, 30, "connected")
+
+    certificate = os.path.join(one.folder, "deploy/compose/secrets/isobar/fullchain.pem")
+    by_tls = subscriber(one.port("isobar", 8883), "origin/a/wis2/#", tls=certificate)
+    plain = subscriber(one.port("isobar", 1883), "origin/a/wis2/#")
+    messages = wnm.valid_many(CENTRE, 20)
+    client(node.port(1883)).publish_all(messages)
+    assert_same(by_tls.wait_count(20), messages)
+    assert_same(plain.wait_count(20), messages)
+
+    trusted = ssl.create_default_context(cafile=certificate)
+    assert "<html" in get(f"https://localhost:{one.port('isobar', 8443)}/", trusted)
+    prometheus = f"http://127.0.0.1:{one.port('prometheus', 9090)}/api/v1"
+
+    def scraped():
+        found = get_json(f"{prometheus}/query?query=wmo_wis2_gb_messages_published_total")
+        return [r for r in found["data"]["result"] if r["value"][1] == "20"]
+    wait_until(scraped, 45, "a scrape with 20 messages", pause=1)
+    rules = get_json(f"{prometheus}/rules")["data"]["groups"]
+    assert all(rule["health"] in ("ok", "unknown") for group in rules for rule in group["rules"])
+
+
+def test_what_is_there_is_not_made_again(one):
+    """Secrets of the operator's stay; a new set of containers goes on with the same data."""
+    folder = os.path.join(one.folder, "deploy/compose/secrets")
+    assert os.stat(folder).st_mode & 0o077 == 0
+    before = {name: open(os.path.join(folder, name), encoding="ascii").read()
+              for name in ("grafana/admin_password", "isobar/privkey.pem")}
+    one.compose("down", "--timeout", "20")
+    one.up("isobar")
+    one.wait_healthy("isobar")
+    for name, text in before.items():
+        with open(os.path.join(folder, name), encoding="ascii") as f:
+            assert f.read() == text != ""
