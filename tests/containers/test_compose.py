@@ -5,6 +5,7 @@ left out of what runs. Prometheus, Redis and HAProxy are Debian's, in images tha
 """
 import json
 import os
+import random
 import shutil
 import ssl
 import urllib.request
@@ -93,8 +94,10 @@ def get_json(url):
     return json.loads(get(url))
 
 
-PORTS = ("ISOBAR_MQTTS", "ISOBAR_HTTPS", "ISOBAR_MQTT", "ISOBAR_HTTP", "PROMETHEUS_PORT",
-         "GRAFANA_PORT")
+PORTS = ("ISOBAR_MQTTS", "ISOBAR_HTTPS", "ISOBAR_MQTT", "ISOBAR_HTTP", "HAPROXY_PORT",
+         "PROMETHEUS_PORT", "GRAFANA_PORT")
+NODES = ["isobar1", "isobar2", "isobar3"]
+REDIS = [f"redis{number}" for number in range(1, 7)]
 
 
 def environment(images):
@@ -105,7 +108,7 @@ def environment(images):
     return made
 
 
-@pytest.mark.parametrize("file", [ONE])
+@pytest.mark.parametrize("file", [ONE, CLUSTER])
 def test_each_compose_reads_it_the_same(file, tmp_path):
     """What is not run is checked here, too: ports, mounts and secrets are there, or are made."""
     project = Project(file, tmp_path, {})
@@ -176,3 +179,83 @@ def test_what_is_there_is_not_made_again(one):
     for name, text in before.items():
         with open(os.path.join(folder, name), encoding="ascii") as f:
             assert f.read() == text != ""
+
+
+@pytest.fixture(scope="module")
+def cluster(images, tmp_path_factory):
+    """Of a subnet that no other network here has."""
+    subnet = f"10.{random.randint(64, 127)}.{random.randint(0, 255)}"
+    project = Project(CLUSTER, tmp_path_factory.mktemp("cluster"),
+                      {**environment(images), "SUBNET": subnet})
+    try:
+        project.up(*NODES, "haproxy", "prometheus")
+        project.wait_healthy(*REDIS, *NODES, "prometheus")
+        yield project
+    finally:
+        project.end()
+
+
+def ask_redis(cluster, node, *words):
+    """As the first of the secrets' users would."""
+    return cluster.exec(node, "sh", "-c", 'REDISCLI_AUTH=$(cat /run/secrets/password) redis-cli "$@"',
+                        "sh", *words)
+
+
+def test_six_redis_nodes_become_one_cluster_with_a_password(cluster):
+    refused = cluster.exec("redis1", "redis-cli", "get", "x")
+    assert "NOAUTH" in refused
+    nodes = ask_redis(cluster, "redis1", "cluster", "nodes")
+    assert nodes.count(" connected") == 6
+    assert nodes.count("master") == nodes.count("slave") == 3
+    assert "cluster_state:ok" in ask_redis(cluster, "redis6", "cluster", "info")
+    assert "6 nodes, 16384 slots" in cluster.compose("logs", "redis-create")
+
+
+def wait_behind_haproxy(cluster, nodes):
+    """Until exactly so many nodes are served in each of HAProxy's backends."""
+    def are_up():
+        lines = get(f"http://127.0.0.1:{cluster.port('haproxy', 8404)}/metrics").split("\n")
+        up = [line for line in lines if line.startswith("haproxy_server_status{")
+              and 'state="UP"' in line and line.endswith(" 1")]
+        return len(up) == 2 * nodes
+    wait_until(are_up, 40, f"{nodes} nodes behind HAProxy", pause=0.3)
+
+
+def test_clients_reach_a_node_by_haproxy_which_tells_whose_they_are(cluster, subscriber):
+    wait_behind_haproxy(cluster, 3)
+    certificate = os.path.join(cluster.folder, "deploy/compose/secrets/isobar/fullchain.pem")
+    subscriber(cluster.port("haproxy", 8883), "origin/a/wis2/#", tls=certificate, client_id="known")
+    rows = "\n".join(cluster.exec(node, "isobar", "client", "list", "--json") for node in NODES)
+    addresses = {json.loads(row)["address"] for row in rows.split("\n") if '"known"' in row}
+    gateway = cluster.environment["SUBNET"] + ".1"
+    assert {address.rsplit(":", 1)[0] for address in addresses} == {gateway}
+    trusted = ssl.create_default_context(cafile=certificate)
+    assert "<html" in get(f"https://localhost:{cluster.port('haproxy', 8443)}/", trusted)
+
+
+def test_a_node_that_goes_is_no_longer_served_and_comes_back(cluster):
+    cluster.compose("stop", "--timeout", "20", "isobar2")
+    assert cluster.state("isobar2")["ExitCode"] == 0
+    wait_behind_haproxy(cluster, 2)
+    cluster.compose("start", "isobar2")
+    wait_behind_haproxy(cluster, 3)
+
+
+def test_all_nodes_are_scraped(cluster):
+    url = f"http://127.0.0.1:{cluster.port('prometheus', 9090)}/api/v1/query?query="
+
+    def up():
+        found = get_json(url + "up==1")["data"]["result"]
+        return sorted(row["metric"]["instance"] for row in found) == sorted(
+            ["127.0.0.1:9090", "haproxy:8404"] + [f"{node}:8080" for node in NODES])
+    wait_until(up, 45, "all targets up", pause=1)
+
+
+def test_redis_is_one_cluster_again_after_all_of_it_was_stopped(cluster):
+    """And is not made again."""
+    before = ask_redis(cluster, "redis1", "cluster", "myid")
+    cluster.compose("stop", "--timeout", "20", *NODES, *REDIS)
+    cluster.up(*NODES)
+    cluster.wait_healthy(*REDIS, *NODES)
+    assert ask_redis(cluster, "redis1", "cluster", "myid") == before
+    assert "cluster_state:ok" in ask_redis(cluster, "redis3", "cluster", "info")
