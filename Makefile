@@ -218,7 +218,7 @@ test-deb: $(BUILD)/isobar
 
 test-docker:
 	@tools/packages.sh containers
-	@tests/run.sh $(BUILD) containers tests/containers/test_image.py
+	@tests/run.sh $(BUILD) containers tests/containers/test_image.py tests/containers/test_compose.py
 
 clean:
 	rm -rf $(BUILD)

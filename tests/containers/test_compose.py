@@ -132,12 +132,15 @@ def check_mount(service, mount):
         assert os.path.exists(source), (service, source)
 
 
-@pytest.fixture
-def one(images, keep, tmp_path):
-    project = keep(Project(ONE, tmp_path, environment(images)))
-    project.up("isobar", "prometheus")
-    project.wait_healthy("isobar", "prometheus")
-    return project
+@pytest.fixture(scope="module")
+def one(images, tmp_path_factory):
+    project = Project(ONE, tmp_path_factory.mktemp("one"), environment(images))
+    try:
+        project.up("isobar", "prometheus")
+        project.wait_healthy("isobar", "prometheus")
+        yield project
+    finally:
+        project.end()
 
 
 def test_one_machine_serves_and_is_watched(one, images, keep, client, subscriber):
