@@ -3,9 +3,11 @@
 Grafana's image cannot be had without a registry: its service is checked as far as the file goes, and
 left out of what runs. Prometheus, Redis and HAProxy are Debian's, in images that behave as theirs.
 """
+import glob
 import json
 import os
 import random
+import re
 import shutil
 import ssl
 import urllib.request
@@ -123,6 +125,22 @@ def test_each_compose_reads_it_the_same(file, tmp_path):
                 check_mount(name, mount)
         print(f"\n{file}: {' '.join(how)} config; not run for want of its image: "
               + ", ".join(sorted(NOT_RUN)))
+
+
+def test_grafana_is_given_what_its_files_ask_for(tmp_path):
+    for file in ONE, CLUSTER:
+        service = Project(file, tmp_path / os.path.dirname(file).replace("/", "-"), {}).config(
+            )["services"]["grafana"]
+        folder = os.path.join(ROOT, "deploy/grafana/provisioning")
+        asked, paths = set(), set()
+        for path in glob.glob(folder + "/*/*.yml"):
+            with open(path, encoding="utf-8") as f:
+                text = f.read()
+            asked |= set(re.findall(r"\$\{(\w+)\}", text))
+            paths |= set(re.findall(r"^ *path: (\S+)", text, re.M))
+        assert asked == {"PROMETHEUS_URL"} and asked <= service["environment"].keys()
+        assert paths == {"/etc/grafana/dashboards"}
+        assert service["environment"]["PROMETHEUS_URL"] == "http://prometheus:9090"
 
 
 def check_mount(service, mount):
