@@ -107,6 +107,18 @@ static void judge_catalogues(
 				"names the same address twice; each once is right");
 }
 
+/* What a shadow claims in a filter that others share, nobody publishes. */
+static void judge_shadow(
+	const struct config_reader *r, const struct yaml *root, const struct config *c)
+{
+	const struct yaml *shared = config_find(config_find(root, "antiloop"), "compatible");
+
+	if (c->shadow && shared && shared->kind == YAML_SCALAR && strcmp(shared->text, "no") != 0)
+		config_fault(r, shared, "antiloop.compatible",
+			"shares a duplicate filter, and claims of a broker in shadow would hold "
+			"messages back from all; no is right with shadow: yes");
+}
+
 struct yaml *config_read_main(struct config_reader *r, struct view text, struct config *out)
 {
 	struct yaml *root = yaml_read(text, r->file, r->faults);
@@ -120,6 +132,7 @@ struct yaml *config_read_main(struct config_reader *r, struct view text, struct 
 	if (config_find(root, "sources") == NULL)
 		move_sources_dir(r, out);
 	judge_catalogues(r, root, out);
+	judge_shadow(r, root, out);
 	config_judge_cluster(r, root, out);
 	resolve_workers(out);
 	if (out->journal_size_percent)

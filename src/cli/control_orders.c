@@ -25,7 +25,7 @@
 
 /* --- answers ---------------------------------------------------------- */
 
-static void put_end(struct order *o, int status, const char *error)
+void order_end(struct order *o, int status, const char *error)
 {
 	buf_printf(&o->lines, "{\"status\":%d", status);
 	if (error) {
@@ -38,7 +38,7 @@ static void put_end(struct order *o, int status, const char *error)
 static void put_count(struct order *o, uint64_t n)
 {
 	buf_printf(&o->lines, "{\"count\":%llu}\n", (unsigned long long)n);
-	put_end(o, CLI_DONE, NULL);
+	order_end(o, CLI_DONE, NULL);
 }
 
 static void log_order(const struct order *o, const char *order, const char *what, uint64_t n)
@@ -105,7 +105,7 @@ static bool read_query(struct order *o, const json_t *order, struct roster_query
 	query->from = block;
 	if (address_block_parse(view_of(address), block))
 		return true;
-	put_end(o, CLI_USAGE,
+	order_end(o, CLI_USAGE,
 		"not an address or a block of addresses; such as 192.0.2.0/24 is right");
 	return false;
 }
@@ -127,7 +127,7 @@ static void list_clients(struct order *o, const json_t *order)
 		goes_on = w.next && o->send(o);
 	}
 	buf_fini(&w.lines);
-	put_end(o, CLI_DONE, NULL);
+	order_end(o, CLI_DONE, NULL);
 }
 
 static const char *what_of(const struct roster_query *q, const json_t *order)
@@ -155,7 +155,7 @@ static void kick(struct order *o, const json_t *order)
 	if (!read_query(o, order, &query, &block))
 		return;
 	if (query.user == NULL && query.client_id == NULL && query.from == NULL) {
-		put_end(o, CLI_USAGE, "kick whom? client_id, user or address is missing");
+		order_end(o, CLI_USAGE, "kick whom? client_id, user or address is missing");
 		return;
 	}
 	n = kick_all(o, query);
@@ -174,7 +174,7 @@ static void list_bans(struct order *o, const json_t *order)
 {
 	(void)order;
 	bans_each(broker_bans(o->server->broker), put_ban, o);
-	put_end(o, CLI_DONE, NULL);
+	order_end(o, CLI_DONE, NULL);
 }
 
 /* What stands in the order: one of the two. */
@@ -187,7 +187,7 @@ static bool read_ban(struct order *o, const json_t *order, struct ban *ban)
 	ban->what = (char *)(uintptr_t)(id ? id : address);
 	if ((id == NULL) != (address == NULL))
 		return true;
-	put_end(o, CLI_USAGE, "either client_id or address is right");
+	order_end(o, CLI_USAGE, "either client_id or address is right");
 	return false;
 }
 
@@ -208,11 +208,11 @@ static void put_failure(struct order *o, int err)
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		if (rows[i].err == err) {
-			put_end(o, rows[i].status, rows[i].text);
+			order_end(o, rows[i].status, rows[i].text);
 			return;
 		}
 	}
-	put_end(o, CLI_ENVIRONMENT, strerror(errno));
+	order_end(o, CLI_ENVIRONMENT, strerror(errno));
 }
 
 static void ban(struct order *o, const json_t *order)
@@ -254,7 +254,7 @@ static void unban(struct order *o, const json_t *order)
 		return;
 	}
 	log_order(o, "unban", one.what, 1);
-	put_end(o, CLI_DONE, NULL);
+	order_end(o, CLI_DONE, NULL);
 }
 
 /* --- the rest --------------------------------------------------------- */
@@ -264,7 +264,7 @@ static void health(struct order *o, const json_t *order)
 	bool is_ready = admin_ready(o->server->admin, &o->lines);
 
 	(void)order;
-	put_end(o, is_ready ? CLI_DONE : CLI_NO, is_ready ? NULL : "not ready");
+	order_end(o, is_ready ? CLI_DONE : CLI_NO, is_ready ? NULL : "not ready");
 }
 
 /* A bound for the event: MON-21. */
@@ -272,7 +272,7 @@ static bool is_short(struct order *o, const char *text, size_t most)
 {
 	if (text && strlen(text) <= most)
 		return true;
-	put_end(o, CLI_USAGE, "the text or a time is missing or too long");
+	order_end(o, CLI_USAGE, "the text or a time is missing or too long");
 	return false;
 }
 
@@ -291,11 +291,11 @@ static void notice(struct order *o, const json_t *order)
 			return;
 	}
 	if (!reports_tell(o->server->reports, NULL, &text)) {
-		put_end(o, CLI_NO, "not published: it runs in shadow, or too many events wait");
+		order_end(o, CLI_NO, "not published: it runs in shadow, or too many events wait");
 		return;
 	}
 	log_order(o, "notice", text.description, 1);
-	put_end(o, CLI_DONE, NULL);
+	order_end(o, CLI_DONE, NULL);
 }
 
 /* The main thread waits for signals, and reads the files when this one comes. */
@@ -305,7 +305,7 @@ static void reload(struct order *o, const json_t *order)
 
 	log_order(o, "reload", what ? what : "", 1);
 	kill(getpid(), SIGHUP);
-	put_end(o, CLI_DONE, NULL);
+	order_end(o, CLI_DONE, NULL);
 }
 
 /* A line now and then, so that who asked goes on waiting. */
@@ -324,10 +324,10 @@ static void snapshot(struct order *o, const json_t *order)
 
 	(void)order;
 	if (broker_snapshot(o->server->broker, dir, say_copying, o) < 0) {
-		put_end(o, CLI_ENVIRONMENT, strerror(errno));
+		order_end(o, CLI_ENVIRONMENT, strerror(errno));
 	} else {
 		log_order(o, "snapshot", dir, 1);
-		put_end(o, CLI_DONE, NULL);
+		order_end(o, CLI_DONE, NULL);
 	}
 	free(dir);
 }
@@ -345,6 +345,8 @@ static const struct {
 	{"health", health},
 	{"reload", reload},
 	{"snapshot", snapshot},
+	{"records", order_records},
+	{"refused", order_refused},
 };
 
 void order_carry_out(struct order *o, struct view line)
@@ -358,6 +360,6 @@ void order_carry_out(struct order *o, struct view line)
 	if (name && i < sizeof(orders) / sizeof(orders[0]))
 		orders[i].carry_out(o, order);
 	else
-		put_end(o, CLI_USAGE, "this broker knows no such order");
+		order_end(o, CLI_USAGE, "this broker knows no such order");
 	json_decref(order);
 }

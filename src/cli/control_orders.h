@@ -5,6 +5,8 @@
 #ifndef CLI_CONTROL_ORDERS_H
 #define CLI_CONTROL_ORDERS_H
 
+#include <jansson.h>
+
 #include "base/buf.h"
 #include "cli/server.h"
 
@@ -19,5 +21,15 @@ struct order {
 
 /* Does what the line asks, and ends the answer with the line that has `status`. */
 void order_carry_out(struct order *o, struct view line);
+
+/* --- inside ------------------------------------------------------------ */
+
+/* The answer's last line. error: what is wrong, or NULL. */
+void order_end(struct order *o, int status, const char *error);
+
+/* For `isobar compare` (control_watch.c): what was taken into the journal from a place on, and what was
+ * refused since a number; each answer says where the next one goes on. */
+void order_records(struct order *o, const json_t *order);
+void order_refused(struct order *o, const json_t *order);
 
 #endif

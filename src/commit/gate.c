@@ -261,9 +261,8 @@ bool gate_is_wis2(struct view topic)
 	return false;
 }
 
-/* A message let through without a valid id would go round between brokers for ever: the same topic
- * and bytes count as the same message. */
-static struct uuid identity_of_bytes(struct view topic, struct view payload)
+/* A message let through without a valid id would go round between brokers for ever otherwise. */
+struct uuid gate_identity_of_bytes(struct view topic, struct view payload)
 {
 	XXH128_canonical_t canonical;
 	struct uuid id;
@@ -290,5 +289,5 @@ void gate_judge(const struct hierarchy *h, const struct gate_policy *p, struct v
 		return;
 	out->pass = true;
 	out->claim = true;
-	out->identity = out->note.has_id ? out->note.id : identity_of_bytes(topic, payload);
+	out->identity = out->note.has_id ? out->note.id : gate_identity_of_bytes(topic, payload);
 }

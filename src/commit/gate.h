@@ -80,6 +80,9 @@ enum gate_mode gate_rule_mode(const struct gate_policy *p, enum rule r);
 /* True for topics under origin/, cache/ and monitor/, which the gate judges. */
 bool gate_is_wis2(struct view topic);
 
+/* What stands for a message without a valid id: the same topic and bytes count as the same. */
+struct uuid gate_identity_of_bytes(struct view topic, struct view payload);
+
 /* Borrows topic and payload; the views in *out point into them. */
 void gate_judge(const struct hierarchy *h, const struct gate_policy *p, struct view topic,
 	struct view payload, struct gate_verdict *out);

@@ -1,0 +1,189 @@
+"""A broker in shadow: takes in, judges and counts, serves and publishes nothing; and `isobar compare`, which says
+what it would have published beside what another broker did."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from harness import notifications as wnm
+from harness.clients import V4, V5
+from harness.isobar import isobar
+from harness.process import binary
+
+DWD, MSC = "de-dwd", "ca-eccc-msc"
+ALL = "origin/a/wis2/#"
+ADMIN = [{"user": "everyone", "password": "everyone", "read": ["#"], "write": ["sandbox/#"], "replay": "24h"},
+         {"user": "ops", "password": "ops", "admin": True}]
+
+
+@pytest.fixture
+def shadow(gb, node):
+    """In shadow, with a mosquitto WIS2 Node for each of two centres."""
+    nodes = {centre: node(centre) for centre in (DWD, MSC)}
+    broker = gb({centre: {"centre_id": centre, "url": made.url, "checks": {"metadata": "off"}}
+                 for centre, made in nodes.items()}, config={"shadow": "yes"}, accounts=ADMIN)
+    broker.nodes = nodes
+    broker.wait_connected(DWD, MSC)
+    return broker
+
+
+# --- what shadow means ---------------------------------------------------------
+
+
+def test_it_takes_in_judges_and_counts(shadow, client):
+    to = client(shadow.nodes[DWD].port)
+    good, bad = wnm.valid_many(DWD, 5), wnm.Message(wnm.topic_of(DWD), b"{}")
+    to.publish_all(good + good[:2] + [bad])
+    wnm_counters = {"received": 8, "published": 5, "invalid_format": 1}
+    for name, wanted in wnm_counters.items():
+        shadow.wait_metric(f"wmo_wis2_gb_messages_{name}_total", wanted, centre_id=DWD)
+    assert shadow.metric("isobar_duplicates_total", centre_id=DWD) == 2
+    assert shadow.get("/readyz")[0] == 200
+    rejects = json.loads(shadow.get("/api/v1/rejects", {"Authorization": "Basic b3BzOm9wcw=="})[2])
+    assert rejects["rejects"][0]["centre_id"] == DWD
+    # The nodes have no message more for it: each was acknowledged.
+    shadow.stop()
+
+
+def test_it_serves_nobody_and_publishes_nothing(shadow, client, node):
+    to = client(shadow.nodes[DWD].port)
+    listens = client(shadow.nodes[DWD].port)
+    listens.subscribe("#")
+    to.publish_all([wnm.valid(DWD), wnm.Message(wnm.topic_of(DWD), b"{}")])
+    shadow.wait_metric("wmo_wis2_gb_messages_received_total", 2, centre_id=DWD)
+    for version in (V4, V5):
+        for user in ("everyone", "ops"):
+            one = client(shadow.port, version=version, user=user, password=user, connect=False)
+            assert one.refused() != 0, (version, user)
+    status, _, body = shadow.get(f"/api/v1/messages?topic={ALL.replace('#', '%23')}&since=1h",
+                                 {"Authorization": "Basic b3BzOm9wcw=="})
+    assert status == 503 and b"shadow" in body
+    done = isobar("notice", "-c", shadow.path, "maintenance")
+    assert done.returncode == 1 and "shadow" in done.stderr
+    assert shadow.metric("isobar_delivered_total") == 0
+    listens.wait_count(2)
+    assert len(listens.messages) == 2       # nothing of it comes back to where it listens
+    shadow.stop()
+    # No monitoring event either, not even of its start: what is in the journal is the one message.
+    told = isobar("export", "-c", shadow.path, os.path.join(shadow.folder, "x.tar")).stderr
+    assert "messages 0 to 1," in told, told
+
+
+def test_a_shared_duplicate_filter_and_shadow_exclude_each_other(gb):
+    broker = gb(start=False, config={"shadow": "yes", "antiloop": {"compatible": "wis2gb"}})
+    done = isobar("check", "-c", broker.path)
+    assert done.returncode == 2
+    assert "claims of a broker in shadow would hold messages back" in done.stdout, done.stdout
+
+
+# --- comparing -----------------------------------------------------------------
+
+
+class Comparison:
+    """`isobar compare` under way; what is published from now on counts."""
+
+    def __init__(self, keeper, *options):
+        # What is first heard of earlier than `within` after the beginning is not told.
+        self.process = subprocess.Popen(
+            [binary(), "compare", "--for", "60s", "--within", "1s", *map(str, options)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        keeper.keep(lambda: self.process.poll() is None and self.process.kill())
+        first = self.process.stderr.readline()
+        assert "are heard" in first, first
+
+    def text(self, status):
+        self.process.send_signal(signal.SIGINT)
+        out, err = self.process.communicate(timeout=30)
+        assert self.process.returncode == status, (out, err)
+        return out
+
+    def report(self, status):
+        """With --json: the lines of the centres by name, and the total."""
+        lines = [json.loads(line) for line in self.text(status).splitlines()]
+        assert lines[-1]["total"]
+        return {line["centre_id"]: line for line in lines[:-1]}, lines[-1]
+
+
+def told(line):
+    return line["both"], line["only_ours"], line["only_theirs"]
+
+
+def test_what_it_would_have_published_beside_what_another_did(shadow, client, node, keeper):
+    """theirs: a mosquitto in the place of the running Global Broker."""
+    theirs = node("theirs")
+    to = {centre: client(made.port) for centre, made in shadow.nodes.items()}
+    at_theirs = client(theirs.port)
+    compare = Comparison(keeper, "--json", "--theirs", theirs.url, "-c", shadow.path)
+    # Until one that is sent now is late enough to be told.
+    early = wnm.valid(MSC, 9000)
+    to[MSC].publish_all([early])
+    shadow.wait_metric("wmo_wis2_gb_messages_published_total", 1, centre_id=MSC)
+    wait_for_warmth()
+
+    same, ours, refused = (wnm.valid_many(DWD, 20), [wnm.valid(DWD, 500)],
+                           broken(wnm.valid(DWD, 600)))
+    away = wnm.valid(MSC, 700)
+    to[DWD].publish_all(same + ours + [refused])
+    at_theirs.publish_all(same + [refused, away])
+    wait_for_warmth()
+    by_centre, total = compare.report(1)
+    assert told(by_centre[DWD]) == (20, 1, 1)
+    assert by_centre[DWD]["only_ours_examples"] == [ours[0].id]
+    (reason,) = by_centre[DWD]["only_theirs_by_rule"]
+    assert reason["rule"].startswith("WNM-") and reason["examples"] == [refused.id]
+    assert by_centre[DWD]["ours_first"] + by_centre[DWD]["theirs_first"] + \
+        by_centre[DWD]["together"] == 20
+    assert sum(by_centre[DWD]["ours_earlier_ms"].values()) == by_centre[DWD]["ours_first"] > 0
+    assert told(by_centre[MSC])[2] == 1
+    assert by_centre[MSC]["only_theirs_by_rule"][0]["rule"] is None
+    assert by_centre[MSC]["only_theirs_by_rule"][0]["examples"] == [away.id]
+    assert total["both"] == 20
+    shadow.stop()
+
+
+def test_two_brokers_that_publish_the_same(node, client, keeper):
+    one, two = node("one"), node("two")
+    compare = Comparison(keeper, "--json", "--ours", one.url, "--theirs", two.url, ALL, "cache/a/wis2/#")
+    wait_for_warmth()
+    messages = wnm.valid_many(DWD, 10)
+    client(one.port).publish_all(messages)
+    client(two.port).publish_all(messages + messages)
+    wait_for_warmth()
+    by_centre, total = compare.report(0)
+    assert told(by_centre[DWD]) == (10, 0, 0) and told(total) == (10, 0, 0)
+
+
+def test_a_report_for_people(node, client, keeper):
+    one, two = node("one"), node("two")
+    compare = Comparison(keeper, "--ours", one.url, "--theirs", two.url)
+    wait_for_warmth()
+    bad = broken(wnm.valid(DWD))
+    client(two.port).publish_all([bad])
+    wait_for_warmth()
+    text = compare.text(1)
+    assert f"{DWD}: both 0, only ours 0, only theirs 1\n" in text
+    assert f"      {bad.id}\n" in text and "only theirs: 1 WNM-" in text
+    assert f"ours: {one.url}\ntheirs: {two.url}\nall: both 0, only ours 0, only theirs 1\n" in text
+
+
+def test_wrong_usage(gb, tmp_path):
+    broker = gb(start=False)
+    assert isobar("compare").returncode == 2
+    assert isobar("compare", "--theirs", "mqtt://127.0.0.1:1", "a/#/b").returncode == 2
+    done = isobar("compare", "--theirs", "mqtt://127.0.0.1:1", "-c", broker.path)
+    assert done.returncode == 3, done.stderr
+
+
+def broken(message):
+    """Valid but for a rule that is checked by default; the id stays."""
+    doc = json.loads(message.payload)
+    del doc["properties"]["data_id"]
+    return wnm.Message(message.topic, wnm.encode(doc), message.id)
+
+
+def wait_for_warmth():
+    """Longer than `within`: time itself is what is waited for here."""
+    time.sleep(1.3)
