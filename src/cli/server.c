@@ -22,6 +22,7 @@
 #include "cli/quantity.h"
 
 #define LEAST_MS (3600u * 1000u)       /* a full disk removes messages down to one hour */
+#define SPOOL_PART 4                   /* of journal.size, may lie in the spool */
 #define SOURCE_PACKET_BYTES (1u << 20) /* more is read past, counted, acknowledged (GB-46) */
 
 /* --- calls on a loop -------------------------------------------------- */
@@ -151,6 +152,9 @@ static int join_cluster(struct server *s)
 		.stream_bytes = from->stream_bytes,
 		.acknowledge = from->acknowledge,
 		.on_failure = from->on_failure,
+		.spool_bytes = c->journal_size_bytes / SPOOL_PART,
+		.sync = c->journal_sync,
+		.sync_ms = c->journal_sync_ms,
 	};
 	char *why = NULL;
 	int err = 0;

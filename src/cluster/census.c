@@ -130,8 +130,7 @@ struct census *census_new(struct cluster_core *core)
 
 void census_begin(struct census *c)
 {
-	if (c->core->settings->acknowledge)
-		begin_round(c);
+	begin_round(c);
 }
 
 void census_free(struct census *c)
@@ -140,12 +139,16 @@ void census_free(struct census *c)
 	free(c);
 }
 
+static bool is_fresh(const struct census *c, uint32_t shard)
+{
+	uint64_t at_ms = c->shards[shard].at_ms;
+
+	return at_ms && loop_now_ms(c->core->loop) - at_ms <= CENSUS_OLD_MS;
+}
+
 uint8_t census_needed(const struct census *c, uint32_t shard)
 {
-	const struct standing *s = &c->shards[shard];
-	bool is_fresh = s->at_ms && loop_now_ms(c->core->loop) - s->at_ms <= CENSUS_OLD_MS;
-
-	return is_fresh ? s->needed : c->core->settings->acknowledge;
+	return is_fresh(c, shard) ? c->shards[shard].needed : c->core->settings->acknowledge;
 }
 
 void census_hurry(struct census *c)
@@ -160,5 +163,14 @@ uint32_t census_short(const struct census *c)
 
 	for (uint32_t i = 0; i < c->core->shards; i++)
 		n += census_needed(c, i) < c->core->settings->acknowledge;
+	return n;
+}
+
+uint32_t census_silent(const struct census *c)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->core->shards; i++)
+		n += !is_fresh(c, i);
 	return n;
 }

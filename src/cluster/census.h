@@ -20,7 +20,7 @@ struct cluster_core;
 struct census;
 
 #define CENSUS_EVERY_MS 1000u
-#define CENSUS_OLD_MS 5000u
+#define CENSUS_OLD_MS 3000u
 
 struct census *census_new(struct cluster_core *core);
 void census_begin(struct census *c);
@@ -32,5 +32,7 @@ uint8_t census_needed(const struct census *c, uint32_t shard);
 void census_hurry(struct census *c);
 /* Shards that count with fewer replicas than `acknowledge`. */
 uint32_t census_short(const struct census *c);
+/* Shards whose master has not answered within CENSUS_OLD_MS. */
+uint32_t census_silent(const struct census *c);
 
 #endif

@@ -28,7 +28,6 @@
 #define CLUSTER_FORMAT 1
 #define LOOK_EVERY_MS 250u
 #define AGREE_EVERY_MS 1000u
-#define LATE_MS 1500u /* nothing answered for so long: the store is out of reach */
 
 enum cluster_kind { KIND_UNKNOWN, KIND_OURS, KIND_OTHER };
 
@@ -115,14 +114,21 @@ static void agreement_init(struct cluster *c)
 
 static const char *degraded_why(const struct cluster *c)
 {
+	static const char *const state_whys[] = {
+		[WRITER_OPEN] = NULL,
+		[WRITER_HOLDING] = "Redis does not confirm messages: sources are held",
+		[WRITER_SPOOLING] =
+			"Redis does not confirm messages: they are kept on this machine's disk",
+		[WRITER_DRAINING] = "Redis is back: what was kept on disk is being committed",
+	};
+	uint64_t state = count_read(&writer_figures(c->writer)->state);
+
 	if (c->kind == KIND_OTHER)
 		return "the Redis Cluster belongs to an Isobar cluster of another kind";
-	if (count_read(&redis_figures(c->core.redis)->state) != REDIS_WHOLE)
+	if (state_whys[state])
+		return state_whys[state];
+	if (c->kind == KIND_UNKNOWN || census_silent(c->core.census))
 		return "Redis is out of reach";
-	if (c->kind == KIND_UNKNOWN)
-		return "Redis does not answer";
-	if (count_read(&writer_figures(c->writer)->waiting_ms) > LATE_MS)
-		return "Redis does not confirm messages";
 	if (census_short(c->core.census))
 		return "Redis replicas are missing: messages count without them";
 	return NULL;
@@ -225,13 +231,19 @@ static int make_client(struct cluster *c, char **why)
 
 /* --- life ------------------------------------------------------------------------------ */
 
-static void make_modules(struct cluster *c)
+static int make_modules(struct cluster *c, char **why)
 {
+	struct commit_log log;
+	int err;
+
 	c->core.census = census_new(&c->core);
-	c->writer = writer_new(&c->core);
+	err = writer_new(&c->writer, &c->core, why);
+	if (err < 0)
+		return err;
 	c->follower = follower_new(&c->core);
-	commit_set_log(
-		c->core.commit, &(struct commit_log){.offer = writer_offer, .context = c->writer});
+	log = writer_log(c->writer);
+	commit_set_log(c->core.commit, &log);
+	return 0;
 }
 
 int cluster_new(struct cluster **out, const struct cluster_settings *settings, char **why)
@@ -250,15 +262,15 @@ int cluster_new(struct cluster **out, const struct cluster_settings *settings, c
 		*why = mem_text(strerror(errno));
 	else
 		err = make_client(c, why);
-	if (err) {
-		cluster_free(c);
-		return err;
-	}
 	agreement_init(c);
 	c->look.on_time = on_look;
-	make_modules(c);
-	*out = c;
-	return 0;
+	if (err == 0)
+		err = make_modules(c, why);
+	if (err < 0)
+		cluster_free(c);
+	else
+		*out = c;
+	return err;
 }
 
 static void *run(void *argument)
@@ -266,6 +278,7 @@ static void *run(void *argument)
 	struct cluster *c = argument;
 
 	ask_agreement(&c->agree_timer);
+	writer_start(c->writer);
 	timer_start(c->core.loop, &c->look, LOOK_EVERY_MS);
 	loop_run(c->core.loop);
 	return NULL;

@@ -50,6 +50,9 @@ struct cluster_settings {
 	uint64_t stream_bytes; /* of all shards together */
 	uint8_t acknowledge;   /* Redis replicas that must have a message */
 	enum cluster_failure on_failure;
+	uint64_t spool_bytes;   /* on disk at most, under spool and local */
+	enum journal_sync sync; /* journal.sync, for the spool */
+	uint32_t sync_ms;
 };
 
 /* Before there are ports. 0, or ERR_CONFIG / ERR_TLS / ERR_SYSTEM with *why to free(). */

@@ -1,38 +1,59 @@
 /* cluster/writer.h - messages on their way into the shared log
  *
- *     port's thread: writer_offer() --> parcel: records encoded once, in memory of their own
- *     loop: parcels --> queue of each shard --> calls (claim.h), several messages each --> WAIT
- *           answered, and enough replicas have it --> outcome to the port, one wake-up a turn
- *           else the same call again, with the same tokens, until it is
+ *     intake: parcels --> queue of each shard --> calls (claim.h), several messages each --> WAIT
+ *         answered, and enough replicas have it --> outcome to the port, one wake-up a turn
+ *         else the same call again, with the same tokens, until it is
  *
- * A claim is never given up: who asks twice hears of his own token that he was first. What is under
- * way is bounded in bytes; beyond it offers are refused with ERR_HELD until half of it is gone.
+ * A claim is never given up: who asks twice hears of his own token that he was first.
  *
- * Threads: the cluster's loop; writer_offer() on the port's, one thread a port.
+ * When nothing is answered for WRITER_LATE_MS the store is out of reach, and the writer goes by
+ * cluster.on_store_failure:
+ *
+ *     open --late, hold----------> holding ---answered---> open
+ *     open --late, spool, local--> spooling --answered---> draining --spool is empty--> open
+ *                                      ^---------late---------'
+ *
+ * Threads: the cluster's loop; figures any.
  */
 #ifndef CLUSTER_WRITER_H
 #define CLUSTER_WRITER_H
 
 #include "cluster/core.h"
 
+#define WRITER_LATE_MS 1500u
+
 struct writer;
 
-struct writer *writer_new(struct cluster_core *core);
+enum writer_state {
+	WRITER_OPEN,     /* messages are claimed as they come */
+	WRITER_HOLDING,  /* acknowledgements are withheld */
+	WRITER_SPOOLING, /* messages are kept on this machine's disk, and acknowledged */
+	WRITER_DRAINING, /* these are committed in their order; new ones stand behind them */
+};
+
+/* 0, or an error of the spool with *why to free(). */
+int writer_new(struct writer **out, struct cluster_core *core, char **why);
+/* On the loop, before Redis is reached: what waits for that may be late as well. */
+void writer_start(struct writer *w);
 void writer_begin(struct writer *w);
 void writer_free(struct writer *w);
 
-/* struct commit_log's offer; context is the writer. */
-int writer_offer(void *context, struct commit_port *p, const void *connection,
-	const struct commit_offer *offers, uint32_t n);
+/* What commit is to be given. */
+struct commit_log writer_log(struct writer *w);
 
 /* Written by the loop, read by any thread. */
 struct writer_figures {
-	count answered;
-	count calls;
+	count state;      /* enum writer_state */
+	count answered;   /* messages, by the log */
+	count calls;      /* of the script, repetitions included */
 	count repeated;   /* calls made again: too few replicas, or an error of Redis' */
-	count waiting_ms; /* the oldest message under way has waited for; 0: none */
+	count waiting_ms; /* so long the oldest call under way has; 0: none */
+	count spooled;    /* messages written to the spool */
+	count escaped;    /* delivered here under `local` and published by another node as well */
+	count spool_messages; /* in the spool, not committed */
+	count spool_bytes;
 };
 const struct writer_figures *writer_figures(const struct writer *w);
-uint64_t writer_bytes(const struct writer *w); /* under way; any thread */
+uint64_t writer_bytes(const struct writer *w); /* in memory, not answered */
 
 #endif

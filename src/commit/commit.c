@@ -182,9 +182,9 @@ uint64_t commit_tail(struct commit *c)
 	return tail;
 }
 
-/* Under the journal's lock, so that the keeper's sign that there is room comes after it. */
-void commit_note_held(struct commit *c, bool held)
+void commit_count_held(struct commit *c)
 {
+	bool held = c->is_refused || c->log_holds;
 	uint64_t now = clock_mono_ms();
 
 	if (c->held_since_ms && !held) {
@@ -193,6 +193,13 @@ void commit_note_held(struct commit *c, bool held)
 	} else if (!c->held_since_ms && held) {
 		c->held_since_ms = now;
 	}
+}
+
+/* Under the journal's lock, so that the keeper's sign that there is room comes after it. */
+void commit_note_held(struct commit *c, bool held)
+{
+	c->is_refused = held;
+	commit_count_held(c);
 	if (atomic_load_explicit(&c->held, memory_order_relaxed) != held)
 		atomic_store(&c->held, held);
 }

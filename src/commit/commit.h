@@ -116,6 +116,12 @@ struct commit_answer {
 
 /* Answers tickets of offers that were taken; the port is woken once. Any one thread. */
 void commit_port_answer(struct commit_port *p, const struct commit_answer *answers, uint32_t n);
+/* Appends these here and now, though the log does not have them yet: what is known already is left
+ * out, and what the log gives later under the same id will be. 0, ERR_HELD or ERR_TOO_LARGE with
+ * nothing done. Any one thread. */
+int commit_publish(struct commit *c, const struct journal_message *messages, uint32_t n);
+/* Acknowledgements are withheld because the log is out of reach: counted as time held. Any thread. */
+void commit_log_holds(struct commit *c, bool holds);
 /* An offer may be taken again. Any thread. */
 void commit_log_ready(struct commit *c);
 

@@ -139,12 +139,6 @@ static int take_and_append(struct commit *c, struct commit_line *lines, uint32_t
 	return err;
 }
 
-static void wake_all(const struct commit *c)
-{
-	for (unsigned i = 0; i < c->port_count; i++)
-		loop_wake(c->ports[i]->loop);
-}
-
 static void make_room(struct commit *c, uint32_t records)
 {
 	if (records <= c->followed_size)
@@ -175,7 +169,7 @@ int commit_follow(struct commit *c, struct commit_line *lines, uint32_t n)
 		is_new = c->followed_count > 0;
 	journal_unlock(c->journal);
 	if (is_new)
-		wake_all(c);
+		port_wake_all(c);
 	for (uint32_t i = 0; i < n && err; i++)
 		lines[i].taken = lines[i].known = lines[i].forced = 0;
 	return err == 0 || err == ERR_TOO_LARGE ? err : ERR_HELD;

@@ -67,6 +67,8 @@ struct commit {
 	uint64_t repeats;
 	uint64_t held_since_ms;
 	uint64_t held_ms;
+	bool is_refused; /* the last submission was */
+	bool log_holds;
 	_Atomic uint64_t log_first; /* by the shared log's word */
 	_Atomic uint64_t log_repeats;
 	atomic_bool held;
@@ -90,6 +92,7 @@ static inline struct ticket *ticket_at(const struct commit_port *p, uint32_t num
 
 /* --- port.c ------------------------------------------------------------- */
 
+void port_wake_all(const struct commit *c);
 /* Room for n more tickets and a batch of n. */
 void port_make_room(struct commit_port *p, uint32_t n);
 
@@ -98,6 +101,8 @@ void port_make_room(struct commit_port *p, uint32_t n);
 /* With the journal's lock. */
 void commit_expire_sometimes(struct commit *c);
 void commit_note_held(struct commit *c, bool held);
+/* Counts the time held from now on, or no more. */
+void commit_count_held(struct commit *c);
 /* Appends, and tells what is retained. 0 or negative with nothing done. With the lock, after
  * journal_reserve(). */
 int commit_append_and_tell(struct commit *c, const struct journal_message *const *messages,

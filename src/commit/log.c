@@ -88,8 +88,7 @@ static void note_held(struct commit *c, bool held)
 void commit_log_ready(struct commit *c)
 {
 	note_held(c, false);
-	for (unsigned i = 0; i < c->port_count; i++)
-		loop_wake(c->ports[i]->loop);
+	port_wake_all(c);
 }
 
 /* --- submission -------------------------------------------------------- */
@@ -146,5 +145,53 @@ int log_submit(struct commit_port *p, struct commit_owner *owner,
 		return err;
 	atomic_fetch_add(&c->log_repeats, n - count);
 	p->tail += n;
+	return 0;
+}
+
+void commit_log_holds(struct commit *c, bool holds)
+{
+	journal_lock(c->journal);
+	c->log_holds = holds;
+	commit_count_held(c);
+	journal_unlock(c->journal);
+}
+
+/* --- without the log ------------------------------------------------------ */
+
+/* With the lock and room reserved. */
+static int append_unknown(struct commit *c, const struct journal_message *messages, uint32_t n)
+{
+	const struct journal_message **firsts = mem_new(n * sizeof(*firsts));
+	uint64_t now = journal_now(c->journal);
+	uint32_t count = 0;
+	int err = 0;
+
+	commit_expire_sometimes(c);
+	for (uint32_t i = 0; i < n; i++)
+		if (seen_claim(c->seen, &messages[i].id, now) == SEEN_FIRST)
+			firsts[count++] = &messages[i];
+	if (count)
+		err = commit_append_and_tell(c, firsts, count, true);
+	if (err)
+		seen_forget_newest(c->seen, count);
+	free(firsts);
+	return err;
+}
+
+int commit_publish(struct commit *c, const struct journal_message *messages, uint32_t n)
+{
+	uint64_t bytes = 0;
+	int err;
+
+	for (uint32_t i = 0; i < n; i++)
+		bytes += commit_bytes_of(&messages[i]);
+	journal_lock(c->journal);
+	err = journal_reserve(c->journal, bytes, n);
+	if (err == 0)
+		err = append_unknown(c, messages, n);
+	journal_unlock(c->journal);
+	if (err)
+		return err == ERR_TOO_LARGE ? err : ERR_HELD;
+	port_wake_all(c);
 	return 0;
 }

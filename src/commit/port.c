@@ -147,6 +147,12 @@ unsigned commit_port_number(const struct commit_port *p)
 	return p->number;
 }
 
+void port_wake_all(const struct commit *c)
+{
+	for (unsigned i = 0; i < c->port_count; i++)
+		loop_wake(c->ports[i]->loop);
+}
+
 /* --- tickets ---------------------------------------------------------- */
 
 void port_make_room(struct commit_port *p, uint32_t n)

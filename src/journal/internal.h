@@ -58,6 +58,7 @@ struct journal {
 	_Atomic uint64_t tail;
 	_Atomic uint64_t head;
 	_Atomic uint64_t safe;
+	_Atomic uint64_t released; /* below it nothing is needed any more */
 	_Atomic uint64_t epoch; /* 1 ... */
 	_Atomic uint64_t warm_from;
 	_Atomic uint64_t ranges[PREFETCH_RANGES]; /* prefetched: first seq and count, packed */

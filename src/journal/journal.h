@@ -132,6 +132,10 @@ void journal_on_progress(struct journal *j, void (*call)(void *context), void *c
 /* sync always: asks the keeper to sync soon. Any thread. */
 void journal_want_sync(struct journal *j);
 
+/* Records below seq are not needed any more, whatever their age: their packets go, segment by
+ * segment, once sealed. Any thread. */
+void journal_release(struct journal *j, uint64_t seq);
+
 /* Sequence number behind the last record; sequentially consistent. Any thread. */
 uint64_t journal_tail(const struct journal *j);
 /* Oldest record whose packet is still there. Any thread. */

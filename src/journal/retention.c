@@ -167,7 +167,9 @@ static void remove_old_packets(struct journal *j)
 	struct segment *s;
 
 	while ((s = oldest_with_packets(j)) != NULL) {
-		if (age_ms(j, s->last_ms) > j->config.keep_ms)
+		if (s->end <= atomic_load(&j->released))
+			remove_packets(j, s, "released");
+		else if (age_ms(j, s->last_ms) > j->config.keep_ms)
 			remove_packets(j, s, "age");
 		else if (bytes_used(j) > j->config.size_bytes)
 			remove_packets(j, s, "size");
@@ -209,4 +211,9 @@ void retain(struct journal *j)
 {
 	remove_old_packets(j);
 	remove_old_rest(j);
+}
+
+void journal_release(struct journal *j, uint64_t seq)
+{
+	atomic_store(&j->released, seq);
 }
