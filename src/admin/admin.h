@@ -14,6 +14,7 @@
 #include "base/buf.h"
 #include "broker/broker.h"
 #include "catalogue/librarian.h"
+#include "cluster/cluster.h"
 #include "commit/commit.h"
 #include "net/arrival.h"
 #include "net/http.h"
@@ -37,6 +38,7 @@ struct admin_settings {
 	struct sources *sources;
 	struct reports *reports;
 	struct librarian *librarian;
+	struct cluster *cluster;     /* NULL: one machine */
 	struct hierarchy *hierarchy; /* for its version */
 	unsigned workers;
 	const struct porch_counts *porches; /* one per worker; read until admin_free() */

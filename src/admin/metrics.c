@@ -442,6 +442,55 @@ static void write_process(struct exposition *e, struct admin *a)
 	one_number(e, METRIC_START, (double)a->started_ms / 1000);
 }
 
+/* A metric that is one number of struct cluster_figures. */
+static const struct {
+	enum metric metric;
+	size_t place;
+	double unit;
+} cluster_rows[] = {
+	{METRIC_REDIS_CONNECTIONS, offsetof(struct cluster_figures, connections), 1},
+	{METRIC_REDIS_LOST, offsetof(struct cluster_figures, lost), 1},
+	{METRIC_REDIS_MOVED, offsetof(struct cluster_figures, moved), 1},
+	{METRIC_REDIS_SHORT, offsetof(struct cluster_figures, short_shards), 1},
+	{METRIC_CLAIMS, offsetof(struct cluster_figures, claims), 1},
+	{METRIC_CLAIM_CALLS, offsetof(struct cluster_figures, calls), 1},
+	{METRIC_CLAIM_REPEATED, offsetof(struct cluster_figures, repeated), 1},
+	{METRIC_CLAIM_WAITING, offsetof(struct cluster_figures, waiting_ms), 1e-3},
+	{METRIC_CLAIM_BYTES, offsetof(struct cluster_figures, waiting_bytes), 1},
+	{METRIC_SPOOLED, offsetof(struct cluster_figures, spooled), 1},
+	{METRIC_SPOOL_MESSAGES, offsetof(struct cluster_figures, spool_messages), 1},
+	{METRIC_SPOOL_BYTES, offsetof(struct cluster_figures, spool_bytes), 1},
+	{METRIC_SPOOL_LIMIT, offsetof(struct cluster_figures, spool_most_bytes), 1},
+	{METRIC_ESCAPED, offsetof(struct cluster_figures, escaped), 1},
+	{METRIC_FOLLOWED, offsetof(struct cluster_figures, read), 1},
+	{METRIC_FOLLOW_LAG, offsetof(struct cluster_figures, lag_entries), 1},
+	{METRIC_FOLLOW_LAG_SECONDS, offsetof(struct cluster_figures, lag_ms), 1e-3},
+	{METRIC_FOLLOW_MISSED, offsetof(struct cluster_figures, missed), 1},
+};
+
+/* Nothing on one machine. */
+static void write_cluster(struct exposition *e, struct admin *a)
+{
+	struct cluster_figures f;
+
+	if (a->settings.cluster == NULL)
+		return;
+	cluster_figures(a->settings.cluster, &f);
+	exposition_family(e, METRIC_CLUSTER_STATE);
+	for (unsigned i = 0; i < CLUSTER_STATES; i++)
+		one_labelled(e, METRIC_CLUSTER_STATE, "state",
+			cluster_state_text((enum cluster_state)i), f.state == i);
+	for (size_t i = 0; i < sizeof(cluster_rows) / sizeof(cluster_rows[0]); i++) {
+		uint64_t value;
+
+		memcpy(&value, (const char *)&f + cluster_rows[i].place, sizeof(value));
+		if (cluster_rows[i].unit < 1)
+			one_number(e, cluster_rows[i].metric, (double)value * cluster_rows[i].unit);
+		else
+			one_count(e, cluster_rows[i].metric, value);
+	}
+}
+
 void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics)
 {
 	struct exposition e = {out, is_openmetrics};
@@ -458,6 +507,7 @@ void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics)
 	write_broker(&e, a);
 	write_journal(&e, a);
 	write_catalogues(&e, a);
+	write_cluster(&e, a);
 	write_sources(&e, a);
 	write_certificates(&e, a);
 	write_state(&e, a);

@@ -126,6 +126,7 @@ static const char *const phase_texts[] = {
 /* 503 only for what another node would do better (interface.md, Endpoints). */
 struct readiness admin_readiness(struct admin *a, const struct journal_figures *j)
 {
+	struct cluster_figures cluster = {0};
 	struct readiness r = {"", ""};
 	int phase = atomic_load(&a->phase);
 
@@ -133,8 +134,12 @@ struct readiness admin_readiness(struct admin *a, const struct journal_figures *
 		r.reason = phase_texts[phase];
 	else if (j->failed)
 		r.reason = "the journal cannot be written";
+	if (a->settings.cluster)
+		cluster_figures(a->settings.cluster, &cluster);
 	if (j->held)
 		r.degraded = "the journal cannot take more: sources are held";
+	else if (cluster.degraded)
+		r.degraded = cluster.degraded;
 	return r;
 }
 
@@ -218,6 +223,22 @@ static json_t *catalogue_of(const struct admin *a)
 		(double)f.next_ms / 1000, "pairs", NUMBER(f.pairs), "catalogues", lists);
 }
 
+/* null on one machine */
+static json_t *cluster_of(const struct admin *a)
+{
+	struct cluster_figures f;
+
+	if (a->settings.cluster == NULL)
+		return json_null();
+	cluster_figures(a->settings.cluster, &f);
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:I, s:I, s:f}", "node", f.node,
+		"state", cluster_state_text(f.state), "degraded", f.degraded ? f.degraded : "",
+		"redis", f.redis, "redis_connections", NUMBER(f.connections), "claims",
+		NUMBER(f.claims), "waiting_seconds", (double)f.waiting_ms / 1000, "spool_messages",
+		NUMBER(f.spool_messages), "lag_messages", NUMBER(f.lag_entries), "lag_seconds",
+		(double)f.lag_ms / 1000);
+}
+
 static json_t *listeners_of(struct admin *a)
 {
 	json_t *list = json_array();
@@ -240,13 +261,14 @@ void status_write(struct admin *a, struct buf *out)
 	commit_figures(a->settings.commit, &c);
 	broker_figures(a->settings.broker, &f);
 	status_write_document(out,
-		json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o}",
+		json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
 			"centre_id", a->centre_id, "version", ISOBAR_VERSION, "topic_hierarchy",
 			hierarchy_version(hierarchy), "phase", phase_texts[atomic_load(&a->phase)],
 			"started", time_of(a->started_ms), "uptime_seconds",
 			NUMBER((clock_mono_ms() - a->started_mono_ms) / 1000), "workers",
 			(int)a->settings.workers, "listeners", listeners_of(a), "sources",
 			count_sources(a), "clients", clients_of(&f), "journal", journal_of(a, &j),
-			"antiloop", antiloop_of(&c), "metadata", catalogue_of(a)));
+			"antiloop", antiloop_of(&c), "metadata", catalogue_of(a), "cluster",
+			cluster_of(a)));
 	hierarchy_unref(hierarchy);
 }

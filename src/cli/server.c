@@ -376,6 +376,7 @@ static int make_rooms(struct server *s)
 		.sources = s->sources,
 		.reports = s->reports,
 		.librarian = s->librarian,
+		.cluster = s->cluster,
 		.hierarchy = s->hierarchy,
 		.workers = s->worker_count,
 		.porches = s->porch_counts,
@@ -450,6 +451,7 @@ static bool lacks_metadata(struct librarian *l)
 /* NULL: it is not. */
 static const char *degraded_why(struct server *s)
 {
+	struct cluster_figures cluster = {0};
 	struct journal_figures j;
 
 	journal_figures(commit_journal(s->commit), &j);
@@ -457,6 +459,10 @@ static const char *degraded_why(struct server *s)
 		return "The journal cannot be written.";
 	if (j.held)
 		return "The journal cannot take more: sources are held.";
+	if (s->cluster)
+		cluster_figures(s->cluster, &cluster);
+	if (cluster.degraded)
+		return cluster.degraded;
 	if (lacks_metadata(s->librarian))
 		return "No list of discovery metadata: the metadata check passes everything.";
 	return NULL;

@@ -47,6 +47,7 @@ struct cluster {
 	struct timer look;
 	const char *told; /* why it is degraded, as last logged */
 	_Atomic(const char *) degraded;
+	count short_shards;
 };
 
 /* --- is it of our kind? ---------------------------------------------------- */
@@ -112,14 +113,16 @@ static void agreement_init(struct cluster *c)
 
 /* --- how it is ---------------------------------------------------------------- */
 
+static const char not_reached[] = "Redis has not been reached yet";
+
 static const char *degraded_why(const struct cluster *c)
 {
 	static const char *const state_whys[] = {
-		[WRITER_OPEN] = NULL,
-		[WRITER_HOLDING] = "Redis does not confirm messages: sources are held",
-		[WRITER_SPOOLING] =
+		[CLUSTER_OPEN] = NULL,
+		[CLUSTER_HOLDING] = "Redis does not confirm messages: sources are held",
+		[CLUSTER_SPOOLING] =
 			"Redis does not confirm messages: they are kept on this machine's disk",
-		[WRITER_DRAINING] = "Redis is back: what was kept on disk is being committed",
+		[CLUSTER_DRAINING] = "Redis is back: what was kept on disk is being committed",
 	};
 	uint64_t state = count_read(&writer_figures(c->writer)->state);
 
@@ -127,7 +130,9 @@ static const char *degraded_why(const struct cluster *c)
 		return "the Redis Cluster belongs to an Isobar cluster of another kind";
 	if (state_whys[state])
 		return state_whys[state];
-	if (c->kind == KIND_UNKNOWN || census_silent(c->core.census))
+	if (c->kind == KIND_UNKNOWN)
+		return not_reached;
+	if (census_silent(c->core.census))
 		return "Redis is out of reach";
 	if (census_short(c->core.census))
 		return "Redis replicas are missing: messages count without them";
@@ -140,6 +145,7 @@ static void on_look(struct timer *t)
 	const char *why = degraded_why(c);
 
 	atomic_store(&c->degraded, why);
+	count_set(&c->short_shards, census_short(c->core.census));
 	if (why != c->told && why)
 		log_warn("cluster", "degraded", "why=\"%s\"", why);
 	else if (why != c->told)
@@ -149,18 +155,66 @@ static void on_look(struct timer *t)
 	timer_start(c->core.loop, t, LOOK_EVERY_MS);
 }
 
-void cluster_figures(struct cluster *c, struct cluster_figures *out)
+const char *cluster_state_text(enum cluster_state state)
+{
+	static const char *const texts[] = {
+		[CLUSTER_OPEN] = "open",
+		[CLUSTER_HOLDING] = "holding",
+		[CLUSTER_SPOOLING] = "spooling",
+		[CLUSTER_DRAINING] = "draining",
+	};
+
+	return texts[state];
+}
+
+static void show_redis(const struct cluster *c, struct cluster_figures *out)
 {
 	const struct redis_figures *r = redis_figures(c->core.redis);
 
+	out->redis = redis_state_text((enum redis_state)count_read(&r->state));
+	out->connections = count_read(&r->links);
+	out->lost = count_read(&r->lost);
+	out->moved = count_read(&r->moved);
+}
+
+static void show_writer(const struct cluster *c, struct cluster_figures *out)
+{
+	const struct writer_figures *w = writer_figures(c->writer);
+
+	out->state = (enum cluster_state)count_read(&w->state);
+	out->claims = count_read(&w->answered);
+	out->calls = count_read(&w->calls);
+	out->repeated = count_read(&w->repeated);
+	out->waiting_ms = count_read(&w->waiting_ms);
+	out->waiting_bytes = writer_bytes(c->writer);
+	out->spooled = count_read(&w->spooled);
+	out->spool_messages = count_read(&w->spool_messages);
+	out->spool_bytes = count_read(&w->spool_bytes);
+	out->spool_most_bytes = c->settings.spool_bytes;
+	out->escaped = count_read(&w->escaped);
+}
+
+static void show_follower(const struct cluster *c, struct cluster_figures *out)
+{
+	struct follower_sum sum;
+
+	follower_sum(c->follower, &sum);
+	out->read = sum.entries;
+	out->lag_entries = sum.lag_entries;
+	out->lag_ms = sum.lag_ms;
+	out->missed = sum.missed;
+}
+
+void cluster_figures(struct cluster *c, struct cluster_figures *out)
+{
 	*out = (struct cluster_figures){
 		.degraded = atomic_load(&c->degraded),
-		.redis = redis_state_text((enum redis_state)count_read(&r->state)),
 		.node = c->settings.node,
-		.links = count_read(&r->links),
-		.claims = count_read(&writer_figures(c->writer)->answered),
-		.under_way_bytes = writer_bytes(c->writer),
+		.short_shards = count_read(&c->short_shards),
 	};
+	show_redis(c, out);
+	show_writer(c, out);
+	show_follower(c, out);
 }
 
 /* --- settings ------------------------------------------------------------------- */
@@ -264,6 +318,8 @@ int cluster_new(struct cluster **out, const struct cluster_settings *settings, c
 		err = make_client(c, why);
 	agreement_init(c);
 	c->look.on_time = on_look;
+	c->told = not_reached;
+	atomic_init(&c->degraded, not_reached);
 	if (err == 0)
 		err = make_modules(c, why);
 	if (err < 0)

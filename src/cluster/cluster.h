@@ -64,14 +64,38 @@ void cluster_stop(struct cluster *c);
 /* After cluster_stop(), when no loop of any port runs. NULL: nothing. */
 void cluster_free(struct cluster *c);
 
+enum cluster_state {
+	CLUSTER_OPEN,     /* messages are claimed as they come */
+	CLUSTER_HOLDING,  /* acknowledgements are withheld */
+	CLUSTER_SPOOLING, /* messages are kept on this machine's disk, and acknowledged */
+	CLUSTER_DRAINING, /* these are committed in their order; new ones stand behind them */
+	CLUSTER_STATES,
+};
+const char *cluster_state_text(enum cluster_state state);
+
 struct cluster_figures {
 	const char *degraded; /* why, static; NULL: it is not */
-	const char *redis;    /* state of the client, static */
-	const char *node;
-	uint64_t links;
-	uint64_t claims;    /* messages answered by the log */
-	uint64_t under_way; /* messages taken and not answered */
-	uint64_t under_way_bytes;
+	const char *node;     /* as long as the cluster */
+	const char *redis;    /* what of its slots is within reach, static */
+	enum cluster_state state;
+	uint64_t connections;    /* to Redis, ready */
+	uint64_t lost;           /* of these, ended since start */
+	uint64_t moved;          /* slots found elsewhere */
+	uint64_t claims;         /* messages answered by the shared log */
+	uint64_t calls;          /* of the script, repetitions included */
+	uint64_t repeated;       /* calls made again */
+	uint64_t waiting_ms;     /* so long the oldest call has; 0: none is under way */
+	uint64_t waiting_bytes;  /* of messages not answered */
+	uint64_t short_shards;   /* that count with fewer replicas */
+	uint64_t spooled;        /* messages, since start */
+	uint64_t spool_messages; /* in the spool now */
+	uint64_t spool_bytes;
+	uint64_t spool_most_bytes;
+	uint64_t escaped; /* published by two nodes, as one did so without Redis (local) */
+	uint64_t read;    /* entries followed */
+	uint64_t lag_entries;
+	uint64_t lag_ms;
+	uint64_t missed;
 };
 void cluster_figures(struct cluster *c, struct cluster_figures *out);
 

@@ -25,10 +25,10 @@
 /* --- states -------------------------------------------------------------------- */
 
 static const char *const state_events[] = {
-	[WRITER_OPEN] = "store_back",
-	[WRITER_HOLDING] = "holding",
-	[WRITER_SPOOLING] = "spooling",
-	[WRITER_DRAINING] = "draining",
+	[CLUSTER_OPEN] = "store_back",
+	[CLUSTER_HOLDING] = "holding",
+	[CLUSTER_SPOOLING] = "spooling",
+	[CLUSTER_DRAINING] = "draining",
 };
 
 static void show_spool(struct writer *w)
@@ -74,16 +74,16 @@ static void name_publishers(const struct writer *w, struct buf *names, uint32_t 
 	}
 }
 
-static void enter(struct writer *w, enum writer_state state)
+static void enter(struct writer *w, enum cluster_state state)
 {
 	uint64_t now = loop_now_ms(w->core->loop);
-	enum writer_state before = writer_state(w);
+	enum cluster_state before = writer_state(w);
 
-	if (before == WRITER_OPEN)
+	if (before == CLUSTER_OPEN)
 		w->out_since_ms = now;
 	count_set(&w->figures.state, state);
-	commit_log_holds(w->core->commit, state == WRITER_HOLDING);
-	if (state == WRITER_OPEN)
+	commit_log_holds(w->core->commit, state == CLUSTER_HOLDING);
+	if (state == CLUSTER_OPEN)
 		log_info("cluster", state_events[state], "after_s=%.1f",
 			(double)(now - w->out_since_ms) / 1000);
 	else if (w->spool)
@@ -99,9 +99,9 @@ static void begin_holding(struct writer *w)
 	struct buf names = {0};
 	uint32_t others = 0;
 
-	enter(w, WRITER_HOLDING);
+	enter(w, CLUSTER_HOLDING);
 	name_publishers(w, &names, &others);
-	log_warn("cluster", state_events[WRITER_HOLDING],
+	log_warn("cluster", state_events[CLUSTER_HOLDING],
 		"publishers=%s more_messages=%u: acknowledgements are withheld",
 		log_quote((const char *)buf_bytes(&names), buf_length(&names), quoted), others);
 	buf_fini(&names);
@@ -257,7 +257,7 @@ static void begin_spooling(struct writer *w)
 	for (size_t i = 0; i < n; i++)
 		outage_take(w, waiting[i]);
 	buf_fini(&all);
-	enter(w, WRITER_SPOOLING);
+	enter(w, CLUSTER_SPOOLING);
 	outage_spool(w);
 }
 
@@ -272,7 +272,7 @@ static void drain(struct writer *w)
 	spool_done(w->spool);
 	outage_spool(w);
 	if (spool_count(w->spool) == 0 && w->backlog == NULL) {
-		enter(w, WRITER_OPEN);
+		enter(w, CLUSTER_OPEN);
 		return;
 	}
 	p = spool_read(w->spool);
@@ -288,7 +288,7 @@ void outage_on_drained(struct writer *w, bool first)
 {
 	if (!first && w->core->settings->on_failure == CLUSTER_LOCAL)
 		count_add(&w->figures.escaped, 1);
-	if (--w->draining == 0 && writer_state(w) == WRITER_DRAINING)
+	if (--w->draining == 0 && writer_state(w) == CLUSTER_DRAINING)
 		drain(w);
 }
 
@@ -298,19 +298,19 @@ void outage_look(struct writer *w)
 {
 	uint64_t waiting_ms = count_read(&w->figures.waiting_ms);
 	bool is_late = waiting_ms > WRITER_LATE_MS;
-	enum writer_state state = writer_state(w);
+	enum cluster_state state = writer_state(w);
 
-	if (state >= WRITER_SPOOLING)
+	if (state >= CLUSTER_SPOOLING)
 		outage_spool(w);
-	if (state == WRITER_OPEN && is_late)
+	if (state == CLUSTER_OPEN && is_late)
 		(w->spool ? begin_spooling : begin_holding)(w);
-	else if (state == WRITER_HOLDING && !is_late)
-		enter(w, WRITER_OPEN);
-	else if (state == WRITER_DRAINING && is_late)
-		enter(w, WRITER_SPOOLING);
-	else if (state == WRITER_SPOOLING && w->has_begun && waiting_ms == 0)
-		enter(w, WRITER_DRAINING);
-	if (writer_state(w) == WRITER_DRAINING)
+	else if (state == CLUSTER_HOLDING && !is_late)
+		enter(w, CLUSTER_OPEN);
+	else if (state == CLUSTER_DRAINING && is_late)
+		enter(w, CLUSTER_SPOOLING);
+	else if (state == CLUSTER_SPOOLING && w->has_begun && waiting_ms == 0)
+		enter(w, CLUSTER_DRAINING);
+	if (writer_state(w) == CLUSTER_DRAINING)
 		drain(w);
 }
 

@@ -258,7 +258,7 @@ void writer_pump(struct writer *w)
 static void on_inbox(struct task *t)
 {
 	struct writer *w = container_of(t, struct writer, inbox);
-	bool direct = writer_state(w) < WRITER_SPOOLING;
+	bool direct = writer_state(w) < CLUSTER_SPOOLING;
 	struct parcel *p = intake_take(w->intake);
 
 	while (p) {

@@ -24,13 +24,6 @@
 
 struct writer;
 
-enum writer_state {
-	WRITER_OPEN,     /* messages are claimed as they come */
-	WRITER_HOLDING,  /* acknowledgements are withheld */
-	WRITER_SPOOLING, /* messages are kept on this machine's disk, and acknowledged */
-	WRITER_DRAINING, /* these are committed in their order; new ones stand behind them */
-};
-
 /* 0, or an error of the spool with *why to free(). */
 int writer_new(struct writer **out, struct cluster_core *core, char **why);
 /* On the loop, before Redis is reached: what waits for that may be late as well. */
@@ -43,7 +36,7 @@ struct commit_log writer_log(struct writer *w);
 
 /* Written by the loop, read by any thread. */
 struct writer_figures {
-	count state;      /* enum writer_state */
+	count state;      /* enum cluster_state */
 	count answered;   /* messages, by the log */
 	count calls;      /* of the script, repetitions included */
 	count repeated;   /* calls made again: too few replicas, or an error of Redis' */

@@ -77,9 +77,9 @@ struct writer {
 
 /* --- writer.c ------------------------------------------------------------ */
 
-static inline enum writer_state writer_state(const struct writer *w)
+static inline enum cluster_state writer_state(const struct writer *w)
 {
-	return (enum writer_state)count_read(&w->figures.state);
+	return (enum cluster_state)count_read(&w->figures.state);
 }
 
 void writer_answer(
