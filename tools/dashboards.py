@@ -34,8 +34,10 @@ def quantile(share, metric, labels=NODE, by=""):
             f"(rate({metric}_bucket{labels}[$__rate_interval])))")
 
 
-def with_labels(labels, more):
-    return labels[:-1] + ", " + more + "}"
+def over(edge):
+    """Sessions behind by more records than that edge of a bucket."""
+    buckets = (f'sum(isobar_lag_messages_bucket{{instance=~"$instance", le="{le}"}})' for le in ("+Inf", edge))
+    return " - ".join(buckets)
 
 
 INVALID = {
@@ -227,10 +229,8 @@ SUBSCRIBERS = dashboard(
                                "offline": f"sum(isobar_sessions_offline{NODE})",
                                "behind": f"sum(isobar_sessions_behind{NODE})"}),
             graph("Sessions by how far they are behind", {
-                f"over {text}": f'sum(isobar_lag_messages_bucket{with_labels(NODE, "le=" + chr(34) + "+Inf" + chr(34))})'
-                                f' - sum(isobar_lag_messages_bucket{with_labels(NODE, "le=" + chr(34) + edge + chr(34))})'
-                for text, edge in (("1 000 messages", "1024"), ("33 000 messages", "32768"),
-                                   ("a million messages", "1048576"))}),
+                "over 1 000 messages": over("1024"), "over 33 000": over("32768"),
+                "over a million": over("1048576")}),
             graph("Wanted and not delivered", {"{{reason}}": rate("isobar_dropped_total", by="reason")}, "mps",
                   stack=True),
             graph("Removed before a session got there", {
