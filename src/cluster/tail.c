@@ -275,6 +275,22 @@ static void stand_still(struct tail *t, uint64_t place, unsigned version)
 		t->shard, text, version, RECORD_VERSION);
 }
 
+/* The number of the session that published it, when it was one of this process: "node/start/number". */
+static uint32_t origin_of(const struct tail *t, struct view source)
+{
+	struct view own = view_of(t->core->name);
+	uint32_t number = 0;
+
+	if (!view_starts_with(source, own) || source.n < own.n + 2 || source.p[own.n] != '/')
+		return 0;
+	for (size_t i = own.n + 1; i < source.n; i++) {
+		if (source.p[i] < '0' || source.p[i] > '9' || number > JOURNAL_ORIGIN_MOST / 10)
+			return 0;
+		number = number * 10 + (uint32_t)(source.p[i] - '0');
+	}
+	return number <= JOURNAL_ORIGIN_MOST ? number : 0;
+}
+
 static struct commit_record record_of(const struct tail *t, const struct record *r, uint64_t place)
 {
 	return (struct commit_record){
@@ -286,7 +302,8 @@ static struct commit_record record_of(const struct tail *t, const struct record 
 			.expiry_s = r->expiry_s,
 			.shard = (uint8_t)t->shard,
 			.flags = r->flags,
-			.qos = r->qos},
+			.qos = r->qos,
+			.origin = origin_of(t, r->source)},
 		.previous = r->previous,
 		.has_previous = r->has_previous,
 	};
@@ -381,6 +398,18 @@ static void on_pong(struct tail *t, const struct resp *reply)
 
 /* --- replies: when all is done ----------------------------------------------------------- */
 
+/* Reads are so far apart, unless there is more. */
+static void read_later(struct tail *t)
+{
+	uint64_t apart = apart_ms(t);
+	uint64_t past = now_of(t) - t->read_ms;
+
+	if (t->is_full || past >= apart)
+		go_on(t);
+	else
+		rest(t, apart - past);
+}
+
 static void on_greeted(struct tail *t)
 {
 	t->connection = t->request.connection;
@@ -428,7 +457,7 @@ static void on_read(struct tail *t)
 {
 	if (t->count == 0) {
 		enter(t, TAIL_LIVE);
-		go_on(t);
+		read_later(t);
 	} else if (is_enough(t)) {
 		on_confirmed(t);
 	} else {
@@ -543,18 +572,6 @@ void tail_fini(struct tail *t)
 	free(t->records);
 	free(t->ordinals);
 	free(t->places);
-}
-
-/* Reads are so far apart, unless there is more. */
-static void read_later(struct tail *t)
-{
-	uint64_t apart = apart_ms(t);
-	uint64_t past = now_of(t) - t->read_ms;
-
-	if (t->is_full || past >= apart)
-		go_on(t);
-	else
-		rest(t, apart - past);
 }
 
 void tail_took(struct tail *t, uint32_t n)
