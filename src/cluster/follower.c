@@ -7,14 +7,17 @@
 #include "cluster/follower.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "cluster/resume.h"
 
 #define PIECE_BYTES (4u << 20) /* of all lines of a merge together */
 #define PIECE_RECORDS 4096u
 #define HELD_MS 100u /* between two attempts while the journal takes nothing */
+#define SAVE_EVERY_MS 1000u
 #define AGAIN_MS 10u /* while what is kept back may still be brought */
 
 struct follower {
@@ -26,6 +29,9 @@ struct follower {
 	struct commit_line lines[SHARDS_MOST];
 	struct tail *sources[SHARDS_MOST]; /* of the lines */
 	bool is_held;
+	struct timer save;
+	int bookmark_fd; /* -1: there is none */
+	struct bookmark bookmark;
 	struct follower_figures figures;
 };
 
@@ -176,6 +182,47 @@ static void on_again(struct timer *t)
 	loop_defer(f->core->loop, &f->merge);
 }
 
+/* --- bookmark ---------------------------------------------------------------------- */
+
+static void fill_row(const struct tail *t, struct bookmark_row *row)
+{
+	*row = (struct bookmark_row){.place = t->done.place,
+		.ordinal = t->done.is_counted ? t->done.ordinal : BOOKMARK_UNCOUNTED};
+	/* What is read a second time on a new process has to be read to its end. */
+	if (t->after >= t->done.place && !t->is_changed)
+		memcpy(row->run_id, t->run_id, sizeof(row->run_id));
+}
+
+static void save(struct follower *f)
+{
+	struct bookmark *m = &f->bookmark;
+	uint64_t seq = journal_tail(commit_journal(f->core->commit));
+	bool is_new = seq != m->seq || m->count != f->core->shards;
+
+	m->seq = seq;
+	m->count = f->core->shards;
+	for (uint32_t i = 0; i < m->count; i++) {
+		struct bookmark_row row;
+
+		fill_row(&f->tails[i], &row);
+		is_new |= memcmp(&row, &m->rows[i], sizeof(row)) != 0;
+		m->rows[i] = row;
+	}
+	if (!is_new || f->bookmark_fd < 0)
+		return;
+	if (bookmark_write(f->bookmark_fd, m) < 0)
+		log_warn("cluster", "bookmark_not_written", "dir=%s error=\"%m\"",
+			f->core->settings->dir);
+}
+
+static void on_save(struct timer *t)
+{
+	struct follower *f = container_of(t, struct follower, save);
+
+	save(f);
+	timer_start(f->core->loop, t, SAVE_EVERY_MS);
+}
+
 /* --- public ----------------------------------------------------------------------- */
 
 struct follower *follower_new(struct cluster_core *core)
@@ -186,34 +233,45 @@ struct follower *follower_new(struct cluster_core *core)
 	f->merge.run = on_merge;
 	list_init(&f->merge.link);
 	f->again.on_time = on_again;
+	f->save.on_time = on_save;
+	f->bookmark_fd = -1;
 	return f;
 }
 
 void follower_begin(struct follower *f)
 {
-	struct vector known;
+	struct resume from[SHARDS_MOST];
+	bool is_known = bookmark_open(f->core->settings->dir, &f->bookmark_fd, &f->bookmark);
 
-	commit_position(f->core->commit, &known);
+	if (f->bookmark_fd < 0)
+		log_warn("cluster", "no_bookmark", "dir=%s error=\"%m\"", f->core->settings->dir);
+	resume_find(f->core->commit, is_known ? &f->bookmark : NULL, f->core->shards, from);
 	for (uint32_t i = 0; i < f->core->shards; i++) {
 		struct tail *t = &f->tails[i];
 
-		tail_init(t, f->core, i, (struct tail_mark){.place = known.place[i]}, "");
+		tail_init(t, f->core, i, from[i].mark, from[i].run_id);
 		t->on_batch = on_batch;
 		t->context = f;
 		tail_begin(t);
 	}
+	timer_start(f->core->loop, &f->save, SAVE_EVERY_MS);
 }
 
 void follower_free(struct follower *f)
 {
 	if (f == NULL)
 		return;
+	if (f->save.place)
+		save(f);
 	for (uint32_t i = 0; i < SHARDS_MOST; i++) {
 		if (f->tails[i].core)
 			tail_fini(&f->tails[i]);
 	}
 	timer_stop(f->core->loop, &f->again);
+	timer_stop(f->core->loop, &f->save);
 	list_remove(&f->merge.link);
+	if (f->bookmark_fd >= 0)
+		close(f->bookmark_fd);
 	free(f);
 }
 

@@ -10,7 +10,7 @@
  * FOLLOWER_PATIENCE_MS after it was read; while another shard is behind and may still bring it,
  * longer. What stands behind it in its shard waits as well, so that a place says how far a shard got.
  *
- * **Where it goes on.** The last place of each shard in the journal's index; places.h for what the
+ * **Where it goes on.** The last place of each shard in the journal's index; bookmark.h for what the
  * index does not know. A node without either begins with the oldest entry that Redis has.
  *
  * While the journal takes nothing (a full disk) batches wait, and Redis keeps what comes after them.

@@ -540,16 +540,12 @@ static void on_done(struct redis_request *q, int err)
 /* --- public -------------------------------------------------------------------------------- */
 
 void tail_init(struct tail *t, struct cluster_core *core, uint32_t shard, struct tail_mark from,
-	const char *run_id)
+	const char run_id[RUN_ID_BYTES])
 {
 	*t = (struct tail){.core = core, .shard = shard};
 	t->after = t->read_to = from.place;
 	t->read = t->done = from;
-	t->is_changed = true;
-	if (*run_id) {
-		memcpy(t->run_id, run_id, sizeof(t->run_id));
-		t->is_changed = false;
-	}
+	memcpy(t->run_id, run_id, sizeof(t->run_id));
 	t->is_ready = true;
 	t->ask_for = ASK_MOST / 8;
 	t->pause.on_time = on_pause;

@@ -116,9 +116,9 @@ struct tail {
 	struct log_limit complaints;
 };
 
-/* Caller's memory; `from` is where it goes on, run_id of whom, "" unknown. Nothing is asked yet. */
+/* Caller's memory; `from` is where it goes on, run_id of whom, zeros: unknown. Nothing is asked yet. */
 void tail_init(struct tail *t, struct cluster_core *core, uint32_t shard, struct tail_mark from,
-	const char *run_id);
+	const char run_id[RUN_ID_BYTES]);
 /* On the loop, once: opens its lane and begins. */
 void tail_begin(struct tail *t);
 /* After the client has been freed. */
