@@ -5,6 +5,7 @@
 
 #include "cluster/claim.h"
 #include "cluster/slots.h"
+#include "cluster/stream.h"
 
 static void take_apart(const struct resp *reply)
 {
@@ -14,6 +15,8 @@ static void take_apart(const struct resp *reply)
 	struct slot_node node;
 	struct log_place place;
 	struct view record;
+	struct stream_state state;
+	char run_id[RUN_ID_BYTES];
 
 	for (uint32_t i = 0; i < 4; i++) {
 		claim_answer_of(reply, i, &answer);
@@ -25,6 +28,8 @@ static void take_apart(const struct resp *reply)
 				abort();
 	}
 	log_count(reply);
+	stream_state_of(reply, &state);
+	run_id_of(reply, run_id);
 	if (slot_redirect_of(reply->text, &to) && to.slot >= SLOTS)
 		abort();
 }
