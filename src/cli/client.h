@@ -40,6 +40,10 @@ struct client_options {
  * after printing what is wrong. */
 int cli_client_target_open(struct client_target *t, const struct client_options *o);
 void cli_client_target_close(struct client_target *t);
+/* The same for pages over http or https, without looking up: only url, anonymous and shown are set.
+ * otherwise: the URL when the options have none. No user name given: anonymous. */
+int cli_client_target_page(
+	struct client_target *t, const struct client_options *o, const char *otherwise);
 
 struct cli_client;
 struct client_handler {

@@ -102,6 +102,21 @@ int cli_client_target_open(struct client_target *t, const struct client_options 
 	return status;
 }
 
+int cli_client_target_page(
+	struct client_target *t, const struct client_options *o, const char *otherwise)
+{
+	const char *url = o->url ? o->url : otherwise;
+	const char *why = NULL;
+
+	*t = (struct client_target){.anonymous = true};
+	if (url_parse(view_of(url), &t->url, &why) < 0)
+		return complain(url, why);
+	if (t->url.scheme != URL_HTTP && t->url.scheme != URL_HTTPS)
+		return complain(url, "only http:// and https:// are spoken here");
+	url_format(&t->url, t->shown);
+	return o->user || t->url.user[0] ? choose_account(t, o) : CLI_DONE;
+}
+
 void cli_client_target_close(struct client_target *t)
 {
 	if (t->tls)
