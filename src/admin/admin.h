@@ -21,6 +21,7 @@
 #include "net/loop.h"
 #include "net/porch.h"
 #include "net/tls.h"
+#include "publish/publish.h"
 #include "report/report.h"
 #include "source/source.h"
 
@@ -36,6 +37,7 @@ struct admin_settings {
 	struct commit *commit;
 	struct broker *broker;
 	struct sources *sources;
+	struct publisher *publisher;
 	struct reports *reports;
 	struct librarian *librarian;
 	struct cluster *cluster;     /* NULL: one machine */

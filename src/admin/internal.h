@@ -5,7 +5,7 @@
  *     rejects.c     /api/v1/rejects       clients.c  /api/v1/clients
  *     messages.c    /api/v1/messages
  *     exposition.c  metrics as text       centre.c   figures of sources, summed per centre
- *     process.c     the process itself, from /proc
+ *     process.c     the process itself, from /proc            targets.c  brokers that are fed
  *     access.c      who may see a page
  */
 #ifndef ADMIN_INTERNAL_H
@@ -108,9 +108,13 @@ struct readiness admin_readiness(struct admin *a, const struct journal_figures *
 /* Seconds the journal would reach back at the rate since start; its present age without one. */
 double admin_journal_reach(const struct admin *a, const struct journal_figures *j);
 
+struct exposition;
+void targets_write_metrics(struct admin *a, struct exposition *e);
+struct json_t;
+struct json_t *targets_list(struct admin *a); /* a new reference */
+
 void status_write(struct admin *a, struct buf *out);
 /* Appends and takes the document. */
-struct json_t;
 void status_write_document(struct buf *out, struct json_t *document);
 /* A query parameter that is a number; false: it is something else. */
 bool request_number(

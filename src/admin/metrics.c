@@ -508,6 +508,7 @@ void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics)
 	write_journal(&e, a);
 	write_catalogues(&e, a);
 	write_cluster(&e, a);
+	targets_write_metrics(a, &e);
 	write_sources(&e, a);
 	write_certificates(&e, a);
 	write_state(&e, a);

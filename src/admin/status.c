@@ -261,7 +261,8 @@ void status_write(struct admin *a, struct buf *out)
 	commit_figures(a->settings.commit, &c);
 	broker_figures(a->settings.broker, &f);
 	status_write_document(out,
-		json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+		json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+			  "s:o}",
 			"centre_id", a->centre_id, "version", ISOBAR_VERSION, "topic_hierarchy",
 			hierarchy_version(hierarchy), "phase", phase_texts[atomic_load(&a->phase)],
 			"started", time_of(a->started_ms), "uptime_seconds",
@@ -269,6 +270,6 @@ void status_write(struct admin *a, struct buf *out)
 			(int)a->settings.workers, "listeners", listeners_of(a), "sources",
 			count_sources(a), "clients", clients_of(&f), "journal", journal_of(a, &j),
 			"antiloop", antiloop_of(&c), "metadata", catalogue_of(a), "cluster",
-			cluster_of(a)));
+			cluster_of(a), "publish", targets_list(a)));
 	hierarchy_unref(hierarchy);
 }

@@ -359,6 +359,9 @@ void config_free(struct config *c)
 		config_listener_fini(&c->listeners[i]);
 	for (uint32_t i = 0; i < c->source_count; i++)
 		source_config_fini(&c->sources[i]);
+	for (uint32_t i = 0; i < c->publish_count; i++)
+		publish_config_fini(&c->publish[i]);
+	free(c->publish);
 	free_texts(c->bind, c->bind_count);
 	free_cluster(&c->cluster);
 	free_texts(c->http_public, c->http_public_count);

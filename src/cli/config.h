@@ -18,6 +18,7 @@
 #include "cluster/cluster.h"
 #include "commit/commit.h"
 #include "net/address.h"
+#include "publish/publish.h"
 #include "source/source.h"
 
 #define CONFIG_FILE_DEFAULT "/etc/isobar/isobar.yaml"
@@ -94,6 +95,8 @@ struct config {
 	uint32_t source_count;
 	char *accounts_file;
 	struct accounts *accounts; /* one reference */
+	struct publish_config *publish; /* each with another name */
+	uint32_t publish_count;
 	char **bind;
 	uint32_t bind_count;
 	struct config_cluster cluster;

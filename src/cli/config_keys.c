@@ -27,6 +27,7 @@ const struct config_type *config_type(enum config_type_number n)
 #define LISTENER_STRUCT struct config_listener
 #define SOURCE_STRUCT struct source_config
 #define ENDPOINT_STRUCT struct uplink_endpoint
+#define PUBLISH_STRUCT struct publish_config
 #define ACCOUNT_STRUCT struct account_entry
 
 #define SIZE_OF(section, field) sizeof(((section##_STRUCT *)NULL)->field)

@@ -24,7 +24,7 @@ enum config_section {
 	SECTION_LISTENER, /* struct config_listener */
 	SECTION_SOURCE,   /* struct source_config */
 	SECTION_ENDPOINT, /* struct uplink_endpoint */
-	SECTION_PUBLISH,  /* nothing kept */
+	SECTION_PUBLISH,  /* struct publish_config */
 	SECTION_ACCOUNT,  /* struct account_entry */
 };
 

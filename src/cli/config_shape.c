@@ -220,18 +220,51 @@ void type_endpoints(
 
 /* --- publish ---------------------------------------------------------- */
 
+static void add_target(struct config_reader *r, const struct yaml *y, struct config *config,
+	struct publish_config *c)
+{
+	char name[URL_TEXT_BYTES], other[URL_TEXT_BYTES];
+
+	if (!publish_name(c, name)) {
+		publish_config_fini(c);
+		return;
+	}
+	if (config->publish_count == PUBLISH_TARGETS)
+		config_fault(
+			r, y, "publish", "too many brokers; at most %u are fed", PUBLISH_TARGETS);
+	for (uint32_t i = 0; i < config->publish_count; i++)
+		if (publish_name(&config->publish[i], other) && strcmp(name, other) == 0)
+			config_fault(r, y, "publish",
+				"%s again; each broker stands once, with all its topics", name);
+	config->publish =
+		mem_resize(config->publish, (config->publish_count + 1) * sizeof(*config->publish));
+	config->publish[config->publish_count++] = *c;
+}
+
+static void read_target(struct config_reader *r, const struct yaml *y, struct config *config)
+{
+	struct config_reader inner = *r;
+	struct publish_config c = {0};
+	uint32_t faults = r->faults->count;
+
+	inner.path = "publish.";
+	config_defaults(SECTION_PUBLISH, &c);
+	if (y->kind == YAML_MAP) {
+		config_read_map(&inner, SECTION_PUBLISH, "", y, &c);
+		if (c.url == NULL && faults == r->faults->count)
+			config_fault(&inner, y, "url",
+				"is missing; such as mqtts://emqx.example.org:8883 is right");
+	} else {
+		config_read_one(&inner, config_key_find(SECTION_PUBLISH, "url"), y, &c);
+	}
+	add_target(r, y, config, &c);
+}
+
 void type_publish(
 	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner)
 {
-	struct config_reader inner = *r;
-
-	(void)owner;
-	if (!is_list(r, k, y, "a list of {url, topics}"))
+	if (!is_list(r, k, y, "a list of addresses such as - mqtts://emqx.example.org:8883"))
 		return;
-	inner.path = "publish.";
 	for (uint32_t i = 0; i < y->count; i++)
-		config_read_map(&inner, SECTION_PUBLISH, "", y->items[i], NULL);
-	if (y->count)
-		config_fault(
-			r, y, k->name, "not supported by this version; leave it out or write []");
+		read_target(r, y->items[i], owner);
 }

@@ -144,6 +144,7 @@ static void apply(struct server *s, struct config *new)
 	admin_set_hierarchy(s->admin, hierarchy);
 	sources_set_hierarchy(s->sources, hierarchy);
 	sources_apply(s->sources, new->sources, new->source_count);
+	server_publish(s);
 	certificates_look(s, true);
 	log_configure(new->log_level, new->log_json);
 	hierarchy_unref(hierarchy);

@@ -272,6 +272,39 @@ struct broker_settings server_broker_settings(const struct config *c, struct hie
 	};
 }
 
+static struct publisher *make_publisher(struct server *s)
+{
+	const struct config *c = s->config;
+	char *file = mem_printf("%s/publish", c->data_dir);
+	struct loop **loops = mem_new(s->worker_count * sizeof(struct loop *));
+	struct publisher *p;
+
+	for (uint32_t i = 0; i < s->worker_count; i++)
+		loops[i] = s->workers[i].loop;
+	p = publisher_new(&(struct publisher_settings){.centre_id = s->centre_id,
+		.file = file,
+		.bind = c->bind,
+		.bind_count = c->bind_count,
+		.journal = commit_journal(s->commit),
+		.loops = loops,
+		.loop_count = s->worker_count,
+		.resolver = s->resolver});
+	free(loops);
+	free(file);
+	return p;
+}
+
+/* In shadow nobody is fed. */
+void server_publish(struct server *s)
+{
+	const struct config *c = s->config;
+
+	if (c->shadow && c->publish_count)
+		log_warn("cli", "shadow", "why=\"publish names %u brokers, and none is fed\"",
+			c->publish_count);
+	publisher_apply(s->publisher, c->publish, c->shadow ? 0 : c->publish_count);
+}
+
 void server_tell_admin(struct server *s)
 {
 	char **shown = mem_new((s->served_count + 1) * sizeof(*shown));
@@ -370,10 +403,12 @@ static int make_rooms(struct server *s)
 			.bind_count = c->bind_count,
 			.packet_size = SOURCE_PACKET_BYTES,
 			.reports = s->reports});
+	s->publisher = make_publisher(s);
 	s->admin = admin_new(&(struct admin_settings){.centre_id = s->centre_id,
 		.commit = s->commit,
 		.broker = s->broker,
 		.sources = s->sources,
+		.publisher = s->publisher,
 		.reports = s->reports,
 		.librarian = s->librarian,
 		.cluster = s->cluster,
@@ -425,6 +460,7 @@ int server_start(struct server *s, struct config **config)
 		server_stop(s);
 		return err;
 	}
+	server_publish(s);
 	sources_apply(s->sources, s->config->sources, s->config->source_count);
 	for (uint32_t i = 0; i < s->config->source_count; i++)
 		enabled += s->config->sources[i].enabled;
@@ -493,6 +529,8 @@ static void end_traffic(struct server *s)
 		sources_stop(s->sources);
 	if (running && s->reports)
 		reports_stop(s->reports);
+	if (running && s->publisher)
+		publisher_stop(s->publisher);
 	if (running && s->broker)
 		broker_stop(s->broker);
 	stop_threads(s);
@@ -521,6 +559,7 @@ void server_stop(struct server *s)
 		sources_free(s->sources);
 	if (s->reports)
 		reports_free(s->reports);
+	publisher_free(s->publisher);
 	watch_fini(&s->watch);
 	if (s->broker)
 		broker_free(s->broker);

@@ -27,6 +27,7 @@
 #include "net/tls.h"
 #include "net/tls_tickets.h"
 #include "net/websocket.h"
+#include "publish/publish.h"
 #include "source/source.h"
 
 struct control;
@@ -80,6 +81,7 @@ struct server {
 	struct librarian *librarian; /* fills it */
 	struct broker *broker;
 	struct sources *sources;
+	struct publisher *publisher;
 	struct reports *reports;
 	struct watch watch;
 	struct admin *admin;
@@ -107,6 +109,9 @@ void server_stop(struct server *s);
 /* Runs call(argument) on the worker's loop and waits for it; before the thread runs: here. */
 void server_on_loop(
 	struct worker *w, void (*call)(struct worker *w, void *argument), void *argument);
+
+/* Feeds the brokers that the configuration names. */
+void server_publish(struct server *s);
 
 /* What admin shows of a configuration and of the listeners there are. */
 void server_tell_admin(struct server *s);

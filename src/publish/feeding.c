@@ -300,5 +300,6 @@ bool feeding_turn(struct target *t)
 		uplink_sent(&t->uplink);
 		conn_flush(&t->uplink.conn);
 	}
+	count_set(&t->figures.position, target_position(t));
 	return feeding_is_due(t);
 }

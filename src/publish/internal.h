@@ -78,6 +78,7 @@ struct target {
 	bool patient;        /* waits before it sends again */
 	uint32_t waiting;    /* messages answered with "later" since */
 	unsigned delays;     /* in a row */
+	bool has_refused;    /* its last answer on this connection was a refusal */
 	bool excused;        /* the target said why it goes: not because of a message */
 	uint64_t careful_to; /* up to this record they are sent one by one */
 	uint64_t strike_seq;

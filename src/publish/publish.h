@@ -80,7 +80,7 @@ struct publish_figures {
 struct publisher_settings {
 	const char *centre_id; /* part of the client id */
 	const char *file;      /* where positions are kept */
-	struct address *bind;  /* local addresses for outgoing connections */
+	char **bind;           /* local addresses for outgoing connections */
 	uint32_t bind_count;
 	struct journal *journal;   /* borrowed for life, as what follows */
 	struct loop *const *loops; /* of the workers */

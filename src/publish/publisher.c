@@ -268,10 +268,7 @@ struct publisher *publisher_new(const struct publisher_settings *settings)
 
 	p->journal = settings->journal;
 	p->centre_id = mem_text(settings->centre_id);
-	p->bind = mem_new(settings->bind_count * sizeof(*p->bind));
-	p->bind_count = settings->bind_count;
-	for (uint32_t i = 0; i < settings->bind_count; i++)
-		p->bind[i] = settings->bind[i];
+	p->bind = uplink_read_bind(settings->bind, settings->bind_count, &p->bind_count);
 	uplink_means_init(&p->uplinks, settings->resolver);
 	p->times = (struct publish_times){
 		.drain_ms = 2000, .stall_ms = 60000, .patience_ms = PAUSE_FIRST_MS};

@@ -9,7 +9,8 @@
  *     closed   A broker of 3.1.1 has no other word for "you may not publish this", and does not say which
  *              message it means. So what was open is sent again one by one; a connection that is closed
  *              upon the same single message three times makes that one a loss, counted and logged.
- *              Shutting down, being busy or taken over is no such word, nor is silence.
+ *              Shutting down, being busy or taken over is no such word, nor is silence. Some refuse by
+ *              PUBACK and close all the same (mosquitto 2.0.11): then it is known which it was.
  *
  * Our session there is dropped at the first CONNECT of this process, which knows of none, and kept from
  * then on: what was open is sent again with its packet id and DUP.
@@ -198,6 +199,7 @@ static void take_puback(struct target *t, const struct mqtt_ack *ack)
 		be_patient(t);
 		return;
 	}
+	t->has_refused = v == REFUSED;
 	inflight_ack(&t->window, ack->packet_id);
 	uplink_proved(&t->uplink);
 	if (v == REFUSED) {
@@ -265,6 +267,7 @@ static void on_accepted(struct uplink *u, const struct mqtt_packet *connack)
 	read_connack(t, connack);
 	t->greeted = true;
 	t->excused = false;
+	t->has_refused = false;
 	t->waiting = 0;
 	t->heard_ms = loop_now_ms(u->loop);
 	uplink_connected(u);
@@ -321,6 +324,7 @@ static ssize_t on_bytes(struct uplink *u, const uint8_t *p, size_t n)
 			break;
 		at += (size_t)used;
 	}
+	count_set(&t->figures.position, target_position(t));
 	finish_draining(t);
 	return (ssize_t)at;
 }
@@ -331,13 +335,17 @@ static void judge_end(struct target *t, int err)
 	bool by_target = err == ERR_CLOSED || err == ERR_SYSTEM || err == ERR_TLS;
 	uint64_t seq = target_position(t);
 
+	if (by_target && t->has_refused) { /* some refuse and close; the answer said which */
+		uplink_soon(&t->uplink);
+		return;
+	}
 	if (!by_target || t->excused || inflight_open(&t->window) == 0)
 		return;
 	if (!was_careful(t) || loop_now_ms(t->worker->loop) - t->pushed_ms > BLAME_MS)
 		return;
-	uplink_proved(&t->uplink); /* it answers: no reason to wait longer and longer */
 	if (!strike(t))
 		return;
+	uplink_proved(&t->uplink);
 	journal_reader_enter(&t->worker->reader);
 	target_lose(t, PUBLISH_CLOSED, seq);
 	journal_reader_leave(&t->worker->reader);

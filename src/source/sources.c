@@ -150,19 +150,6 @@ static void worker_init(struct source_worker *w, struct sources *set, struct com
 	loop_add_hook(w->loop, &w->hook);
 }
 
-/* Those of the texts that are addresses; to free(). */
-static struct address *read_bind(char *const *texts, uint32_t n, uint32_t *found)
-{
-	struct address *list = mem_new(n * sizeof(*list));
-
-	*found = 0;
-	for (uint32_t i = 0; i < n; i++) {
-		if (address_parse(view_of(texts[i]), 0, &list[*found]))
-			(*found)++;
-	}
-	return list;
-}
-
 struct sources *sources_new(struct commit_port *const *ports, unsigned port_count,
 	struct resolver *resolver, const struct sources_settings *settings)
 {
@@ -177,7 +164,7 @@ struct sources *sources_new(struct commit_port *const *ports, unsigned port_coun
 				   ? settings->packet_size
 				   : most;
 	uplink_means_init(&set->uplinks, resolver);
-	set->bind = read_bind(settings->bind, settings->bind_count, &set->bind_count);
+	set->bind = uplink_read_bind(settings->bind, settings->bind_count, &set->bind_count);
 	pthread_mutex_init(&set->lock, NULL);
 	pthread_mutex_init(&set->text_lock, NULL);
 	pthread_mutex_init(&set->stop_lock, NULL);
@@ -312,7 +299,7 @@ static void make_plan(struct applying *a, struct source_setup *setup)
 		.bind_count = a->set->bind_count,
 		.protocol = c->protocol};
 	if (c->bind_count)
-		p->bind = setup->bind = read_bind(c->bind, c->bind_count, &p->bind_count);
+		p->bind = setup->bind = uplink_read_bind(c->bind, c->bind_count, &p->bind_count);
 }
 
 static struct source_setup *make_setup(struct applying *a, const struct source_config *c)

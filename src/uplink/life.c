@@ -23,6 +23,7 @@
 #define FAILURE_LOG_MS 600000u /* the same failure is told again after so long */
 #define CLOSES_BEFORE_V3 2u
 #define TICK_MOST_MS 5000u
+#define SOON_MS 100u
 
 /* --- states ------------------------------------------------------------ */
 
@@ -137,6 +138,9 @@ static void wait_before_round(struct uplink *u)
 
 	u->failures++;
 	delay = pause_ms(u->failures, chance(u));
+	if (u->soon)
+		delay = SOON_MS;
+	u->soon = false;
 	if (delay > u->means->times.pause_most_ms)
 		delay = u->means->times.pause_most_ms;
 	uplink_enter(u, UPLINK_WAITING);
@@ -404,6 +408,11 @@ void uplink_proved(struct uplink *u)
 	u->failures = 0;
 }
 
+void uplink_soon(struct uplink *u)
+{
+	u->soon = true;
+}
+
 static void on_tick(struct uplink *u)
 {
 	if (!u->handler->is_wanted(u))
@@ -466,6 +475,18 @@ bool uplink_needs_tls(const struct uplink_endpoint *endpoints, uint32_t n)
 			return true;
 	}
 	return false;
+}
+
+struct address *uplink_read_bind(char *const *texts, uint32_t n, uint32_t *found)
+{
+	struct address *list = mem_new(n * sizeof(*list));
+
+	*found = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		if (address_parse(view_of(texts[i]), 0, &list[*found]))
+			(*found)++;
+	}
+	return list;
 }
 
 void uplink_init(struct uplink *u, const struct uplink_handler *owner,

@@ -57,6 +57,8 @@ struct uplink_plan {
 	uint8_t protocol; /* 5 or 4; 5 falls back to 3.1.1 */
 };
 
+/* Those of the texts that are addresses, for `bind`; the caller frees. */
+struct address *uplink_read_bind(char *const *texts, uint32_t n, uint32_t *found);
 /* Does one of the endpoints need a TLS context? */
 bool uplink_needs_tls(const struct uplink_endpoint *endpoints, uint32_t n);
 
@@ -160,6 +162,7 @@ struct uplink {
 	int address_count;
 	int address_at;    /* the one after the one in use */
 	unsigned failures; /* rounds without a stable connection */
+	bool soon;         /* the next pause is a moment */
 	struct log_limit failure_log;
 	uint64_t failure_hash; /* of the last failure logged */
 	struct uplink_probe probe;
@@ -202,6 +205,8 @@ void uplink_enter(struct uplink *u, enum uplink_state state);
 void uplink_connected(struct uplink *u);
 /* The connection has proved good (something was done on it): pauses begin again at the shortest. */
 void uplink_proved(struct uplink *u);
+/* In on_end: the end says nothing about the peer's health, so the next pause is a moment. */
+void uplink_soon(struct uplink *u);
 /* Appends a packet to what is sent at the end of the turn. */
 void uplink_push(struct uplink *u, const struct mqtt_packet *packet);
 /* Something was sent past uplink_push(). */
