@@ -153,7 +153,7 @@ static void tls_is_verified_against_the_ca_given(void **state)
 	node_init(&n, true, DAY);
 	fixture_apply(&n.f);
 	await_state(&n.f, UPLINK_CONNECTED);
-	assert_int_equal(fixture_source(&n.f)->version, MQTT_5);
+	assert_int_equal(fixture_source(&n.f)->uplink.version, MQTT_5);
 	node_fini(&n);
 }
 

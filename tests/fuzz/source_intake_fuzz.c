@@ -125,7 +125,7 @@ static bool is_waiting_for_connack(struct fuzz *f)
 
 static bool is_elsewhere(struct fuzz *f)
 {
-	return !f->sources->list[0]->has_conn;
+	return !f->sources->list[0]->uplink.has_conn;
 }
 
 static bool is_gone(struct fuzz *f)
@@ -137,7 +137,7 @@ static void send_some(struct fuzz *f, int fd, const void *p, size_t n, size_t pi
 {
 	const uint8_t *at = p;
 
-	while (n && f->sources->list[0]->has_conn) {
+	while (n && f->sources->list[0]->uplink.has_conn) {
 		size_t now = n < piece ? n : piece;
 
 		if (send(fd, at, now, MSG_NOSIGNAL) < 0)
