@@ -254,7 +254,63 @@ SUBSCRIBERS = dashboard(
         ]),
     ])
 
-ALL = {"overview": OVERVIEW, "centre": CENTRE_BOARD, "subscribers": SUBSCRIBERS}
+CLUSTER = dashboard(
+    "isobar-cluster", "Isobar: cluster", "The nodes of one Global Broker, and the Redis Cluster they share.",
+    [datasource_variable(), label_variable("instance", "Node", "label_values(isobar_cluster_state, instance)")], [
+        ("Now", 4, [
+            stat("Nodes that take messages in", f'sum(isobar_cluster_state{{instance=~"$instance", state="open"}})',
+                 thresholds=GREEN_AT_ONE, help_text="Claimed in Redis as they come"),
+            stat("Nodes without Redis", 'sum(isobar_cluster_state{instance=~"$instance", state=~"holding|spooling"})',
+                 thresholds=RED_AT_ONE),
+            stat("Shards with fewer replicas", f"max(isobar_redis_short_shards{NODE})", thresholds=RED_AT_ONE,
+                 help_text="Of 16: they count with fewer replicas than cluster.acknowledge"),
+            stat("Behind the shared log", f"max(isobar_follow_lag_seconds{NODE})", "s",
+                 thresholds=((None, "green"), (2, "orange"), (10, "red"))),
+            stat("In spools", f"sum(isobar_spool_messages{NODE})", thresholds=RED_AT_ONE,
+                 help_text="Acknowledged, on a node's disk, not in Redis yet"),
+            stat("Clients", f"sum(isobar_connections{NODE})"),
+        ]),
+        ("Nodes", 6, [
+            timeline("Takes messages in", 'isobar_cluster_state{instance=~"$instance", state="open"}',
+                     "{{instance}}", "Open: not holding, spooling or draining a spool"),
+            graph("Published", {"{{instance}}": rate("isobar_committed_total", by="instance")}, "mps",
+                  "By the node whose claim was the first"),
+            graph("Repeats", {"{{instance}}": rate("isobar_repeats_total", by="instance")}, "mps"),
+            graph("Delivered", {"{{instance}}": rate("isobar_delivered_total", by="instance")}, "mps"),
+        ]),
+        ("Claims", 8, [
+            graph("Messages answered by the shared log", {
+                "{{instance}}": rate("isobar_claims_total", by="instance")}, "mps"),
+            graph("Calls of the script", {"calls": rate("isobar_claim_calls_total"),
+                                          "made again": rate("isobar_claim_calls_repeated_total")}, "ops",
+                  "Made again: too few replicas had them, or Redis refused them"),
+            graph("Oldest call under way", {"{{instance}}": f"isobar_claim_waiting_seconds{NODE}"}, "s"),
+            graph("Not answered yet", {"{{instance}}": f"isobar_claim_waiting_bytes{NODE}"}, "bytes",
+                  "At 32 MiB no more is taken", width=12),
+            graph("Sources held", {"{{instance}}": rate("isobar_hold_seconds", by="instance")}, "percentunit",
+                  "Share of the time", max=1, width=12),
+        ]),
+        ("Shared log", 8, [
+            graph("Read from it", {"{{instance}}": rate("isobar_followed_total", by="instance")}, "mps"),
+            graph("Not in the node's journal yet", {
+                "{{instance}}": f"isobar_follow_lag_messages{NODE}"}),
+            graph("Age of the oldest of these", {"{{instance}}": f"isobar_follow_lag_seconds{NODE}"}, "s"),
+            graph("Missed", {"{{instance}}": rate("isobar_follow_missed_total", by="instance")}, "mps",
+                  "Gone from the shared log before the node had read them: it was away too long"),
+            graph("In the spool", {"{{instance}}": f"isobar_spool_bytes{NODE}",
+                                   "{{instance}} limit": f"isobar_spool_limit_bytes{NODE}"}, "bytes"),
+            graph("Spooled, and escaped", {"spooled": rate("isobar_spooled_total"),
+                                           "published twice": rate("isobar_escaped_total")}, "mps"),
+        ]),
+        ("Redis", 8, [
+            graph("Connections", {"{{instance}}": f"isobar_redis_connections{NODE}"}),
+            graph("Connections ended", {
+                "{{instance}}": rate("isobar_redis_connections_lost_total", by="instance")}, "ops"),
+            graph("Slots found elsewhere", {"{{instance}}": rate("isobar_redis_moved_total", by="instance")}, "ops"),
+        ]),
+    ])
+
+ALL = {"overview": OVERVIEW, "centre": CENTRE_BOARD, "subscribers": SUBSCRIBERS, "cluster": CLUSTER}
 
 
 def main(arguments):

@@ -13,9 +13,11 @@ import yaml
 from harness import metrics
 from harness import notifications as wnm
 from harness.catalogue import Catalogue, record
+from harness.cluster import Nodes
 from harness.ports import free_port
 from harness.process import wait_until
 from harness.prometheus import DEPLOY, ROOT, Prometheus, promtool
+from harness.redis import RedisCluster
 
 DWD = "de-dwd"
 REPORT_BY = "io-wis2dev-global-broker"
@@ -44,9 +46,9 @@ def impatient_rules(folder):
 
 @pytest.fixture
 def prometheus(tmp_path, keeper):
-    """prometheus(broker, password): scrapes it every half second by the shipped configuration of a
+    """prometheus(brokers, password): scrapes them every half second by the shipped configuration of a
     cluster, as the account `prometheus`; only targets, scheme and password are the test's."""
-    def make(broker, password):
+    def make(brokers, password):
         config = copy.deepcopy(load("prometheus-cluster.yml"))
         config["global"] = {"scrape_interval": "500ms", "scrape_timeout": "500ms",
                             "evaluation_interval": "500ms"}
@@ -55,7 +57,7 @@ def prometheus(tmp_path, keeper):
         del job["file_sd_configs"], job["basic_auth"]["password_file"]
         job["scheme"] = "http"
         job["basic_auth"]["password"] = password
-        job["static_configs"] = [{"targets": [f"127.0.0.1:{broker.http_port}"]}]
+        job["static_configs"] = [{"targets": [f"127.0.0.1:{b.http_port}" for b in brokers]}]
         config["scrape_configs"] = [job]
         made = Prometheus(tmp_path, config)
         keeper.keep(lambda: made.process and made.process.end())
@@ -122,7 +124,7 @@ def test_a_monitor_with_an_account_of_its_own_sees_a_lost_node_as_an_alert(gb, n
     broker_metrics = {"Authorization": "Basic " + base64.b64encode(b"prometheus:scrape-me").decode()}
     assert broker.get("/metrics")[0] == 401
     assert broker.get("/metrics", broker_metrics)[0] == 200
-    monitor = prometheus(broker, "scrape-me")
+    monitor = prometheus([broker], "scrape-me")
     monitor.wait_query('up{job="isobar"} == 1')
     monitor.wait_query(f'wmo_wis2_gb_connected_flag{{centre_id="{DWD}"}} == 1')
     client(a_node.port).publish_all(wnm.valid_many(DWD, 5))
@@ -139,7 +141,7 @@ def test_a_monitor_with_an_account_of_its_own_sees_a_lost_node_as_an_alert(gb, n
 
 def test_a_wrong_password_is_seen_as_isobar_being_down(gb, prometheus):
     broker = gb(accounts=accounts("right"), config={"http_public": []})
-    monitor = prometheus(broker, "wrong")
+    monitor = prometheus([broker], "wrong")
     monitor.wait_firing("IsobarDown")
     assert "401" in monitor.ask("targets")["activeTargets"][0]["lastError"]
 
@@ -153,13 +155,10 @@ def panels(name):
     return made, [p for p in made["panels"] if p["type"] != "row"]
 
 
-def queries():
-    """(dashboard, panel, expression) of every query of every panel, and of annotations."""
-    for path in sorted(glob.glob(os.path.join(DASHBOARDS, "*.json"))):
-        name = os.path.basename(path)
-        for panel in panels(name)[1]:
-            for target in panel["targets"]:
-                yield name, panel["title"], target["expr"]
+def queries(names):
+    """{expression: (dashboard, panel)} of every query of every panel of these dashboards."""
+    return {concrete(target["expr"]): (name, panel["title"])
+            for name in names for panel in panels(name)[1] for target in panel["targets"]}
 
 
 def concrete(expression):
@@ -168,6 +167,23 @@ def concrete(expression):
         expression = expression.replace(name, value)
     assert "$" not in expression, expression
     return expression
+
+
+def wait_data(monitor, names):
+    """Until every query of these dashboards gives something; so must their variables then."""
+    todo = queries(names)
+    assert todo
+
+    def are_found():
+        for expression in [e for e in todo if monitor.query(e)]:
+            del todo[expression]
+        return not todo
+    wait_until(are_found, 20, lambda: "data for " + "\n".join(f"{w}: {e}" for e, w in todo.items()), 0.3)
+    for name in names:
+        for variable in panels(name)[0]["templating"]["list"]:
+            if variable["type"] == "query":
+                series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"]).groups()
+                assert monitor.ask(f"label/{label}/values", **{"match[]": series}), variable["name"]
 
 
 @pytest.fixture
@@ -195,7 +211,7 @@ def everything(gb, node, client, subscriber, authority, keeper, monkeypatch):
 
 def test_every_query_of_every_dashboard_finds_data(everything, prometheus):
     broker, send, listener = everything
-    monitor = prometheus(broker, "scrape-me")
+    monitor = prometheus([broker], "scrape-me")
     monitor.wait_query('wmo_wis2_gb_connected_flag == 1')
     monitor.wait_query("isobar_catalogue_in_force == 1")
     send()
@@ -203,13 +219,23 @@ def test_every_query_of_every_dashboard_finds_data(everything, prometheus):
     monitor.wait_query("isobar_rejected_total > 0")
     monitor.wait_firing("disconnectedwis2nodeonegb")
     send()
-    todo = {concrete(expression): (name, title) for name, title, expression in queries()}
+    wait_data(monitor, [os.path.basename(p) for p in glob.glob(os.path.join(DASHBOARDS, "*.json"))
+                        if not p.endswith("/cluster.json")])
 
-    def missing():
-        for expression in [e for e in todo if monitor.query(e)]:
-            del todo[expression]
-        return not todo
-    wait_until(missing, 20, lambda: "data for " + "\n".join(f"{w}: {e}" for e, w in todo.items()), 0.3)
+
+def test_every_query_of_the_dashboard_of_a_cluster_finds_data(tmp_path, keeper, prometheus):
+    """Two nodes on a real Redis Cluster; then Redis goes, and the alert comes."""
+    redis = RedisCluster(tmp_path / "redis")
+    keeper.keep(redis.end)
+    nodes = Nodes(tmp_path, redis.start(), 2, accounts=accounts("scrape-me"))
+    keeper.keep(nodes.end)
+    monitor = prometheus(nodes.start(), "scrape-me")
+    wait_data(monitor, ["cluster.json"])
+    assert len(monitor.query('isobar_cluster_state{state="open"} == 1')) == 2
+    assert not monitor.alerts("IsobarRedisAway")
+    for one in redis.nodes:
+        one.kill()
+    assert monitor.wait_firing("IsobarRedisAway")["labels"]["state"] == "holding"
 
 
 def test_dashboards_are_of_the_form_that_grafana_takes():
@@ -241,15 +267,3 @@ def test_dashboards_are_of_the_form_that_grafana_takes():
     provider = load("..", "grafana", "provisioning", "dashboards", "isobar.yml")["providers"][0]
     assert provider["type"] == "file" and provider["options"]["path"] == "/etc/grafana/dashboards"
     assert load("..", "grafana", "provisioning", "datasources", "prometheus.yml")["datasources"][0]["uid"]
-
-
-def test_the_variables_of_every_dashboard_have_values(everything, prometheus):
-    broker, send, _ = everything
-    monitor = prometheus(broker, "scrape-me")
-    monitor.wait_query("isobar_ready == 1")
-    send()
-    for path in glob.glob(os.path.join(DASHBOARDS, "*.json")):
-        for variable in panels(os.path.basename(path))[0]["templating"]["list"]:
-            if variable["type"] == "query":
-                series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["definition"]).groups()
-                assert monitor.ask(f"label/{label}/values", **{"match[]": series}), variable["name"]
