@@ -265,6 +265,20 @@ static const char *option_mode(struct view option)
 	return view_equal(option, VIEW("verify")) ? "verify" : "off";
 }
 
+/* A word with a slip in it turned the check off there without a sound. */
+static void note_odd_word(struct env *e, enum key key)
+{
+	static const char *const words[] = {"discard", "verify", "no", "ignore", "off"};
+	struct view option = e->values[key];
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (option.n == 0 || view_equal(option, view_of(words[i])))
+			return;
+	}
+	note(e, view_of(taken_names[key]),
+		"neither discard nor verify: the check was not made there, and is off here");
+}
+
 static void put_checks(struct env *e)
 {
 	static const struct {
@@ -289,6 +303,8 @@ static void put_checks(struct env *e)
 
 		if (option.p == NULL && boolean.p == NULL)
 			continue;
+		if (option.p)
+			note_odd_word(e, rows[i].option);
 		buf_printf(e->out, "%s%s: %s", separator, rows[i].check, mode);
 		separator = ", ";
 	}

@@ -48,6 +48,13 @@ static const struct row {
 		"url: \"mqtts://a:b@x:8883\"\ntopics:\n  - \"origin/a/wis2/#\"\n"
 		"  - \"cache/a/wis2/#\"\nchecks: {topic: off, centre: discard, message: discard}\n",
 		""},
+	{"words that were no words there either",
+		"MQTT_SUB_BROKER=mqtt://x\nMQTT_SUB_VERIFYCERT=true\nMSG_CHECK_OPTION=Discard\n"
+		"TOPIC_CHECK_OPTION=ignore\nMETADATA_CHECK_OPTION=",
+		"centre_id: \"de-dwd\"\nkind: node\nurl: \"mqtt://x\"\n"
+		"checks: {topic: off, message: off, metadata: off}\n",
+		"MSG_CHECK_OPTION: neither discard nor verify: the check was not made there, and is "
+		"off here\n"},
 	{"keys that are not taken",
 		"MQTT_SUB_BROKER=mqtt://"
 		"x\nMQTT_SUB_KEEPALIVE=60\nREDIS_URL=[]\nMQTT_PUB_BROKER_2=x\n"

@@ -145,3 +145,47 @@ def test_the_second_address_serves_while_the_first_is_away(node, gb, client, sub
     broker.wait_connected(DWD)
     client(second.port).publish_all(wnm.valid_many(DWD, 3))
     listener.wait_count(6)
+
+
+# What each file of antiloop_env/ becomes, and what is said of it: centre-ids and addresses of all kinds.
+ANTILOOPS = {
+    "br-inmet-metbr": ("node", ["topic: discard", "message: verify", "metadata: verify"], "MQTT_SUB_KEEPALIVE"),
+    "cn-cma": ("node", ["verify: no", "qos: 1", "- mqtts://wis2node.example.cn:8883",
+                        "monitor/a/wis2/cn-cma/#"], None),
+    "fr-meteofrance": ("node", ["- mqtts://node-2.example.fr:8883", "strip_content: yes", "username: gb"],
+                       "MQTT_CLIENTID_BACKUP"),
+    "de-dwd-gts-to-wis2": ("gateway", ["topic: off", "metadata: off"], "MQTT_SUB_VERIFYCERT: not given"),
+    "jp-jma-global-cache": ("cache", ["cache/a/wis2/#"], "MQTT_SUB_VERIFYCERT: not given"),
+    "us-noaa-nws": ("node", ["- wss://node.example.gov:443/mqtt", "verify: yes"], "PIPELINE_WORKERS"),
+    "cn-cma-global-broker": ("broker", ["topics: [origin/a/wis2/#, cache/a/wis2/#]"], None),
+    "ca-eccc-msc-global-discovery-catalogue": ("catalogue", [], "MQTT_SUB_VERIFYCERT: not given"),
+    "ma-marocmeteo-global-monitor": ("monitor", [], "MQTT_SUB_VERIFYCERT: not given"),
+    "io-wis2dev-11-test": ("node", ["- ws://127.0.0.1:8083/mqtt", "message: off"],
+                           "MSG_CHECK_OPTION: neither discard nor verify"),
+    "zm-zmd": ("node", ["- mqtts://wis2box.example.zm:8883", "centre: off", "message: discard"],
+               "VERIFY_DATA"),
+}
+
+
+def test_a_whole_set_of_env_files_of_existing_antiloops(gb):
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "antiloop_env")
+    files = sorted(os.listdir(folder))
+    assert len(files) == 12
+    broker = gb(start=False)
+    result = source(broker, "import", *(os.path.join(folder, name) for name in files))
+    assert result.returncode == 2 and "globalbroker.env: neither MQTT_SUB_BROKER" in result.stderr
+    said = {}                   # per file: the lines below its own
+    for line in result.stdout.splitlines():
+        if not line.startswith("  "):
+            name = os.path.basename(line.split(":")[0])
+        said.setdefault(name, []).append(line)
+    for name, (kind, wanted, note) in ANTILOOPS.items():
+        shown = source(broker, "show", name).stdout
+        assert f"centre_id: {name}\nkind: {kind}\n" in shown, shown
+        for text in wanted:
+            assert text in shown, (name, text, shown)
+        assert note is None or note in "\n".join(said[name + ".env"]), (name, said)
+    done = isobar("check", "-c", broker.path)
+    assert done.returncode == 0 and "sources: 11 (11 enabled)" in done.stdout, done.stdout
+    with open(broker.source_path("fr-meteofrance"), encoding="utf-8") as f:
+        assert 'password: "s3cr#t $x"\n' in f.read()      # nothing is a comment or a variable in it
