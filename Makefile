@@ -7,7 +7,7 @@
 #   make conformance-mutants   do the tests of MQTT's statements fail when the code is broken?
 #   make bench-judge    cost of one verdict      make bench-connections    cost of a connection
 #   make deb        the Debian package           make test-deb   the package on a fresh Debian with systemd
-#   make test-docker   the image and the compose files, for real
+#   make test-docker   the image, the compose files and the Kubernetes manifests, for real
 #   make differential   verdicts against other readers, on every mutant
 #
 # Debian packages the build and the tests need stand in tools/packages.txt.
@@ -218,7 +218,8 @@ test-deb: $(BUILD)/isobar
 
 test-docker:
 	@tools/packages.sh containers
-	@tests/run.sh $(BUILD) containers tests/containers/test_image.py tests/containers/test_compose.py
+	@tests/run.sh $(BUILD) containers tests/containers/test_image.py \
+		tests/containers/test_compose.py tests/containers/test_kubernetes.py
 
 clean:
 	rm -rf $(BUILD)
