@@ -49,6 +49,7 @@ class RedisNode:
         self.folder = os.path.join(cluster.folder, str(index))
         os.makedirs(self.folder, exist_ok=True)
         self.process = None
+        self.is_paused = False
 
     def _options(self):
         c = self.cluster
@@ -74,7 +75,17 @@ class RedisNode:
         self.process = Process(["/bin/sh", "-c", 'exec "$@" >&2', "sh", program,
                                 *self._options()], f"redis {self.port}")
         self.process.wait_log("Ready to accept connections")
+        self.is_paused = False
         return self
+
+    def pause(self):
+        """It keeps its connections and answers nothing, as a machine that is cut off."""
+        self.process.signal(signal.SIGSTOP)
+        self.is_paused = True
+
+    def resume(self):
+        self.process.signal(signal.SIGCONT)
+        self.is_paused = False
 
     def kill(self):
         self.process.signal(signal.SIGKILL)
@@ -151,7 +162,17 @@ class RedisCluster:
         return [node.name for node in self.nodes]
 
     def running(self):
-        return [node for node in self.nodes if node.is_running()]
+        """Those that answer."""
+        return [node for node in self.nodes if node.is_running() and not node.is_paused]
+
+    def mend(self):
+        """All of them run, and the cluster is whole."""
+        for node in self.nodes:
+            if not node.is_running():
+                node.start()
+            elif node.is_paused:
+                node.resume()
+        self.wait_whole()
 
     def masters(self):
         return [node for node in self.running() if node.role() == "master"]
