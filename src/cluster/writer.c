@@ -76,7 +76,7 @@ static void submit(struct call *c)
 	struct writer *w = c->shard->writer;
 
 	c->good = false;
-	c->request.acknowledge = w->core->settings->acknowledge;
+	c->request.acknowledge = census_needed(w->core->census, c->shard->number);
 	count_add(&w->figures.calls, 1);
 	if (redis_submit(w->core->redis, claim_slot(c->shard->number), &c->request) != 0)
 		repeat_later(c);
