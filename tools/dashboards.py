@@ -246,6 +246,15 @@ SUBSCRIBERS = dashboard(
             graph("Closed at listeners for load balancers, by reason", {
                 "{{reason}}": rate("isobar_proxy_refused_total", by="reason")}, "ops", stack=True),
         ]),
+        ("Brokers that are fed", 8, [
+            timeline("Connected", f"max by (target) (isobar_publish_connected{NODE})", "{{target}}"),
+            graph("Messages they have taken", {
+                "{{target}}": rate("isobar_publish_acknowledged_total", by="target")}, "mps"),
+            graph("Behind", {"{{target}}": f"max by (target) (isobar_publish_lag_seconds{NODE})"}, "s"),
+            graph("Not taken", {"{{target}} refused": rate("isobar_publish_refused_total", by="target"),
+                                "{{target}} lost": rate("isobar_publish_lost_total", by="target"),
+                                "{{target}} later": rate("isobar_publish_delayed_total", by="target")}, "mps"),
+        ]),
         ("What clients publish", 8, [
             graph("Messages", {"received": rate("isobar_client_publishes_total"),
                                "refused": rate("isobar_client_publishes_refused_total")}, "mps"),

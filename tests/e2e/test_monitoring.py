@@ -189,7 +189,7 @@ def wait_data(monitor, names):
 @pytest.fixture
 def everything(gb, node, client, subscriber, authority, keeper, monkeypatch):
     """A broker of which every metric has a series: sources that send, that are away and that break
-    rules, TLS, a catalogue, clients that read, publish and are refused."""
+    rules, TLS, a catalogue, a broker that is fed, clients."""
     lists = Catalogue(authority)
     keeper.keep(lists.end)
     lists.serve([record(DWD, "synop", wnm.SYNOP)])
@@ -201,6 +201,7 @@ def everything(gb, node, client, subscriber, authority, keeper, monkeypatch):
                 accounts=accounts("scrape-me"),
                 config={"http_public": [], "checks": {"metadata": "verify"},
                         "metadata": {"catalogues": [lists.url()]},
+                        "publish": [node("fed").url],
                         "listeners": ["mqtt://127.0.0.1:0", "http://127.0.0.1:0", "mqtts://127.0.0.1:0"],
                         "tls": {"certificate": certificate.certificate, "key": certificate.key}})
     listener = subscriber(broker.port, "origin/a/wis2/#")
