@@ -55,6 +55,13 @@ struct export
 	char *at;     /* owned: what is being read */
 };
 
+/* A journal's folder, and what it is called in the archive. */
+struct segments {
+	struct export *of;
+	const char *name;
+	const char *path;
+};
+
 #define FIELD(name) offsetof(struct export, name)
 
 static const struct argument rows[] = {
@@ -193,50 +200,85 @@ static bool is_passed_over(const char *name)
 	       strstr(name, ".damaged-") != NULL;
 }
 
-/* A database that somebody writes cannot be read as a file. */
-static bool is_live_store(const struct export *x, const char *folder)
+static int put_segment_file(void *context, const char *name, int fd, uint64_t bytes)
 {
-	char *path = mem_printf("%s/data.mdb", folder);
-	bool is_one = x->is_running && access(path, F_OK) == 0;
+	const struct segments *of = context;
+	char *called = mem_printf("%s/%s", of->name, name);
+	char *path = mem_printf("%s/%s", of->path, name);
+	int err = put_fd(of->of, called, path, fd, bytes);
 
 	free(path);
-	return is_one;
+	free(called);
+	return err;
+}
+
+static int put_segments(struct export *x, const char *name, const char *path, uint64_t since_ms,
+	struct carry_figures *figures)
+{
+	struct segments of = {x, name, path};
+	struct carry_rules rules = {since_ms, put_segment_file, &of};
+
+	free(x->at);
+	x->at = mem_text(path);
+	x->is_read = true;
+	return journal_carry(path, &rules, figures);
+}
+
+static bool has(const char *folder, const char *file)
+{
+	char *path = mem_printf("%s/%s", folder, file);
+	bool is_there = access(path, F_OK) == 0;
+
+	free(path);
+	return is_there;
 }
 
 static int put_folder(struct export *x, const char *name, const char *path, int depth);
 
-static int put_entry(struct export *x, const char *name, const char *path, int depth)
+/* A journal of its own is read like the large one; a database that somebody writes cannot be. */
+static int put_inner(struct export *x, const char *name, const char *path, int depth)
+{
+	struct carry_figures ignored;
+
+	if (has(path, "lock"))
+		return put_segments(x, name, path, 0, &ignored);
+	if (!x->is_running || !has(path, "data.mdb"))
+		return depth ? put_folder(x, name, path, depth - 1) : 0;
+	buf_printf(&x->files.outside, "%s (stop the broker to have it)\n", path);
+	return 0;
+}
+
+static int put_entry(
+	struct export *x, const char *name, const char *path, int depth, bool is_folder)
 {
 	struct stat st;
 
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : ERR_SYSTEM;
-	if (S_ISREG(st.st_mode))
+	if (S_ISREG(st.st_mode) && !is_folder)
 		return put_path(x, name, path);
-	if (!S_ISDIR(st.st_mode) || depth == 0)
-		return 0;
-	if (!is_live_store(x, path))
-		return put_folder(x, name, path, depth - 1);
-	buf_printf(&x->files.outside, "%s (stop the broker to have it)\n", path);
-	return 0;
+	return S_ISDIR(st.st_mode) && is_folder ? put_inner(x, name, path, depth) : 0;
 }
 
+/* Files first: a position in a journal goes before it. */
 static int put_folder(struct export *x, const char *name, const char *path, int depth)
 {
 	struct dirent **entries = NULL;
 	int n = scandir(path, &entries, NULL, alphasort);
 	int err = 0;
 
-	for (int i = 0; i < n; i++) {
-		char *at = mem_printf("%s/%s", path, entries[i]->d_name);
-		char *called = mem_printf("%s/%s", name, entries[i]->d_name);
+	for (int i = 0; i < 2 * n; i++) {
+		const char *entry = entries[i % n]->d_name;
+		char *at = mem_printf("%s/%s", path, entry);
+		char *called = mem_printf("%s/%s", name, entry);
 
-		if (err == 0 && !is_passed_over(entries[i]->d_name))
-			err = put_entry(x, called, at, depth);
+		if (err == 0 && !is_passed_over(entry))
+			err = put_entry(x, called, at, depth, i >= n);
 		free(called);
 		free(at);
-		free(entries[i]);
 	}
+	for (int i = 0; i < n; i++)
+		free(entries[i]);
 	free(entries);
 	return err;
 }
@@ -261,33 +303,17 @@ static int put_store(struct export *x, const char *store)
 	return err;
 }
 
-static int put_segment_file(void *context, const char *name, int fd, uint64_t bytes)
-{
-	struct export *x = context;
-	char *called = mem_printf("data/journal/%s", name);
-	char *path = mem_printf("%s/journal/%s", x->config->data_dir, name);
-	int err = put_fd(x, called, path, fd, bytes);
-
-	free(path);
-	free(called);
-	return err;
-}
-
 static int put_journal(struct export *x)
 {
 	char *dir = mem_printf("%s/journal", x->config->data_dir);
-	uint64_t now = clock_wall_ms();
-	struct carry_rules rules = {.on_file = put_segment_file, .context = x};
+	uint64_t now = clock_wall_ms(), since_ms = 0;
 	int err;
 
 	if (!x->parts[PART_MESSAGES]) /* but what a second ago was retained may have no row yet */
-		rules.since_ms = x->is_running ? now - RECENT_MS : UINT64_MAX;
+		since_ms = x->is_running ? now - RECENT_MS : UINT64_MAX;
 	else if (x->since_ms != UINT64_MAX)
-		rules.since_ms = now > x->since_ms ? now - x->since_ms : 0;
-	free(x->at);
-	x->at = mem_text(dir);
-	x->is_read = true;
-	err = journal_carry(dir, &rules, &x->journal);
+		since_ms = now > x->since_ms ? now - x->since_ms : 0;
+	err = put_segments(x, "data/journal", dir, since_ms, &x->journal);
 	free(dir);
 	return err;
 }

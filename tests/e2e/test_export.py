@@ -226,6 +226,20 @@ def test_an_archive_goes_through_a_pipe(machines):
     machines.new.stop()
 
 
+def test_a_journal_within_goes_behind_its_position(machines):
+    """As a spool has one: what the position says was read must be in the copy."""
+    machines.old.stop()
+    spool = os.path.join(machines.old.data, "cluster", "spool")
+    shutil.copytree(os.path.join(machines.old.data, "journal"), spool)
+    with open(os.path.join(machines.old.data, "cluster", "spool.position"), "w", encoding="ascii") as f:
+        f.write("0\n")
+    machines.export()
+    names = [n for n in machines.names() if n.startswith("data/cluster/")]
+    assert names[0] == "data/cluster/spool.position"
+    assert [n for n in names if n.endswith(".packets")]
+    assert not [n for n in names if n.endswith("lock")]
+
+
 def test_what_lies_outside_is_named_and_left_out(machines, tmp_path):
     elsewhere = tmp_path / "elsewhere.txt"
     elsewhere.write_text("s\n")

@@ -21,11 +21,14 @@ ADMIN = [{"user": "everyone", "password": "everyone", "read": ["#"], "write": ["
 
 @pytest.fixture
 def shadow(gb, node):
-    """In shadow, with a mosquitto WIS2 Node for each of two centres."""
+    """In shadow, with a mosquitto WIS2 Node for each of two centres, and a broker to feed."""
     nodes = {centre: node(centre) for centre in (DWD, MSC)}
+    fed = node("fed")
     broker = gb({centre: {"centre_id": centre, "url": made.url, "checks": {"metadata": "off"}}
-                 for centre, made in nodes.items()}, config={"shadow": "yes"}, accounts=ADMIN)
+                 for centre, made in nodes.items()},
+                config={"shadow": "yes", "publish": [fed.url]}, accounts=ADMIN)
     broker.nodes = nodes
+    broker.fed = fed
     broker.wait_connected(DWD, MSC)
     return broker
 
@@ -51,7 +54,9 @@ def test_it_takes_in_judges_and_counts(shadow, client):
 def test_it_serves_nobody_and_publishes_nothing(shadow, client, node):
     to = client(shadow.nodes[DWD].port)
     listens = client(shadow.nodes[DWD].port)
-    listens.subscribe("#")
+    fed = client(shadow.fed.port)
+    for one in (listens, fed):
+        one.subscribe("#")
     to.publish_all([wnm.valid(DWD), wnm.Message(wnm.topic_of(DWD), b"{}")])
     shadow.wait_metric("wmo_wis2_gb_messages_received_total", 2, centre_id=DWD)
     for version in (V4, V5):
@@ -64,6 +69,9 @@ def test_it_serves_nobody_and_publishes_nothing(shadow, client, node):
     done = isobar("notice", "-c", shadow.path, "maintenance")
     assert done.returncode == 1 and "shadow" in done.stderr
     assert shadow.metric("isobar_delivered_total") == 0
+    fed.publish_all([wnm.Message("last", b"")])
+    fed.wait_count(1)
+    assert [m.topic for m in fed.messages] == ["last"]
     listens.wait_count(2)
     assert len(listens.messages) == 2       # nothing of it comes back to where it listens
     shadow.stop()
