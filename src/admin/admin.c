@@ -285,8 +285,8 @@ void admin_set_certificates(struct admin *a, const struct admin_certificate *lis
 	unsigned old_count = a->certificate_count;
 
 	for (unsigned i = 0; i < n; i++)
-		fresh[i] = (struct admin_certificate){
-			mem_text(list[i].listener), mem_text(list[i].file), list[i].ends_s};
+		fresh[i] = (struct admin_certificate){mem_text(list[i].listener),
+			mem_text(list[i].file), list[i].ends_s, list[i].self_signed};
 	pthread_mutex_lock(&a->lock);
 	a->certificates = fresh;
 	a->certificate_count = n;

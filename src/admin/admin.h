@@ -63,6 +63,7 @@ struct admin_certificate {
 	const char *listener; /* its URL */
 	const char *file;
 	int64_t ends_s; /* Unix time */
+	bool self_signed;
 };
 void admin_set_certificates(struct admin *a, const struct admin_certificate *list, unsigned n);
 

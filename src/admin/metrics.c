@@ -395,6 +395,10 @@ static void write_certificates(struct exposition *e, struct admin *a)
 		exposition_label(&labels, "file", view_of(c->file));
 		exposition_number(e, METRIC_CERTIFICATE, &labels, (double)c->ends_s - now_s);
 	}
+	exposition_family(e, METRIC_SELF_SIGNED);
+	for (unsigned i = 0; i < a->certificate_count; i++)
+		one_labelled(e, METRIC_SELF_SIGNED, "listener", a->certificates[i].listener,
+			a->certificates[i].self_signed);
 	pthread_mutex_unlock(&a->lock);
 	buf_fini(&labels);
 }

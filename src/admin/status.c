@@ -250,6 +250,23 @@ static json_t *listeners_of(struct admin *a)
 	return list;
 }
 
+static json_t *certificates_of(struct admin *a)
+{
+	json_t *list = json_array();
+
+	pthread_mutex_lock(&a->lock);
+	for (unsigned i = 0; i < a->certificate_count; i++) {
+		const struct admin_certificate *c = &a->certificates[i];
+		uint64_t ends_ms = c->ends_s > 0 ? (uint64_t)c->ends_s * 1000 : 0;
+
+		json_array_append_new(
+			list, json_pack("{s:s, s:o, s:b}", "listener", c->listener, "ends",
+				      time_of(ends_ms), "self_signed", (int)c->self_signed));
+	}
+	pthread_mutex_unlock(&a->lock);
+	return list;
+}
+
 void status_write(struct admin *a, struct buf *out)
 {
 	struct journal_figures j;
@@ -262,14 +279,14 @@ void status_write(struct admin *a, struct buf *out)
 	broker_figures(a->settings.broker, &f);
 	status_write_document(out,
 		json_pack("{s:s, s:s, s:s, s:s, s:o, s:I, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
-			  "s:o}",
+			  "s:o, s:o}",
 			"centre_id", a->centre_id, "version", ISOBAR_VERSION, "topic_hierarchy",
 			hierarchy_version(hierarchy), "phase", phase_texts[atomic_load(&a->phase)],
 			"started", time_of(a->started_ms), "uptime_seconds",
 			NUMBER((clock_mono_ms() - a->started_mono_ms) / 1000), "workers",
-			(int)a->settings.workers, "listeners", listeners_of(a), "sources",
-			count_sources(a), "clients", clients_of(&f), "journal", journal_of(a, &j),
-			"antiloop", antiloop_of(&c), "metadata", catalogue_of(a), "cluster",
-			cluster_of(a), "publish", targets_list(a)));
+			(int)a->settings.workers, "listeners", listeners_of(a), "certificates",
+			certificates_of(a), "sources", count_sources(a), "clients", clients_of(&f),
+			"journal", journal_of(a, &j), "antiloop", antiloop_of(&c), "metadata",
+			catalogue_of(a), "cluster", cluster_of(a), "publish", targets_list(a)));
 	hierarchy_unref(hierarchy);
 }

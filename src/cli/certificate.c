@@ -14,6 +14,7 @@
 #define DAY_S 86400
 #define WARN_FROM_S (30 * DAY_S)
 #define WARN_EVERY_MS (DAY_S * 1000ull)
+#define PATIENCE_MS 10000u /* with files that do not fit */
 
 /* --- files ------------------------------------------------------------ */
 
@@ -32,10 +33,20 @@ static bool same_mark(const struct file_mark *a, const struct file_mark *b)
 	       a->inode == b->inode && a->size == b->size;
 }
 
+static const char *certificate_of(const struct config *c, const struct served *at)
+{
+	return at->is_own ? c->own_certificate : config_certificate(c, &at->config);
+}
+
+static const char *key_of(const struct config *c, const struct served *at)
+{
+	return at->is_own ? c->own_key : config_key_file(c, &at->config);
+}
+
 static bool has_changed(const struct config *c, struct served *at)
 {
-	const char *paths[3] = {config_certificate(c, &at->config), config_key_file(c, &at->config),
-		config_client_ca(c, &at->config)};
+	const char *paths[3] = {
+		certificate_of(c, at), key_of(c, at), config_client_ca(c, &at->config)};
 	bool changed = false;
 
 	for (int i = 0; i < 3; i++) {
@@ -47,28 +58,70 @@ static bool has_changed(const struct config *c, struct served *at)
 	return changed;
 }
 
-struct tls_context *certificate_load(struct server *s, const struct config *c, struct served *at)
+static bool make_own(const struct config *c, char **why)
+{
+	int made = own_certificate_keep(c, why);
+
+	if (made > 0)
+		log_info("cli", "certificate_made", "file=%s", c->own_certificate);
+	return made >= 0;
+}
+
+/* NULL: *why is a text to free(). */
+static struct tls_context *load(
+	struct server *s, const struct config *c, struct served *at, char **why)
 {
 	bool is_mqtt = at->config.url.scheme == URL_MQTTS;
 	struct tls_server_settings settings = {
-		.certificate = config_certificate(c, &at->config),
-		.key = config_key_file(c, &at->config),
+		.certificate = certificate_of(c, at),
+		.key = key_of(c, at),
 		.client_ca = config_client_ca(c, &at->config),
 		.client_certificate_required = at->config.client_certificate_required,
 		.alpn = is_mqtt ? "mqtt" : "http/1.1",
 		.tickets = s->tickets,
 	};
 	struct tls_context *context = NULL;
-	char *why = NULL;
 
+	if (at->is_own && !make_own(c, why))
+		return NULL;
 	(void)has_changed(c, at);
-	if (tls_server_new(&context, &settings, &why) == 0)
-		return context;
-	log_error("cli", "certificate_refused", "listener=%s why=\"%s\"%s",
-		at->shown ? at->shown : at->config.text, why ? why : "",
-		at->tls ? ": the one in force stays" : "");
+	return tls_server_new(&context, &settings, why) == 0 ? context : NULL;
+}
+
+static const char *name_of(const struct served *at)
+{
+	return at->shown ? at->shown : at->config.text;
+}
+
+static void tell_refused(const struct served *at, const char *why)
+{
+	log_error("cli", "certificate_refused", "listener=%s why=\"%s\"%s", name_of(at),
+		why ? why : "", at->tls ? ": the one in force stays" : "");
+}
+
+static void tell_self_signed(
+	const struct config *c, const struct served *at, const struct tls_context *t)
+{
+	if (tls_is_self_signed(t))
+		log_warn("cli", "self_signed",
+			"listener=%s file=%s: clients cannot verify it; get one and set "
+			"tls.certificate and tls.key",
+			name_of(at), certificate_of(c, at));
+}
+
+struct tls_context *certificate_load(struct server *s, const struct config *c, struct served *at)
+{
+	char *why = NULL;
+	struct tls_context *context;
+
+	at->is_own = config_lacks_certificate(c, &at->config);
+	context = load(s, c, at, &why);
+	if (context)
+		tell_self_signed(c, at, context);
+	else
+		tell_refused(at, why);
 	free(why);
-	return NULL;
+	return context;
 }
 
 /* --- replacing -------------------------------------------------------- */
@@ -87,19 +140,41 @@ static void change_tls(struct worker *w, void *argument)
 	l->tls = tls_ref(change->at->tls);
 }
 
-static void renew(struct server *s, struct served *at)
+/* Whoever replaces key and chain one after the other is given time. */
+static void on_misfit(struct served *at, const char *why, bool at_once, uint64_t now_ms)
 {
-	struct tls_context *fresh = certificate_load(s, s->config, at);
-
-	if (fresh == NULL)
+	if (at->misfit_ms == 0)
+		at->misfit_ms = now_ms;
+	if (at->misfit_told || (!at_once && now_ms - at->misfit_ms < PATIENCE_MS))
 		return;
+	at->misfit_told = true;
+	tell_refused(at, why);
+}
+
+static void take(struct server *s, struct served *at, struct tls_context *fresh)
+{
 	tls_unref(at->tls);
 	at->tls = fresh;
 	at->warned_ms = 0;
+	at->misfit_ms = 0;
+	at->misfit_told = false;
 	for (uint32_t n = 0; n < s->worker_count; n++)
 		server_on_loop(&s->workers[n], change_tls, &(struct tls_change){at, s});
 	log_info("cli", "certificate_loaded", "listener=%s file=%s expires=%lld", at->shown,
-		config_certificate(s->config, &at->config), (long long)tls_expires(fresh));
+		certificate_of(s->config, at), (long long)tls_expires(fresh));
+	tell_self_signed(s->config, at, fresh);
+}
+
+static void renew(struct server *s, struct served *at, bool at_once, uint64_t now_ms)
+{
+	char *why = NULL;
+	struct tls_context *fresh = load(s, s->config, at, &why);
+
+	if (fresh)
+		take(s, at, fresh);
+	else
+		on_misfit(at, why, at_once, now_ms);
+	free(why);
 }
 
 /* --- watching --------------------------------------------------------- */
@@ -108,7 +183,7 @@ static void renew(struct server *s, struct served *at)
 static void warn_of_end(const struct config *c, struct served *at, uint64_t now_ms)
 {
 	int64_t left = tls_expires(at->tls) - (int64_t)(clock_wall_ms() / 1000);
-	const char *file = config_certificate(c, &at->config);
+	const char *file = certificate_of(c, at);
 
 	if (left >= WARN_FROM_S || (at->warned_ms && now_ms - at->warned_ms < WARN_EVERY_MS))
 		return;
@@ -130,11 +205,27 @@ static void show_ends(struct server *s)
 		struct served *at = &s->served[i];
 
 		if (at->tls)
-			list[n++] = (struct admin_certificate){at->shown,
-				config_certificate(s->config, &at->config), tls_expires(at->tls)};
+			list[n++] =
+				(struct admin_certificate){at->shown, certificate_of(s->config, at),
+					tls_expires(at->tls), tls_is_self_signed(at->tls)};
 	}
 	admin_set_certificates(s->admin, list, n);
 	free(list);
+}
+
+/* Is there something to load: other files, those that did not fit the last time, or one of ours near its end? */
+static bool is_due(const struct config *c, struct served *at, bool always)
+{
+	int64_t left = tls_expires(at->tls) - (int64_t)(clock_wall_ms() / 1000);
+
+	/* A real one that is away for a moment is no reason to go back to one of ours. */
+	at->is_own = config_lacks_certificate(c, &at->config) && (at->is_own || always);
+	if (has_changed(c, at)) {
+		at->misfit_ms = 0;
+		at->misfit_told = false;
+		return true;
+	}
+	return always || at->misfit_ms || (left < WARN_FROM_S && at->is_own);
 }
 
 void certificates_look(struct server *s, bool always)
@@ -145,8 +236,8 @@ void certificates_look(struct server *s, bool always)
 	for (uint32_t i = 0; i < s->served_count; i++) {
 		struct served *at = &s->served[i];
 
-		if (at->tls && (always || has_changed(s->config, at)))
-			renew(s, at);
+		if (at->tls && is_due(s->config, at, always))
+			renew(s, at, always, now_ms);
 		if (at->tls)
 			warn_of_end(s->config, at, now_ms);
 	}

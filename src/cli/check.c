@@ -28,6 +28,16 @@ static const struct argument_table table = {
 	.count = 1,
 };
 
+static void print_listener(const struct config *c, const struct config_listener *l)
+{
+	printf("listener: %s\n", l->text);
+	if (config_lacks_certificate(c, l))
+		printf("warning: %s:%" PRIu32 ":%" PRIu32
+		       ": listeners: TLS without a certificate; a self-signed one is made, which "
+		       "clients cannot verify; set tls.certificate and tls.key\n",
+			c->file ? c->file : "built-in defaults", l->line, l->column);
+}
+
 static void print_summary(const struct config *c)
 {
 	char keep[QUANTITY_TEXT_BYTES];
@@ -39,7 +49,7 @@ static void print_summary(const struct config *c)
 	printf("ok: %s\n", c->file ? c->file : "built-in defaults");
 	printf("centre_id: %s\n", c->centre_id);
 	for (uint32_t i = 0; i < c->listener_count; i++)
-		printf("listener: %s\n", c->listeners[i].text);
+		print_listener(c, &c->listeners[i]);
 	printf("sources: %" PRIu32 " (%" PRIu32 " enabled)\n", c->source_count, enabled);
 	printf("accounts: %" PRIu32 "\n", c->accounts->count);
 	printf("journal: %s, %s or %s, whichever comes first\n", c->data_dir,

@@ -127,6 +127,8 @@ struct yaml *config_read_main(struct config_reader *r, struct view text, struct 
 	config_read_map(r, SECTION_CONFIG, "", root, out);
 	out->limits.loopback_leaves_any =
 		config_find(config_find(root, "limits"), "sessions_per_address") == NULL;
+	out->tls_written = config_find(config_find(root, "tls"), "certificate") ||
+			   config_find(config_find(root, "tls"), "key");
 	if (config_find(root, "listeners") == NULL)
 		add_default_listeners(out);
 	if (config_find(root, "sources") == NULL)
@@ -159,6 +161,17 @@ const char *config_client_ca(const struct config *c, const struct config_listene
 	return l->client_ca ? l->client_ca : c->tls_client_ca;
 }
 
+static bool is_absent(const char *path)
+{
+	return access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
+
+bool config_lacks_certificate(const struct config *c, const struct config_listener *l)
+{
+	return l->url.tls && !c->tls_written && l->certificate == NULL && l->key == NULL &&
+	       is_absent(c->tls_certificate) && is_absent(c->tls_key);
+}
+
 static bool is_readable(struct faults *faults, struct place at, const char *path, const char *what)
 {
 	if (access(path, R_OK) == 0)
@@ -185,6 +198,8 @@ static void judge_listener_tls(
 	if (l->client_certificate && settings.client_ca == NULL)
 		fault_add(faults, at, "listeners",
 			"client certificates without a client_ca; set tls.client_ca");
+	if (config_lacks_certificate(c, l)) /* made at start */
+		return;
 	if (!is_readable(faults, at, settings.certificate, "certificate") ||
 		!is_readable(faults, at, settings.key, "key"))
 		return;
@@ -248,6 +263,8 @@ static void read_others(struct config *c, const struct yaml *root, struct faults
 	read_hierarchy(c, root, faults);
 	if (c->file && (sources_written || access(c->sources_dir, F_OK) == 0))
 		config_read_sources(c, c->sources_dir, faults);
+	c->own_certificate = mem_printf("%s/self-signed/certificate.pem", c->data_dir);
+	c->own_key = mem_printf("%s/self-signed/key.pem", c->data_dir);
 	for (uint32_t i = 0; i < c->listener_count; i++)
 		if (c->listeners[i].url.tls)
 			judge_listener_tls(c, &c->listeners[i], faults);
@@ -377,6 +394,8 @@ void config_free(struct config *c)
 	free(c->tls_certificate);
 	free(c->tls_key);
 	free(c->tls_client_ca);
+	free(c->own_certificate);
+	free(c->own_key);
 	free(c->accounts_file);
 	hierarchy_unref(c->hierarchy);
 	free(c->topic_hierarchy);

@@ -75,6 +75,9 @@ struct config {
 	char *tls_certificate;
 	char *tls_key;
 	char *tls_client_ca;
+	bool tls_written;      /* tls.certificate or tls.key stand in the file */
+	char *own_certificate; /* where one of our own making lies or would */
+	char *own_key;
 	struct broker_limits limits;
 	uint64_t journal_keep_ms;
 	uint64_t journal_size_bytes;   /* a share of the disk is resolved when read */
@@ -118,5 +121,8 @@ void config_free(struct config *c);
 const char *config_certificate(const struct config *c, const struct config_listener *l);
 const char *config_key_file(const struct config *c, const struct config_listener *l);
 const char *config_client_ca(const struct config *c, const struct config_listener *l);
+/* Has it none: none is configured, and none is in the default place, which is looked at in each call? Then
+ * one of our own making serves. */
+bool config_lacks_certificate(const struct config *c, const struct config_listener *l);
 
 #endif

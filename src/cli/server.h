@@ -61,11 +61,14 @@ struct file_mark {
 
 /* A listener with its real address, on every worker. */
 struct served {
-	struct config_listener config;   /* texts are its own */
-	struct address at;               /* the real port */
-	struct tls_context *tls;         /* what new connections get; NULL: plain */
-	struct file_mark marks[3];       /* certificate, key, client_ca */
-	uint64_t warned_ms;              /* of the certificate's end; 0: not yet */
+	struct config_listener config; /* texts are its own */
+	struct address at;             /* the real port */
+	struct tls_context *tls;       /* what new connections get; NULL: plain */
+	struct file_mark marks[3];     /* certificate, key, client_ca */
+	uint64_t warned_ms;            /* of the certificate's end; 0: not yet */
+	bool is_own;                   /* of our own making */
+	uint64_t misfit_ms;            /* since when the files do not fit; 0: they do */
+	bool misfit_told;
 	struct worker_listener *workers; /* one each */
 	char *shown;                     /* "mqtt://127.0.0.1:43211" */
 };
@@ -143,14 +146,20 @@ void served_close(struct server *s, struct served *at);
 /* Is this what the configuration asks for (scheme, host, port, certificates, networks)? */
 bool served_is(const struct served *at, const struct config_listener *l);
 
-/* --- certificates (certificate.c) ------------------------------------- */
+/* --- certificates (certificate.c, own_certificate.c) ------------------ */
 
-/* What new connections to `at` get by c; marks the files. NULL after the cause was logged. */
+/* Sees to it that c's own certificate is there and good for a month. 1 it was made, 0 it was there, or negative and
+ * *why is a text to free(). */
+int own_certificate_keep(const struct config *c, char **why);
+
+/* What new connections to `at` get by c; marks the files; makes a certificate where there is none. NULL after the
+ * cause was logged. */
 struct tls_context *certificate_load(struct server *s, const struct config *c, struct served *at);
 /* To be called now and then. Certificates whose files have changed are loaded and given to new
- * connections; `always`: those that have not changed as well. A faulty one is logged and the old one
- * stays. Warns of those that end within 30 days, once a day; tells /metrics when they end; changes
- * the key of session tickets when it is time. */
+ * connections; `always`: those that have not changed as well. Files that cannot be used are tried again each time,
+ * and the old ones stay; that is logged at once if `always`, else after some seconds, as tools replace them one
+ * after the other. Warns of those that end within 30 days, once a day, and renews those of our own making; tells
+ * /metrics when they end; changes the key of session tickets when it is time. */
 void certificates_look(struct server *s, bool always);
 
 #endif

@@ -357,3 +357,12 @@ int64_t tls_expires(const struct tls_context *t)
 {
 	return t->expires;
 }
+
+bool tls_is_self_signed(const struct tls_context *t)
+{
+	X509 *certificate = t->server ? SSL_CTX_get0_certificate(t->ctx) : NULL;
+	int answer = certificate ? X509_self_signed(certificate, 0) : 0;
+
+	ERR_clear_error();
+	return answer == 1;
+}

@@ -41,4 +41,7 @@ void tls_unref(struct tls_context *t);
 /* When the first certificate of the server's chain ends, Unix seconds; 0 for clients. */
 int64_t tls_expires(const struct tls_context *t);
 
+/* Does the server's certificate vouch for itself, so that clients can verify nothing by it? */
+bool tls_is_self_signed(const struct tls_context *t);
+
 #endif
