@@ -171,8 +171,17 @@ static void stop_worker(struct task *task)
 		struct client *c = container_of(link, struct client, link);
 
 		link = link->next;
-		client_fault(c, ERR_SHUTDOWN, "server shutting down");
+		if (w->broker->elsewhere)
+			client_fault(c, ERR_ELSEWHERE, "this server is about to stop");
+		else
+			client_fault(c, ERR_SHUTDOWN, "server shutting down");
 	}
+}
+
+void broker_send_elsewhere(struct broker *b, const char *reference)
+{
+	free(b->elsewhere);
+	b->elsewhere = mem_text(reference);
 }
 
 void broker_stop(struct broker *b)
@@ -205,6 +214,7 @@ void broker_free(struct broker *b)
 	bans_free(b->bans);
 	pthread_cond_destroy(&b->stopped);
 	pthread_mutex_destroy(&b->stop_lock);
+	free(b->elsewhere);
 	free(b->workers);
 	free(b);
 }

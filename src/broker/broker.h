@@ -56,6 +56,9 @@ struct broker *broker_new(struct commit *c, struct commit_port *const *ports, un
 	const struct broker_settings *settings);
 /* Tells clients (0x8B), saves sessions, closes; loops still run. Waits until done. */
 void broker_stop(struct broker *b);
+/* Before broker_stop(): clients are better served there, and are told so (0x9C and this server reference,
+ * MQTT 5, 4.11). Copied. */
+void broker_send_elsewhere(struct broker *b, const char *reference);
 void broker_free(struct broker *b);
 struct broker_worker *broker_worker(struct broker *b, unsigned port_number);
 

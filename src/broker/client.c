@@ -46,18 +46,21 @@ struct alias_sent *client_aliases(struct client *c)
 	return c->aliases;
 }
 
-/* A packet of only a reason code and, if wanted, a reason string that fits. */
+/* A packet of only a reason code, where else to go, and, if wanted, a reason string that fits. */
 static void send_disconnect(struct client *c, int err, const char *why)
 {
 	struct mqtt_packet p = {.type = MQTT_DISCONNECT};
 	struct buf block = {0};
 
+	const char *elsewhere = c->worker->broker->elsewhere;
+
 	p.reason.reason = err_reason_code(err); /* [MQTT-3.14.2-1] */
+	if (err == ERR_ELSEWHERE && strlen(elsewhere) + 16 < c->largest)
+		mqtt_put_text(&block, MQTT_PROPERTY_SERVER_REFERENCE, view_of(elsewhere));
 	/* [MQTT-3.14.2-3] */
-	if (why && c->wants_problem_info && strlen(why) + 16 < c->largest) {
+	if (why && c->wants_problem_info && buf_length(&block) + strlen(why) + 16 < c->largest)
 		mqtt_put_text(&block, MQTT_PROPERTY_REASON_STRING, view_of(why));
-		p.properties.raw = buf_view(&block);
-	}
+	p.properties.raw = buf_view(&block);
 	client_send(c, &p);
 	buf_fini(&block);
 }

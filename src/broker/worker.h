@@ -117,6 +117,7 @@ struct broker {
 	pthread_mutex_t stop_lock;
 	pthread_cond_t stopped;
 	unsigned workers_stopped;
+	char *elsewhere; /* set before the workers stop; NULL: nowhere */
 };
 
 /* A message that a subscriber wanted was not added to its batch. */

@@ -113,6 +113,6 @@ unsigned config_cluster_roles(const struct config_cluster *c)
 
 	for (uint32_t i = 0; i < c->role_count; i++)
 		roles |=
-			strcmp(c->roles[i], "sources") == 0 ? CLUSTER_SOURCES : CLUSTER_SUBSCRIBERS;
+			strcmp(c->roles[i], "sources") == 0 ? NODE_SOURCES : NODE_SUBSCRIBERS;
 	return roles;
 }

@@ -39,7 +39,7 @@ static void addresses_alone_make_a_cluster_with_every_default(void **state)
 	assert_int_equal(k->redis_count, 1);
 	assert_string_equal(k->redis[0], "redis://10.0.0.1:6379");
 	assert_true(config_is_node_name(view_of(k->node)));
-	assert_int_equal(config_cluster_roles(k), CLUSTER_SOURCES | CLUSTER_SUBSCRIBERS);
+	assert_int_equal(config_cluster_roles(k), NODE_SOURCES | NODE_SUBSCRIBERS);
 	assert_int_equal(k->replicas, 2);
 	assert_int_equal(k->stream_keep_ms, 3600000);
 	assert_int_equal(k->stream_bytes, 8ull << 30);
@@ -64,7 +64,7 @@ static void what_is_written_is_kept(void **state)
 	(void)state;
 	assert_int_equal(k->redis_count, 2);
 	assert_string_equal(k->node, "wbroker_02.example");
-	assert_int_equal(config_cluster_roles(k), CLUSTER_SUBSCRIBERS);
+	assert_int_equal(config_cluster_roles(k), NODE_SUBSCRIBERS);
 	assert_int_equal(k->replicas, 3);
 	assert_int_equal(k->stream_keep_ms, 90 * 60000);
 	assert_int_equal(k->stream_bytes, 1u << 30);

@@ -145,6 +145,7 @@ static void apply(struct server *s, struct config *new)
 	sources_set_hierarchy(s->sources, hierarchy);
 	sources_apply(s->sources, new->sources, new->source_count);
 	server_publish(s);
+	server_share_sources(s);
 	certificates_look(s, true);
 	log_configure(new->log_level, new->log_json);
 	hierarchy_unref(hierarchy);

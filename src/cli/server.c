@@ -23,6 +23,7 @@
 
 #define LEAST_MS (3600u * 1000u)       /* a full disk removes messages down to one hour */
 #define SPOOL_PART 4                   /* of journal.size, may lie in the spool */
+#define LEAVE_MS 3000u                 /* others have so long to take over the sources */
 #define SOURCE_PACKET_BYTES (1u << 20) /* more is read past, counted, acknowledged (GB-46) */
 
 /* --- calls on a loop -------------------------------------------------- */
@@ -129,6 +130,28 @@ static int open_journal(struct server *s)
 
 /* --- cluster ---------------------------------------------------------- */
 
+static void on_holding(void *context, const char *source, uint32_t slot, bool is_voice)
+{
+	struct server *s = context;
+
+	sources_hold(s->sources, view_of(source), slot == CLUSTER_NOT_HELD ? SOURCE_NOT_HELD : slot,
+		is_voice);
+}
+
+void server_share_sources(struct server *s)
+{
+	const struct config *c = s->config;
+	const char **names = mem_new((c->source_count + 1) * sizeof(*names));
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->source_count; i++)
+		if (c->sources[i].enabled)
+			names[n++] = c->sources[i].name;
+	if (s->cluster)
+		cluster_set_sources(s->cluster, names, n);
+	free(names);
+}
+
 /* With `cluster:` in the configuration, before there are ports. */
 static int join_cluster(struct server *s)
 {
@@ -144,6 +167,9 @@ static int join_cluster(struct server *s)
 		.tls_verify = from->tls_verify,
 		.node = from->node,
 		.dir = dir,
+		.version = ISOBAR_VERSION,
+		.on_holding = on_holding,
+		.context = s,
 		.roles = config_cluster_roles(from),
 		.replicas = from->replicas,
 		.advertise = from->advertise,
@@ -402,7 +428,8 @@ static int make_rooms(struct server *s)
 			.bind = c->bind,
 			.bind_count = c->bind_count,
 			.packet_size = SOURCE_PACKET_BYTES,
-			.reports = s->reports});
+			.reports = s->reports,
+			.is_shared = s->cluster != NULL});
 	s->publisher = make_publisher(s);
 	s->admin = admin_new(&(struct admin_settings){.centre_id = s->centre_id,
 		.commit = s->commit,
@@ -462,6 +489,7 @@ int server_start(struct server *s, struct config **config)
 	}
 	server_publish(s);
 	sources_apply(s->sources, s->config->sources, s->config->source_count);
+	server_share_sources(s);
 	for (uint32_t i = 0; i < s->config->source_count; i++)
 		enabled += s->config->sources[i].enabled;
 	log_info("cli", "sources", "count=%u enabled=%u accounts=%u", s->config->source_count,
@@ -510,6 +538,20 @@ void server_look(struct server *s)
 	watch_look(&s->watch, s->sources, degraded_why(s), s->reports, clock_mono_ms());
 }
 
+/* Others take over the sources while these are still connected, and the clients are told where. */
+static void leave_cluster(struct server *s)
+{
+	char *elsewhere;
+
+	if (s->cluster == NULL)
+		return;
+	cluster_leave(s->cluster, LEAVE_MS);
+	elsewhere = cluster_elsewhere(s->cluster);
+	if (elsewhere && s->broker)
+		broker_send_elsewhere(s->broker, elsewhere);
+	free(elsewhere);
+}
+
 /* Only what runs on a loop that runs can end in order. */
 static void end_traffic(struct server *s)
 {
@@ -521,6 +563,8 @@ static void end_traffic(struct server *s)
 		control_stop(s->control);
 	if (s->librarian)
 		librarian_stop(s->librarian);
+	if (running)
+		leave_cluster(s);
 	for (uint32_t i = 0; i < s->served_count; i++)
 		served_close(s, &s->served[i]);
 	if (running && s->reports)

@@ -115,6 +115,8 @@ void server_on_loop(
 
 /* Feeds the brokers that the configuration names. */
 void server_publish(struct server *s);
+/* In a cluster: these sources are to be held by its nodes. After sources_apply(). */
+void server_share_sources(struct server *s);
 
 /* What admin shows of a configuration and of the listeners there are. */
 void server_tell_admin(struct server *s);

@@ -20,6 +20,7 @@
 #include "cluster/census.h"
 #include "cluster/core.h"
 #include "cluster/follower.h"
+#include "cluster/members.h"
 #include "cluster/writer.h"
 #include "net/address.h"
 #include "net/tls.h"
@@ -36,6 +37,7 @@ struct cluster {
 	struct cluster_core core;
 	struct writer *writer;
 	struct follower *follower;
+	struct members *members;
 	struct tls_context *tls;
 	pthread_t thread;
 	bool is_running;
@@ -48,6 +50,14 @@ struct cluster {
 	const char *told; /* why it is degraded, as last logged */
 	_Atomic(const char *) degraded;
 	count short_shards;
+	/* leaving, and what others see of the nodes */
+	struct task leave_task;
+	uint64_t leave_limit_ms;
+	pthread_mutex_t lock; /* of these */
+	pthread_cond_t left;
+	bool has_left;
+	struct nodes nodes; /* a copy */
+	uint32_t elsewhere; /* asked so often */
 };
 
 /* --- is it of our kind? ---------------------------------------------------- */
@@ -57,6 +67,7 @@ static void begin_modules(struct cluster *c)
 	census_begin(c->core.census);
 	writer_begin(c->writer);
 	follower_begin(c->follower);
+	members_begin(c->members);
 }
 
 static void on_agreement(struct redis_request *q, const struct resp *reply)
@@ -134,6 +145,8 @@ static const char *degraded_why(const struct cluster *c)
 		return not_reached;
 	if (census_silent(c->core.census))
 		return "Redis is out of reach";
+	if (members_is_cut_off(c->members))
+		return "Redis does not answer";
 	if (census_short(c->core.census))
 		return "Redis replicas are missing: messages count without them";
 	return NULL;
@@ -231,6 +244,7 @@ static void copy_settings(struct cluster *c, const struct cluster_settings *from
 	c->settings.node = mem_text(from->node);
 	c->settings.dir = mem_text(from->dir);
 	c->settings.advertise = mem_text(from->advertise);
+	c->settings.version = mem_text(from->version);
 }
 
 static void free_settings(struct cluster_settings *s)
@@ -242,6 +256,7 @@ static void free_settings(struct cluster_settings *s)
 	free((void *)s->node);
 	free((void *)s->dir);
 	free((void *)s->advertise);
+	free((void *)s->version);
 }
 
 /* --- the client -------------------------------------------------------------------- */
@@ -249,7 +264,7 @@ static void free_settings(struct cluster_settings *s)
 /* Its user and password are those of the first address. */
 static int make_client(struct cluster *c, char **why)
 {
-	static const char *scripts[1];
+	static const char *scripts[1 + MEMBERS_SCRIPTS];
 	uint32_t n = c->settings.redis_count;
 	struct url *urls = mem_new(n * sizeof(*urls));
 	struct redis_seed *seeds = mem_new(n * sizeof(*seeds));
@@ -267,6 +282,7 @@ static int make_client(struct cluster *c, char **why)
 	else if (urls[0].tls)
 		err = tls_client_new(&c->tls, &tls, why);
 	scripts[0] = claim_script();
+	memcpy(&scripts[1], members_scripts, sizeof(members_scripts));
 	if (err == 0)
 		c->core.redis = redis_new(&(struct redis_config){.loop = c->core.loop,
 			.resolver = c->settings.resolver,
@@ -276,11 +292,98 @@ static int make_client(struct cluster *c, char **why)
 			.user = urls[0].user[0] ? urls[0].user : NULL,
 			.password = urls[0].password[0] ? urls[0].password : NULL,
 			.scripts = scripts,
-			.script_count = 1});
+			.script_count = 1 + MEMBERS_SCRIPTS});
 	explicit_bzero(urls, n * sizeof(*urls));
 	free(urls);
 	free(seeds);
 	return err;
+}
+
+/* --- among the others ---------------------------------------------------------------- */
+
+static void on_holding(void *context, const char *source, uint32_t slot, bool is_voice)
+{
+	struct cluster *c = context;
+
+	if (c->settings.on_holding)
+		c->settings.on_holding(c->settings.context, source, slot, is_voice);
+}
+
+static void on_nodes(void *context, const struct nodes *nodes)
+{
+	struct cluster *c = context;
+	uint32_t alive = 0;
+
+	for (uint32_t i = 0; i < nodes->count; i++)
+		alive += nodes->list[i].alive;
+	log_info("cluster", "nodes", "alive=%u known=%u", alive, nodes->count);
+	pthread_mutex_lock(&c->lock);
+	nodes_copy(&c->nodes, nodes);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void cluster_set_sources(struct cluster *c, const char *const *names, uint32_t n)
+{
+	members_set_sources(c->members, names, n);
+}
+
+void cluster_each_node(
+	struct cluster *c, void (*on_node)(void *context, const struct node *node), void *context)
+{
+	pthread_mutex_lock(&c->lock);
+	for (uint32_t i = 0; i < c->nodes.count; i++)
+		on_node(context, &c->nodes.list[i]);
+	pthread_mutex_unlock(&c->lock);
+}
+
+char *cluster_elsewhere(struct cluster *c)
+{
+	char *found = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	for (uint32_t i = 0; i < c->nodes.count && found == NULL; i++) {
+		const struct node *node = &c->nodes.list[c->elsewhere++ % c->nodes.count];
+
+		if (node_serves(node, NODE_SUBSCRIBERS) && node->advertise[0] &&
+			strcmp(node->name, c->settings.node) != 0)
+			found = mem_text(node->advertise);
+	}
+	pthread_mutex_unlock(&c->lock);
+	return found;
+}
+
+static void on_left(void *context)
+{
+	struct cluster *c = context;
+
+	pthread_mutex_lock(&c->lock);
+	c->has_left = true;
+	pthread_cond_signal(&c->left);
+	pthread_mutex_unlock(&c->lock);
+}
+
+static void begin_leaving(struct task *t)
+{
+	struct cluster *c = container_of(t, struct cluster, leave_task);
+
+	if (c->kind == KIND_OURS)
+		members_leave(c->members, c->leave_limit_ms, on_left);
+	else
+		on_left(c);
+}
+
+/* members_leave() keeps its limit whatever Redis does. */
+void cluster_leave(struct cluster *c, uint64_t limit_ms)
+{
+	if (c == NULL || !c->is_running)
+		return;
+	log_info("cluster", "leaving", "node=%s", c->settings.node);
+	c->leave_limit_ms = limit_ms;
+	loop_post(c->core.loop, &c->leave_task);
+	pthread_mutex_lock(&c->lock);
+	while (!c->has_left)
+		pthread_cond_wait(&c->left, &c->lock);
+	pthread_mutex_unlock(&c->lock);
 }
 
 /* --- life ------------------------------------------------------------------------------ */
@@ -295,6 +398,17 @@ static int make_modules(struct cluster *c, char **why)
 	if (err < 0)
 		return err;
 	c->follower = follower_new(&c->core);
+	c->members = members_new(&(struct members_config){.loop = c->core.loop,
+		.redis = c->core.redis,
+		.node = c->settings.node,
+		.start = c->core.start,
+		.roles = c->settings.roles,
+		.version = c->settings.version,
+		.advertise = c->settings.advertise,
+		.replicas = c->settings.replicas,
+		.on_holding = on_holding,
+		.on_nodes = on_nodes,
+		.context = c});
 	log = writer_log(c->writer);
 	commit_set_log(c->core.commit, &log);
 	return 0;
@@ -306,6 +420,8 @@ int cluster_new(struct cluster **out, const struct cluster_settings *settings, c
 	int err = ERR_SYSTEM;
 
 	copy_settings(c, settings);
+	pthread_mutex_init(&c->lock, NULL);
+	pthread_cond_init(&c->left, NULL);
 	c->core = (struct cluster_core){.settings = &c->settings,
 		.loop = loop_new(),
 		.commit = settings->commit,
@@ -317,6 +433,7 @@ int cluster_new(struct cluster **out, const struct cluster_settings *settings, c
 	else
 		err = make_client(c, why);
 	agreement_init(c);
+	c->leave_task.run = begin_leaving;
 	c->look.on_time = on_look;
 	c->told = not_reached;
 	atomic_init(&c->degraded, not_reached);
@@ -371,6 +488,10 @@ void cluster_free(struct cluster *c)
 	if (c->core.redis)
 		redis_free(c->core.redis);
 	follower_free(c->follower);
+	members_free(c->members);
+	nodes_fini(&c->nodes);
+	pthread_mutex_destroy(&c->lock);
+	pthread_cond_destroy(&c->left);
 	if (c->writer)
 		writer_free(c->writer);
 	if (c->core.census)

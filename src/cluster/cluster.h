@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "cluster/nodes.h"
 #include "commit/commit.h"
 #include "net/resolve.h"
 
@@ -28,11 +29,6 @@ enum cluster_failure {
 	CLUSTER_LOCAL, /* the same, and delivered to this node's subscribers meanwhile */
 };
 
-enum cluster_role {
-	CLUSTER_SOURCES = 1,
-	CLUSTER_SUBSCRIBERS = 2,
-};
-
 struct cluster_settings {
 	struct commit *commit; /* borrowed for life, as the resolver */
 	struct resolver *resolver;
@@ -42,7 +38,8 @@ struct cluster_settings {
 	bool tls_verify;
 	const char *node;      /* this machine's name */
 	const char *dir;       /* for files of the cluster's; made when something is to be kept */
-	unsigned roles;        /* enum cluster_role */
+	const char *version;   /* of the program */
+	unsigned roles;        /* enum node_role */
 	uint32_t replicas;     /* nodes that hold each source */
 	const char *advertise; /* NULL: none */
 	uint64_t window_ms;    /* antiloop.window */
@@ -53,12 +50,25 @@ struct cluster_settings {
 	uint64_t spool_bytes;   /* on disk at most, under spool and local */
 	enum journal_sync sync; /* journal.sync, for the spool */
 	uint32_t sync_ms;
+	/* This node holds a source with this slot (CLUSTER_NOT_HELD: others do), as its voice or not.
+	 * At first it holds none. On the cluster's thread. */
+	void (*on_holding)(void *context, const char *source, uint32_t slot, bool is_voice);
+	void *context;
 };
+#define CLUSTER_NOT_HELD UINT32_MAX
 
 /* Before there are ports. 0, or ERR_CONFIG / ERR_TLS / ERR_SYSTEM with *why to free(). */
 int cluster_new(struct cluster **out, const struct cluster_settings *settings, char **why);
 /* The thread; workers may run already. 0 or ERR_SYSTEM. */
 int cluster_start(struct cluster *c);
+/* The names of all sources that are configured; copied. Any thread. */
+void cluster_set_sources(struct cluster *c, const char *const *names, uint32_t n);
+/* Says that this node is about to leave, and waits until others hold its sources, at most limit_ms;
+ * nothing when it was not started. Sources are still connected. */
+void cluster_leave(struct cluster *c, uint64_t limit_ms);
+/* Where clients are better served from now on: what another node advertises, NULL: nowhere. The
+ * caller frees it. Any thread. */
+char *cluster_elsewhere(struct cluster *c);
 /* Ends the thread; loops of ports still exist. Nothing when it was not started. */
 void cluster_stop(struct cluster *c);
 /* After cluster_stop(), when no loop of any port runs. NULL: nothing. */
@@ -98,5 +108,9 @@ struct cluster_figures {
 	uint64_t missed;
 };
 void cluster_figures(struct cluster *c, struct cluster_figures *out);
+
+/* The nodes as last seen, in order of name; valid during the call. Any thread. */
+void cluster_each_node(
+	struct cluster *c, void (*on_node)(void *context, const struct node *node), void *context);
 
 #endif

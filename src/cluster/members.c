@@ -21,8 +21,9 @@
 
 #define NODES_KEY "{isobar}:nodes"
 #define LEASES_KEY "{isobar}:leases"
-#define LIMIT_MS 2000u   /* of a request; the next beat asks again */
-#define SETTLED_MS 2000u /* so long nobody came or went: what the living hold may be taken */
+#define LIMIT_MS 2000u       /* of a request; the next beat asks again */
+#define LEAVING_BEAT_MS 200u /* who leaves wants to know whether others have taken over */
+#define SETTLED_MS 2000u     /* so long nobody came or went: what the living hold may be taken */
 #define SWAPS_A_CALL 4096u
 #define NAME_TAKEN_LOG_MS 10000u
 
@@ -65,8 +66,6 @@ struct members {
 	struct lease_table leases; /* one row a source */
 	bool due;                  /* decide() has to look at all of them */
 	bool unsettled;
-	struct holding *holdings;
-	uint32_t elsewhere;
 
 	pthread_mutex_t lock; /* of these three */
 	char **names;
@@ -210,7 +209,7 @@ static void on_time(struct timer *t)
 {
 	struct members *m = container_of(t, struct members, timer);
 
-	timer_start(m->config.loop, &m->timer, NODE_BEAT_MS);
+	timer_start(m->config.loop, &m->timer, m->leaving ? LEAVING_BEAT_MS : NODE_BEAT_MS);
 	send_beat(m);
 	if (m->leaving)
 		check_left(m);
@@ -338,24 +337,11 @@ static void ask_swap(struct members *m, uint32_t i, uint32_t slot, bool release)
 
 /* --- deciding --------------------------------------------------------------------- */
 
-static void tell_holdings(struct members *m)
-{
-	m->holdings = mem_resize(m->holdings, (m->leases.count + 1) * sizeof(*m->holdings));
-	for (uint32_t i = 0; i < m->leases.count; i++) {
-		const struct lease_row *s = &m->leases.rows[i];
-
-		m->holdings[i] = (struct holding){s->name, s->slot, s->voice};
-	}
-	m->config.on_holdings(m->config.context, m->holdings, m->leases.count);
-}
-
-/* Looks at one source. True: what this node does for it has changed. */
-static bool decide_one(
+static void decide_one(
 	struct members *m, const struct holder_terms *terms, uint32_t i, bool may_ask)
 {
 	struct lease_row *s = &m->leases.rows[i];
 	struct holder_step step = {.slot = HOLDER_NONE, .swap = HOLDER_NONE};
-	bool changed;
 
 	if (m->has_name)
 		holder_decide(terms, s->name, &s->leases, &step);
@@ -364,10 +350,11 @@ static bool decide_one(
 		if (may_ask)
 			ask_swap(m, i, step.swap, step.release);
 	}
-	changed = s->slot != step.slot || s->voice != step.voice;
+	if (s->slot == step.slot && s->voice == step.voice)
+		return;
 	s->slot = step.slot;
 	s->voice = step.voice;
-	return changed;
+	m->config.on_holding(m->config.context, s->name, s->slot, s->voice);
 }
 
 static void look_at_all(struct members *m, bool may_ask)
@@ -378,16 +365,13 @@ static void look_at_all(struct members *m, bool may_ask)
 		.run = m->run,
 		.replicas = m->config.replicas,
 		.settled = now - m->nodes.settled_ms >= SETTLED_MS};
-	bool changed = false;
 
 	m->due = false;
 	for (uint32_t i = 0; i < m->leases.count; i++)
-		changed |= decide_one(m, &terms, i, may_ask);
+		decide_one(m, &terms, i, may_ask);
 	if (terms.settled)
 		m->unsettled = false;
 	send_swaps(m);
-	if (changed)
-		tell_holdings(m);
 }
 
 /* Swaps are asked for once a beat, so that nodes that see the others differently do not take leases
@@ -453,11 +437,17 @@ static void send_last_words(struct members *m)
 static void check_left(struct members *m)
 {
 	bool waits = others_hold_sources(m) && count_held(m) && m->has_name;
+	bool is_late = loop_now_ms(m->config.loop) >= m->leave_by_ms;
+	bool is_busy = m->beating || m->swapping || m->reading;
 
-	if (m->beating || m->swapping || m->reading)
+	if (m->gone || (!is_late && (waits || is_busy)))
 		return;
-	if (!waits || loop_now_ms(m->config.loop) >= m->leave_by_ms)
+	if (!is_busy) {
 		send_last_words(m);
+		return;
+	}
+	m->gone = true;
+	m->on_left(m->config.context);
 }
 
 void members_leave(struct members *m, uint64_t limit_ms, void (*on_left)(void *context))
@@ -465,7 +455,12 @@ void members_leave(struct members *m, uint64_t limit_ms, void (*on_left)(void *c
 	m->leaving = true;
 	m->leave_by_ms = loop_now_ms(m->config.loop) + limit_ms;
 	m->on_left = on_left;
-	send_beat(m);
+	on_time(&m->timer);
+}
+
+bool members_is_cut_off(const struct members *m)
+{
+	return m->beats && loop_now_ms(m->config.loop) - m->nodes.taken_ms >= NODE_SILENT_MS;
 }
 
 /* --- the list of sources ---------------------------------------------------------------- */
@@ -493,7 +488,6 @@ static void take_names(struct task *t)
 	for (uint32_t i = 0; i < m->swap_count; i++)
 		m->swaps[i].source = UINT32_MAX;
 	m->version = -1;
-	tell_holdings(m);
 	send_beat(m);
 }
 
@@ -518,23 +512,6 @@ void members_set_sources(struct members *m, const char *const *names, uint32_t n
 }
 
 /* --- life --------------------------------------------------------------------------------- */
-
-const struct nodes *members_nodes(const struct members *m)
-{
-	return &m->nodes;
-}
-
-const struct node *members_elsewhere(struct members *m)
-{
-	for (uint32_t i = 0; i < m->nodes.count; i++) {
-		const struct node *node = &m->nodes.list[m->elsewhere++ % m->nodes.count];
-
-		if (node_serves(node, NODE_SUBSCRIBERS) && node->advertise[0] &&
-			strcmp(node->name, m->config.node) != 0)
-			return node;
-	}
-	return NULL;
-}
 
 static void request_init(struct redis_request *q,
 	void (*on_reply)(struct redis_request *q, const struct resp *reply),
@@ -568,8 +545,12 @@ struct members *members_new(const struct members_config *config)
 	m->timer.on_time = on_time;
 	m->task.run = take_names;
 	pthread_mutex_init(&m->lock, NULL);
-	timer_start(m->config.loop, &m->timer, 1);
 	return m;
+}
+
+void members_begin(struct members *m)
+{
+	timer_start(m->config.loop, &m->timer, 1);
 }
 
 void members_free(struct members *m)
@@ -582,7 +563,6 @@ void members_free(struct members *m)
 		free(m->names[i]);
 	free(m->names);
 	nodes_fini(&m->nodes);
-	free(m->holdings);
 	buf_fini(&m->beat.command);
 	buf_fini(&m->read.command);
 	buf_fini(&m->swap.command);

@@ -27,13 +27,6 @@
 struct members;
 struct redis;
 
-/* A source that this node holds, or does not. */
-struct holding {
-	const char *source;
-	uint32_t slot; /* HOLDER_NONE: others hold it */
-	bool voice;    /* it counts and reports for it */
-};
-
 struct members_config {
 	struct loop *loop;
 	struct redis *redis;   /* with members_scripts() loaded */
@@ -43,8 +36,9 @@ struct members_config {
 	const char *version;   /* of the program; copied */
 	const char *advertise; /* NULL: nothing; copied */
 	uint32_t replicas;     /* nodes that hold each source */
-	/* The sources in order of name, whenever what this node does for one has changed; borrowed. */
-	void (*on_holdings)(void *context, const struct holding *list, uint32_t n);
+	/* This node holds the source with this slot (HOLDER_NONE: others do), as its voice or not;
+	 * told when that changes, at first it holds none. */
+	void (*on_holding)(void *context, const char *source, uint32_t slot, bool is_voice);
 	/* Who is alive, and what for, has changed. NULL: nobody wants to know. */
 	void (*on_nodes)(void *context, const struct nodes *nodes);
 	void *context;
@@ -54,16 +48,16 @@ struct members_config {
 extern const char *const members_scripts[MEMBERS_SCRIPTS];
 
 struct members *members_new(const struct members_config *config);
+/* The first beat; before that nobody knows of this node. */
+void members_begin(struct members *m);
 /* Nothing of it is under way any more: after members_leave() has called back, or after redis_free(). */
 void members_free(struct members *m);
 
+/* Its beats have not been answered for as long as after which others take a node for dead. */
+bool members_is_cut_off(const struct members *m);
+
 /* The names of all sources that are configured, in any order; copied. Any thread. */
 void members_set_sources(struct members *m, const char *const *names, uint32_t n);
-
-/* As last seen. */
-const struct nodes *members_nodes(const struct members *m);
-/* A node that clients may be sent to instead: alive, serves subscribers, says where; by turns. */
-const struct node *members_elsewhere(struct members *m);
 
 /* Hands its sources over: says that it is about to leave, and waits until the others have taken
  * all leases, at most limit_ms; then gives up the rest and its name. on_left() is called once. */

@@ -119,6 +119,22 @@ void nodes_fini(struct nodes *n)
 	*n = (struct nodes){0};
 }
 
+void nodes_copy(struct nodes *to, const struct nodes *from)
+{
+	nodes_fini(to);
+	*to = *from;
+	to->list = mem_new((from->count + 1) * sizeof(*to->list));
+	for (uint32_t i = 0; i < from->count; i++) {
+		const struct node *node = &from->list[i];
+
+		to->list[i] = *node;
+		to->list[i].name = mem_text(node->name);
+		to->list[i].field = mem_text(node->field);
+		to->list[i].version = mem_text(node->version);
+		to->list[i].advertise = mem_text(node->advertise);
+	}
+}
+
 /* Where it stands or belongs. */
 static uint32_t place_of(const struct nodes *n, struct view name, bool *found)
 {

@@ -51,6 +51,9 @@ struct nodes {
 
 void nodes_fini(struct nodes *n);
 
+/* *to becomes what *from is. */
+void nodes_copy(struct nodes *to, const struct nodes *from);
+
 /* A name that may stand in fields and keys: 1 to 64 letters, digits, '.', '-' and '_'. */
 bool node_name_is_good(struct view name);
 

@@ -14,7 +14,6 @@
 #include "source/internal.h"
 
 #define SESSION_EXPIRY_S 86400u
-#define HOLDER_SLOT 0u /* architecture.md, "Sources": the other slot is the cluster's */
 #define SUBSCRIBE_ID 1u
 #define UNSUBSCRIBE_ID 2u
 #define RETAIN_IF_NEW 1u /* MQTT 5, 3.8.3.1 */
@@ -24,7 +23,7 @@ void source_on_hello(struct uplink *u, struct buf *id, bool *clean_start, struct
 	struct source *s = container_of(u, struct source, uplink);
 	uint16_t receive_maximum = s->setup->config.receive_maximum;
 
-	buf_printf(id, "%s-%s-%u", s->set->centre_id, s->name, HOLDER_SLOT);
+	buf_printf(id, "%s-%s-%u", s->set->centre_id, s->name, s->slot);
 	*clean_start = s->clean_next;
 	mqtt_put_number(properties, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL, SESSION_EXPIRY_S);
 	if (receive_maximum)

@@ -82,9 +82,12 @@ static void on_done(struct commit_owner *o, uint32_t token, enum commit_outcome 
 
 	uint16_t centre = window_done(&s->window, token);
 
-	count_add(outcome == COMMIT_FIRST ? &s->figures.published : &s->figures.duplicates, 1);
-	if (outcome == COMMIT_FIRST)
+	if (outcome == COMMIT_FIRST) {
+		count_add(&s->figures.published, 1);
 		firsts_add(&s->firsts, centre);
+	} else {
+		count_add(s->is_voice ? &s->figures.duplicates : &s->figures.standby_duplicates, 1);
+	}
 	mark_dirty(s);
 }
 
@@ -149,7 +152,7 @@ static void log_broken(struct source *s, const struct source_broken *broken)
 
 static void report(const struct source *s, const struct source_broken *broken)
 {
-	if (s->set->reports == NULL)
+	if (s->set->reports == NULL || !s->is_voice)
 		return;
 	reports_add(s->set->reports, &(struct report){
 					     .source = s->name,
@@ -175,8 +178,18 @@ static void log_by_centre(struct source *s, struct view topic)
 			s->name, log_quote(topic.p, topic.n, quoted), (unsigned long long)skipped);
 }
 
+static void count_received(struct source *s, uint32_t n)
+{
+	count_add(s->is_voice ? &s->figures.received : &s->figures.standby_received, n);
+	count_set(&s->figures.last_message_ms, loop_wall_ms(s->worker->loop));
+}
+
 static void count_rule(struct source *s, enum rule rule, enum rule_check check)
 {
+	if (!s->is_voice) {
+		count_add(&s->figures.standby_rejected, 1);
+		return;
+	}
 	count_add(&s->figures.rejected[rule], 1);
 	count_add(&s->figures.checks[check], 1);
 }
@@ -186,15 +199,14 @@ static void count_batch(struct source *s)
 {
 	const struct source_batch *b = s->worker->batch;
 
-	count_add(&s->figures.received, b->item_count);
-	count_set(&s->figures.last_message_ms, loop_wall_ms(s->worker->loop));
+	count_received(s, b->item_count);
 	for (uint32_t i = 0; i < b->item_count; i++) {
 		const struct source_item *item = &b->items[i];
 
 		if (item->rule)
 			count_rule(s, (enum rule)item->rule, (enum rule_check)item->check);
-		count_add(&s->figures.by_centre, item->by_centre);
-		if (item->has_delay)
+		count_add(&s->figures.by_centre, item->by_centre && s->is_voice);
+		if (item->has_delay && s->is_voice)
 			histogram_add(&s->figures.delay, item->delay_us, 1);
 		if (!item->pass) {
 			window_done(&s->window, item->token);
@@ -454,10 +466,9 @@ static int64_t begin_skipping(struct source *s, const uint8_t *p, size_t n, uint
 		return ERR_MALFORMED;
 	if (!may_take(s))
 		return 0;
-	count_add(&s->figures.received, 1);
+	count_received(s, 1);
 	count_add(&s->figures.oversized, 1);
 	count_rule(s, RULE_WNM_01, CHECK_MESSAGE);
-	count_set(&s->figures.last_message_ms, loop_wall_ms(s->worker->loop));
 	broken.topic = head.topic;
 	log_broken(s, &broken);
 	report(s, &broken);

@@ -76,6 +76,8 @@ struct source {
 	struct list dirty; /* in worker->dirty: acknowledgements may leave */
 	struct source_setup *setup;
 	struct source_filters stale; /* subscribed by an earlier configuration, to be ended */
+	uint32_t slot;               /* of the holders of a source, or SOURCE_NOT_HELD */
+	bool is_voice;               /* it counts and reports; another holder does not */
 	bool ending;                 /* to be freed when closed */
 	struct uplink uplink;
 	bool clean_next; /* the next CONNECT drops the peer's session: poisoned */
@@ -164,6 +166,7 @@ struct sources {
 	struct source **list; /* in order of name */
 	uint32_t count;
 	uint16_t next_number;
+	bool is_shared;            /* with other machines */
 	pthread_mutex_t text_lock; /* of every source's `shown` */
 	pthread_mutex_t stop_lock;
 	pthread_cond_t stopped;
@@ -180,6 +183,7 @@ void source_begin(struct source *s);
 void source_change(struct source *s, struct source_setup *setup); /* takes setup */
 /* Disconnects; keeps the peer's session. `ending`: the source is freed then. */
 void source_quit(struct source *s, bool ending);
+void source_hold(struct source *s, uint32_t slot, bool is_voice);
 void source_worker_check_stopped(struct source_worker *w);
 
 /* --- hello.c ----------------------------------------------------------- */

@@ -27,7 +27,7 @@ static bool is_wanted(struct uplink *u)
 {
 	const struct source *s = source_of(u);
 
-	return s->setup->config.enabled && !is_over(s);
+	return s->setup->config.enabled && s->slot != SOURCE_NOT_HELD && !is_over(s);
 }
 
 static void note_connected(struct source *s)
@@ -50,7 +50,7 @@ static void on_state(struct uplink *u)
 	count_set(&s->figures.connected, u->state == UPLINK_CONNECTED);
 	if (u->state == UPLINK_CONNECTED)
 		note_connected(s);
-	else if (u->state == UPLINK_DISABLED && s->setup->config.enabled)
+	else if (u->state == UPLINK_DISABLED && s->setup->config.enabled && is_over(s))
 		log_info("source", "over", "name=%s its date (until) has passed", s->name);
 }
 
@@ -107,6 +107,14 @@ static void show_setup(struct source *s)
 	pthread_mutex_unlock(&s->set->text_lock);
 }
 
+static void note_holding(struct source *s, uint32_t slot, bool is_voice)
+{
+	s->slot = slot;
+	s->is_voice = is_voice;
+	count_set(&s->figures.holder, slot == SOURCE_NOT_HELD ? 0 : slot + 1);
+	count_set(&s->figures.is_voice, is_voice);
+}
+
 struct source *source_new(
 	struct sources *set, struct source_worker *w, uint16_t number, struct source_setup *setup)
 {
@@ -118,6 +126,7 @@ struct source *source_new(
 	s->number = number;
 	s->name = mem_text(setup->config.name);
 	s->setup = setup;
+	note_holding(s, set->is_shared ? SOURCE_NOT_HELD : 0, !set->is_shared);
 	source_config_copy(&s->known, &setup->config);
 	list_init(&s->link);
 	list_init(&s->dirty);
@@ -181,6 +190,19 @@ void source_change(struct source *s, struct source_setup *setup)
 	show_setup(s);
 	uplink_change(&s->uplink, &setup->plan);
 	source_setup_free(old);
+}
+
+/* Another slot is another session at the peer. */
+void source_hold(struct source *s, uint32_t slot, bool is_voice)
+{
+	bool moves = s->slot != slot;
+
+	note_holding(s, slot, is_voice);
+	if (!moves)
+		return;
+	log_info("source", "holding", "name=%s slot=%d", s->name,
+		slot == SOURCE_NOT_HELD ? -1 : (int)slot);
+	uplink_change(&s->uplink, &s->setup->plan);
 }
 
 void source_quit(struct source *s, bool ending)

@@ -62,14 +62,19 @@ void source_config_fini(struct source_config *c);
 
 /* Figures of one source; written by its worker. Counters keep over reloads. */
 struct source_figures {
+	/* In a cluster these are counted by the voice of a source alone, but for `published`, which is
+	 * counted where the message was first. */
 	count received;  /* every PUBLISH, before any check (MON-03) */
 	count published; /* ... published for the first time */
 	count duplicates;
 	count rejected[RULE_COUNT]; /* messages whose verdict named it, discarded or not */
 	count checks[CHECK_COUNT];  /* the same by check (monitoring.md, section 1) */
 	count by_centre;            /* let through by their centre's record, metadata_id unknown */
-	count oversized;            /* packets read past, counted, acknowledged */
-	count lost_by_clean_start;  /* times a poisoned session was dropped */
+	count standby_received;     /* while another holder was the voice */
+	count standby_duplicates;
+	count standby_rejected;
+	count oversized;           /* packets read past, counted, acknowledged */
+	count lost_by_clean_start; /* times a poisoned session was dropped */
 	count connects;
 	count bytes;
 	count last_message_ms; /* wall clock; 0: none yet */
@@ -77,7 +82,9 @@ struct source_figures {
 	count is_paused;       /* 1 while nothing is read from it, see enum source_pause */
 	count connected;       /* 1 while connected and subscribed */
 	count connected_since_ms;
-	count state;            /* enum uplink_state */
+	count state;  /* enum uplink_state */
+	count holder; /* 1 + the holder's slot; 0: other machines hold it */
+	count is_voice;
 	struct histogram delay; /* pubtime to receive */
 };
 
@@ -92,6 +99,7 @@ struct sources_settings {
 	uint32_t bind_count;
 	uint32_t packet_size;    /* largest PUBLISH taken from a source, bytes */
 	struct reports *reports; /* told of messages that break a rule; NULL: nobody */
+	bool is_shared; /* with other machines: none is connected before sources_hold() says so */
 };
 
 /* Borrows ports and resolver for its life. Before the loops run. */
@@ -108,6 +116,12 @@ void sources_set_hierarchy(struct sources *s, struct hierarchy *h);
 /* The set of sources from now on: new ones start, absent ones stop (their figures go), changed ones
  * reconnect, unchanged ones go on undisturbed. Copies the configurations. */
 void sources_apply(struct sources *s, const struct source_config *configs, uint32_t n);
+
+/* In a cluster: this machine holds the source with this slot, which is the end of its client id at the
+ * peer, or does not (SOURCE_NOT_HELD). The voice counts and reports for it. Any thread; nothing when
+ * there is none of this name. */
+#define SOURCE_NOT_HELD UINT32_MAX
+void sources_hold(struct sources *s, struct view name, uint32_t slot, bool is_voice);
 
 /* One source as shown to people; pointers are valid during the call. */
 struct source_view {

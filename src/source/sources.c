@@ -20,7 +20,7 @@
 #define RECORD_ROOM 1024u
 #define PUBLIC_ACCOUNT "everyone"
 
-enum order { BEGIN, CHANGE, REMOVE, HIERARCHY, STOP };
+enum order { BEGIN, CHANGE, HOLD, REMOVE, HIERARCHY, STOP };
 
 /* Zero-initialised but for what the order needs; command() sends a copy. */
 struct command {
@@ -29,6 +29,8 @@ struct command {
 	struct source *source;
 	struct source_setup *setup;  /* CHANGE */
 	struct hierarchy *hierarchy; /* HIERARCHY: a reference */
+	uint32_t slot;               /* HOLD, the next as well */
+	bool is_voice;
 };
 
 /* --- commands ---------------------------------------------------------- */
@@ -69,6 +71,9 @@ static void obey(struct source_worker *w, const struct command *c)
 		return;
 	case CHANGE:
 		source_change(c->source, c->setup);
+		return;
+	case HOLD:
+		source_hold(c->source, c->slot, c->is_voice);
 		return;
 	case REMOVE:
 		source_quit(c->source, true);
@@ -159,6 +164,7 @@ struct sources *sources_new(struct commit_port *const *ports, unsigned port_coun
 	set->centre_id = mem_text(settings->centre_id);
 	set->hierarchy = hierarchy_ref(settings->hierarchy);
 	set->reports = settings->reports;
+	set->is_shared = settings->is_shared;
 	set->shelf = settings->shelf;
 	set->packet_size = settings->packet_size && settings->packet_size < most
 				   ? settings->packet_size
@@ -479,7 +485,34 @@ void sources_apply(struct sources *set, const struct source_config *configs, uin
 	free(a.made);
 }
 
+/* --- holding ------------------------------------------------------------- */
+
+/* The command is sent under the lock: once a source is out of the list its worker frees it. */
+void sources_hold(struct sources *set, struct view name, uint32_t slot, bool is_voice)
+{
+	pthread_mutex_lock(&set->lock);
+	for (uint32_t i = 0; i < set->count; i++) {
+		struct source *s = set->list[i];
+
+		if (view_equal(view_of(s->name), name))
+			command(s->worker, (struct command){.order = HOLD,
+						   .source = s,
+						   .slot = slot,
+						   .is_voice = is_voice});
+	}
+	pthread_mutex_unlock(&set->lock);
+}
+
 /* --- walks --------------------------------------------------------------- */
+
+static const char *state_text(const struct source_figures *f)
+{
+	uint64_t state = count_read(&f->state);
+
+	if (state == UPLINK_DISABLED && count_read(&f->holder) == 0)
+		return "held by other nodes";
+	return uplink_state_text((unsigned)state);
+}
 
 void sources_each(struct sources *set,
 	void (*on_source)(void *context, const struct source_view *v), void *context)
@@ -494,19 +527,18 @@ void sources_each(struct sources *set,
 		pthread_mutex_lock(&set->text_lock);
 		shown = s->shown;
 		pthread_mutex_unlock(&set->text_lock);
-		on_source(context,
-			&(struct source_view){
-				.name = s->name,
-				.centre_id = shown.centre_id,
-				.kind = source_kind_text(shown.kind),
-				.url = uplink.url,
-				.state = uplink_state_text((unsigned)count_read(&s->figures.state)),
-				.last_error = uplink.error,
-				.enabled = shown.enabled,
-				.protocol = uplink.protocol,
-				.figures = &s->figures,
-				.firsts = &s->firsts,
-			});
+		on_source(context, &(struct source_view){
+					   .name = s->name,
+					   .centre_id = shown.centre_id,
+					   .kind = source_kind_text(shown.kind),
+					   .url = uplink.url,
+					   .state = state_text(&s->figures),
+					   .last_error = uplink.error,
+					   .enabled = shown.enabled,
+					   .protocol = uplink.protocol,
+					   .figures = &s->figures,
+					   .firsts = &s->firsts,
+				   });
 	}
 	pthread_mutex_unlock(&set->lock);
 }

@@ -160,11 +160,13 @@ static void take_disconnect(struct uplink *u, uint8_t reason)
 {
 	char text[160];
 
-	if (reason == MQTT_RC_SESSION_TAKEN_OVER)
+	if (reason == MQTT_RC_SESSION_TAKEN_OVER) {
 		snprintf(text, sizeof(text), "another client connected with our client id");
-	else
+		uplink_yield(u);
+	} else {
 		snprintf(text, sizeof(text), "disconnected by the broker: %s",
 			mqtt_reason_text(reason));
+	}
 	uplink_drop(u, NEXT_ADDRESS, ERR_CLOSED, text);
 }
 

@@ -22,6 +22,7 @@
 
 #define FAILURE_LOG_MS 600000u /* the same failure is told again after so long */
 #define CLOSES_BEFORE_V3 2u
+#define YIELD_FAILURES 2u /* the pause after one more is 4 s and a bit */
 #define TICK_MOST_MS 5000u
 #define SOON_MS 100u
 
@@ -145,6 +146,12 @@ static void wait_before_round(struct uplink *u)
 		delay = u->means->times.pause_most_ms;
 	uplink_enter(u, UPLINK_WAITING);
 	timer_start(u->loop, &u->timer, delay);
+}
+
+void uplink_yield(struct uplink *u)
+{
+	if (u->failures < YIELD_FAILURES)
+		u->failures = YIELD_FAILURES;
 }
 
 const struct address *uplink_local_for(const struct uplink *u, const struct address *peer)

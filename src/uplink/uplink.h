@@ -227,6 +227,9 @@ void uplink_show_error(struct uplink *u, const char *text);
 /* Our address to connect from; NULL: any. */
 const struct address *uplink_local_for(const struct uplink *u, const struct address *peer);
 void uplink_say_connect(struct uplink *u);
+/* Another is about to take over: some seconds pass before the next attempt, in which a node of a cluster
+ * hears whether it is still the holder. */
+void uplink_yield(struct uplink *u);
 /* Sends PINGREQ when due; false: the peer has not answered in time, the connection was dropped. */
 bool uplink_keep_alive(struct uplink *u);
 /* The answer to CONNECT, in the form of either version: bytes used, 0 need more, negative. */
