@@ -6,10 +6,9 @@
 #ifndef SOURCE_FIXTURE_H
 #define SOURCE_FIXTURE_H
 
-#include "net/harness.h"
+#include "uplink/peer.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -34,12 +33,7 @@ struct fixture {
 	struct hierarchy *hierarchy;
 	struct sources *sources;
 	struct source_config config;
-	int listening;
-	struct address at;
-	int fd;          /* the peer's end; -1: none */
-	uint8_t version; /* what its CONNECT said */
-	struct buf in;
-	struct buf packet; /* the last one read; its views live here */
+	struct peer peer;
 };
 
 /* --- setting up -------------------------------------------------------- */
@@ -89,7 +83,7 @@ static inline void fixture_config(struct source_config *c, const char *name, uin
 static inline void fixture_init_with(
 	struct fixture *f, enum journal_sync sync, const struct journal_system *sys)
 {
-	*f = (struct fixture){.fd = -1};
+	*f = (struct fixture){0};
 	log_configure(LOG_ERROR + 1, false);
 	snprintf(f->dir, sizeof(f->dir),
 		"/tmp/isobar-source-"
@@ -100,8 +94,8 @@ static inline void fixture_init_with(
 	f->hierarchy = hierarchy_built_in();
 	fixture_open_commit(f, sync, sys);
 	fixture_open_sources(f);
-	f->listening = listen_on_loopback(&f->at);
-	fixture_config(&f->config, "dwd", address_port(&f->at));
+	peer_init(&f->peer, f->loop);
+	fixture_config(&f->config, "dwd", address_port(&f->peer.at));
 }
 
 static inline void fixture_init(struct fixture *f)
@@ -121,22 +115,6 @@ static inline struct source *fixture_source(struct fixture *f)
 }
 
 /* --- driving ----------------------------------------------------------- */
-
-static inline bool fd_is_readable(void *context)
-{
-	struct pollfd p = {.fd = *(int *)context, .events = POLLIN};
-
-	return poll(&p, 1, 0) > 0;
-}
-
-static inline void drive_awake(struct loop *l, bool (*done)(void *context), void *context)
-{
-	struct turn_hook awake = {.on_turn = drive_keep_awake};
-
-	loop_add_hook(l, &awake);
-	drive_until(l, done, context);
-	loop_remove_hook(l, &awake);
-}
 
 struct awaited {
 	const count *figure;
@@ -174,121 +152,18 @@ static inline void await_state(struct fixture *f, enum uplink_state want)
 
 /* --- the peer ---------------------------------------------------------- */
 
-static inline void peer_accept(struct fixture *f)
-{
-	drive_awake(f->loop, fd_is_readable, &f->listening);
-	f->fd = accept(f->listening, NULL, NULL);
-	assert_true(f->fd >= 0);
-	buf_clear(&f->in);
-}
-
-static inline void peer_close(struct fixture *f)
-{
-	close(f->fd);
-	f->fd = -1;
-	buf_clear(&f->in);
-}
-
-static inline void peer_send_bytes(struct fixture *f, const void *p, size_t n)
-{
-	assert_int_equal(write(f->fd, p, n), n);
-}
-
-static inline void peer_send(struct fixture *f, const struct mqtt_packet *packet)
-{
-	struct buf out = {0};
-
-	assert_int_equal(mqtt_encode(&out, f->version, packet), 0);
-	peer_send_bytes(f, out.data, buf_length(&out));
-	buf_fini(&out);
-}
-
-/* The next packet from the source; false: it has closed. */
-static inline bool peer_try_read(struct fixture *f, struct mqtt_packet *out)
-{
-	for (;;) {
-		uint8_t bytes[4096];
-		int64_t used;
-		ssize_t n;
-
-		buf_clear(&f->packet);
-		buf_append(&f->packet, buf_bytes(&f->in), buf_length(&f->in));
-		used = buf_length(&f->in) == 0
-			       ? 0
-			       : mqtt_decode(f->packet.data, buf_length(&f->packet),
-					 MQTT_FROM_CLIENT, f->version, 1u << 20, out, NULL);
-		assert_true(used >= 0);
-		if (used > 0) {
-			buf_consume(&f->in, (size_t)used);
-			return true;
-		}
-		drive_awake(f->loop, fd_is_readable, &f->fd);
-		n = read(f->fd, bytes, sizeof(bytes));
-		if (n <= 0)
-			return false;
-		buf_append(&f->in, bytes, (size_t)n);
-	}
-}
-
-static inline struct mqtt_packet peer_read(struct fixture *f, enum mqtt_type type)
-{
-	struct mqtt_packet packet;
-
-	assert_true(peer_try_read(f, &packet));
-	assert_string_equal(mqtt_type_name(packet.type), mqtt_type_name(type));
-	return packet;
-}
-
-static inline void peer_expect_ack(struct fixture *f, uint16_t packet_id)
-{
-	struct mqtt_packet packet = peer_read(f, MQTT_PUBACK);
-
-	assert_int_equal(packet.ack.packet_id, packet_id);
-	assert_int_equal(packet.ack.reason, 0);
-}
-
-static inline void peer_expect_close(struct fixture *f)
-{
-	struct mqtt_packet packet;
-
-	while (peer_try_read(f, &packet))
-		;
-	peer_close(f);
-}
-
-static inline struct mqtt_packet peer_read_connect(struct fixture *f)
-{
-	struct mqtt_packet packet;
-
-	peer_accept(f);
-	packet = peer_read(f, MQTT_CONNECT);
-	f->version = packet.connect.version;
-	return packet;
-}
-
-static inline void peer_send_connack(struct fixture *f, uint8_t reason)
-{
-	peer_send(f, &(struct mqtt_packet){.type = MQTT_CONNACK, .connack.reason = reason});
-}
-
-static inline void peer_send_suback(struct fixture *f, const char *codes, size_t n)
-{
-	peer_send(f,
-		&(struct mqtt_packet){.type = MQTT_SUBACK, .list = {1, {codes, n}, (uint32_t)n}});
-}
-
 /* From the connection to the granted subscription. */
 static inline void peer_greet(struct fixture *f)
 {
-	peer_read_connect(f);
-	peer_send_connack(f, 0);
-	peer_read(f, MQTT_SUBSCRIBE);
-	peer_send_suback(f, "\1", 1);
+	peer_read_connect(&f->peer);
+	peer_send_connack(&f->peer, 0);
+	peer_read(&f->peer, MQTT_SUBSCRIBE);
+	peer_send_suback(&f->peer, "\1", 1);
 	await_state(f, UPLINK_CONNECTED);
 }
 
 static inline void peer_publish_raw(
-	struct fixture *f, const char *topic, const char *payload, size_t n, uint16_t packet_id)
+	struct peer *p, const char *topic, const char *payload, size_t n, uint16_t packet_id)
 {
 	struct mqtt_packet packet = {.type = MQTT_PUBLISH};
 
@@ -296,7 +171,7 @@ static inline void peer_publish_raw(
 	packet.publish.payload = (struct view){payload, n};
 	packet.publish.packet_id = packet_id;
 	packet.publish.qos = packet_id ? 1 : 0;
-	peer_send(f, &packet);
+	peer_send(p, &packet);
 }
 
 /* A valid notification with this number as id; extra goes into its properties. */
@@ -311,12 +186,12 @@ static inline size_t notification(char *out, size_t size, unsigned number, const
 		number, number, extra);
 }
 
-static inline void peer_publish(struct fixture *f, unsigned number, uint16_t packet_id)
+static inline void peer_publish(struct peer *p, unsigned number, uint16_t packet_id)
 {
 	char payload[1024];
 	size_t n = notification(payload, sizeof(payload), number, "");
 
-	peer_publish_raw(f, DWD_TOPIC, payload, n, packet_id);
+	peer_publish_raw(p, DWD_TOPIC, payload, n, packet_id);
 }
 
 /* --- taking down ------------------------------------------------------- */
@@ -359,16 +234,12 @@ static inline void fixture_fini(struct fixture *f)
 	char command[128];
 
 	fixture_close_sources(f);
-	if (f->fd >= 0)
-		close(f->fd);
-	close(f->listening);
+	peer_fini(&f->peer);
 	commit_port_free(f->port);
 	loop_free(f->loop);
 	commit_close(f->commit);
 	hierarchy_unref(f->hierarchy);
 	source_config_fini(&f->config);
-	buf_fini(&f->in);
-	buf_fini(&f->packet);
 	snprintf(command, sizeof(command), "rm -r %s", f->dir);
 	assert_int_equal(system(command), 0);
 }

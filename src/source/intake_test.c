@@ -19,10 +19,10 @@ static void a_notification_is_published_once_and_every_copy_acknowledged(void **
 	(void)state;
 	fixture_init(&f);
 	connect_source(&f);
-	peer_publish(&f, 1, 10);
-	peer_expect_ack(&f, 10);
-	peer_publish(&f, 1, 11);
-	peer_expect_ack(&f, 11);
+	peer_publish(&f.peer, 1, 10);
+	peer_expect_ack(&f.peer, 10);
+	peer_publish(&f.peer, 1, 11);
+	peer_expect_ack(&f.peer, 11);
 	assert_int_equal(count_read(&figures(&f)->received), 2);
 	assert_int_equal(count_read(&figures(&f)->published), 1);
 	assert_int_equal(count_read(&figures(&f)->duplicates), 1);
@@ -39,12 +39,12 @@ static void acknowledgements_leave_in_the_order_of_publish(void **state)
 	fixture_init_with(&f, JOURNAL_SYNC_ALWAYS, NULL);
 	connect_source(&f);
 	/* A refused message is done at once, a valid one only when the disk has it. */
-	peer_publish(&f, 1, 1);
-	peer_publish_raw(&f, DWD_TOPIC, "{", 1, 2);
-	peer_publish(&f, 2, 3);
-	peer_publish(&f, 1, 4);
+	peer_publish(&f.peer, 1, 1);
+	peer_publish_raw(&f.peer, DWD_TOPIC, "{", 1, 2);
+	peer_publish(&f.peer, 2, 3);
+	peer_publish(&f.peer, 1, 4);
 	for (uint16_t id = 1; id <= 4; id++)
-		peer_expect_ack(&f, id);
+		peer_expect_ack(&f.peer, id);
 	fixture_fini(&f);
 }
 
@@ -64,10 +64,10 @@ static void half_packets_are_put_together(void **state)
 		.payload = {payload, notification(payload, sizeof(payload), 1, "")}};
 	mqtt_encode(&out, MQTT_5, &packet);
 	for (size_t i = 0; i < buf_length(&out); i++) {
-		peer_send_bytes(&f, out.data + i, 1);
+		peer_send_bytes(&f.peer, out.data + i, 1);
 		drive_turns(f.loop, 2);
 	}
-	peer_expect_ack(&f, 5);
+	peer_expect_ack(&f.peer, 5);
 	assert_int_equal(count_read(&figures(&f)->published), 1);
 	buf_fini(&out);
 	fixture_fini(&f);
@@ -82,9 +82,9 @@ static void many_packets_of_one_read_are_all_taken(void **state)
 	f.config.receive_maximum = 2000;
 	connect_source(&f);
 	for (uint16_t i = 1; i <= 1500; i++)
-		peer_publish(&f, i, i);
+		peer_publish(&f.peer, i, i);
 	for (uint16_t i = 1; i <= 1500; i++)
-		peer_expect_ack(&f, i);
+		peer_expect_ack(&f.peer, i);
 	assert_int_equal(count_read(&figures(&f)->published), 1500);
 	fixture_fini(&f);
 }
@@ -96,9 +96,9 @@ static void qos_0_is_published_and_not_acknowledged(void **state)
 	(void)state;
 	fixture_init(&f);
 	connect_source(&f);
-	peer_publish(&f, 1, 0);
-	peer_publish(&f, 2, 9);
-	peer_expect_ack(&f, 9);
+	peer_publish(&f.peer, 1, 0);
+	peer_publish(&f.peer, 2, 9);
+	peer_expect_ack(&f.peer, 9);
 	assert_int_equal(count_read(&figures(&f)->published), 2);
 	fixture_fini(&f);
 }
@@ -126,9 +126,9 @@ static void refused_messages_are_acknowledged_and_counted_by_rule(void **state)
 	for (uint16_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		uint64_t before = count_read(&figures(&f)->checks[rows[i].check]);
 
-		peer_publish_raw(&f, rows[i].topic, rows[i].payload, strlen(rows[i].payload),
+		peer_publish_raw(&f.peer, rows[i].topic, rows[i].payload, strlen(rows[i].payload),
 			(uint16_t)(i + 1));
-		peer_expect_ack(&f, (uint16_t)(i + 1));
+		peer_expect_ack(&f.peer, (uint16_t)(i + 1));
 		assert_int_equal(count_read(&figures(&f)->rejected[rows[i].rule]), 1);
 		assert_int_equal(count_read(&figures(&f)->checks[rows[i].check]), before + 1);
 		assert_int_equal(count_read(&figures(&f)->received), i + 1);
@@ -146,8 +146,8 @@ static void verify_moves_the_error_counter_and_published(void **state)
 	fixture_init(&f);
 	f.config.checks.checks[CHECK_MESSAGE] = GATE_VERIFY;
 	connect_source(&f);
-	peer_publish_raw(&f, DWD_TOPIC, "{}", 2, 1);
-	peer_expect_ack(&f, 1);
+	peer_publish_raw(&f.peer, DWD_TOPIC, "{}", 2, 1);
+	peer_expect_ack(&f.peer, 1);
 	assert_int_equal(count_read(&figures(&f)->checks[CHECK_MESSAGE]), 1);
 	assert_int_equal(count_read(&figures(&f)->published), 1);
 	fixture_fini(&f);
@@ -172,11 +172,11 @@ static void a_topic_that_is_none_does_not_end_the_connection(void **state)
 	(void)state;
 	fixture_init(&f);
 	connect_source(&f);
-	peer_send_bytes(&f, bad, 2 + 13);
+	peer_send_bytes(&f.peer, bad, 2 + 13);
 	assert_int_equal(sizeof(bad) - 1, 15);
-	peer_expect_ack(&f, 7);
-	peer_send_bytes(&f, wild, sizeof(wild) - 1);
-	peer_expect_ack(&f, 8);
+	peer_expect_ack(&f.peer, 7);
+	peer_send_bytes(&f.peer, wild, sizeof(wild) - 1);
+	peer_expect_ack(&f.peer, 8);
 	assert_int_equal(count_read(&figures(&f)->rejected[RULE_WTH_01]), 2);
 	assert_int_equal(count_read(&figures(&f)->received), 2);
 	fixture_fini(&f);
@@ -190,7 +190,7 @@ static void an_oversized_packet_is_read_past_counted_and_acknowledged_in_order(v
 	(void)state;
 	fixture_init(&f);
 	connect_source(&f);
-	peer_publish(&f, 1, 1);
+	peer_publish(&f.peer, 1, 1);
 	for (size_t sent = 0; sent < 3; sent++)
 		drive_turns(f.loop, 1);
 	{
@@ -198,19 +198,19 @@ static void an_oversized_packet_is_read_past_counted_and_acknowledged_in_order(v
 		static const uint8_t head[] = {0x32, 0xc8, 0x9a, 0x0c, 0, 1, 'x', 0, 2, 0};
 		size_t rest = 200008 - 6;
 
-		peer_send_bytes(&f, head, sizeof(head));
+		peer_send_bytes(&f.peer, head, sizeof(head));
 		while (rest) {
 			size_t n = rest < 10000 ? rest : 10000;
 
-			peer_send_bytes(&f, large, n);
+			peer_send_bytes(&f.peer, large, n);
 			drive_turns(f.loop, 2);
 			rest -= n;
 		}
 	}
-	peer_publish(&f, 2, 3);
-	peer_expect_ack(&f, 1);
-	peer_expect_ack(&f, 2);
-	peer_expect_ack(&f, 3);
+	peer_publish(&f.peer, 2, 3);
+	peer_expect_ack(&f.peer, 1);
+	peer_expect_ack(&f.peer, 2);
+	peer_expect_ack(&f.peer, 3);
 	assert_int_equal(count_read(&figures(&f)->oversized), 1);
 	assert_int_equal(count_read(&figures(&f)->received), 3);
 	assert_int_equal(count_read(&figures(&f)->published), 2);
@@ -230,9 +230,9 @@ static void more_than_receive_maximum_is_tolerated(void **state)
 	f.config.receive_maximum = 2;
 	connect_source(&f);
 	for (uint16_t i = 1; i <= 10; i++)
-		peer_publish(&f, i, i);
+		peer_publish(&f.peer, i, i);
 	for (uint16_t i = 1; i <= 10; i++)
-		peer_expect_ack(&f, i);
+		peer_expect_ack(&f.peer, i);
 	assert_int_equal(count_read(&figures(&f)->connects), 1);
 	fixture_fini(&f);
 }
@@ -254,21 +254,21 @@ static void three_faults_on_the_same_packet_end_in_one_clean_start(void **state)
 	fixture_init(&f);
 	fixture_apply(&f);
 	for (int i = 0; i < 3; i++) {
-		struct mqtt_packet packet = peer_read_connect(&f);
+		struct mqtt_packet packet = peer_read_connect(&f.peer);
 
 		assert_false(packet.connect.clean_start);
-		peer_send_connack(&f, 0);
-		peer_read(&f, MQTT_SUBSCRIBE);
-		peer_send_suback(&f, "\1", 1);
-		peer_send_bytes(&f, poisoned, sizeof(poisoned) - 1);
-		peer_expect_close(&f);
+		peer_send_connack(&f.peer, 0);
+		peer_read(&f.peer, MQTT_SUBSCRIBE);
+		peer_send_suback(&f.peer, "\1", 1);
+		peer_send_bytes(&f.peer, poisoned, sizeof(poisoned) - 1);
+		peer_expect_close(&f.peer);
 	}
-	assert_true(peer_read_connect(&f).connect.clean_start);
-	peer_send_connack(&f, 0);
+	assert_true(peer_read_connect(&f.peer).connect.clean_start);
+	peer_send_connack(&f.peer, 0);
 	await_figure(&f, &figures(&f)->lost_by_clean_start, 1);
-	peer_read(&f, MQTT_SUBSCRIBE);
-	peer_close(&f);
-	assert_false(peer_read_connect(&f).connect.clean_start);
+	peer_read(&f.peer, MQTT_SUBSCRIBE);
+	peer_close(&f.peer);
+	assert_false(peer_read_connect(&f.peer).connect.clean_start);
 	fixture_fini(&f);
 }
 
@@ -288,13 +288,13 @@ static void in_3_1_1_the_session_is_dropped_by_a_connection_of_its_own(void **st
 					   "{}";
 
 		peer_greet(&f);
-		peer_send_bytes(&f, qos3, sizeof(qos3) - 1);
-		peer_expect_close(&f);
+		peer_send_bytes(&f.peer, qos3, sizeof(qos3) - 1);
+		peer_expect_close(&f.peer);
 	}
-	assert_true(peer_read_connect(&f).connect.clean_start);
-	peer_send_connack(&f, 0);
-	peer_expect_close(&f);
-	assert_false(peer_read_connect(&f).connect.clean_start);
+	assert_true(peer_read_connect(&f.peer).connect.clean_start);
+	peer_send_connack(&f.peer, 0);
+	peer_expect_close(&f.peer);
+	assert_false(peer_read_connect(&f.peer).connect.clean_start);
 	fixture_fini(&f);
 }
 
@@ -326,17 +326,17 @@ static void a_held_journal_withholds_acknowledgements_and_loses_nothing(void **s
 	failing.pwrite = fail_pwrite;
 	fixture_init_with(&f, JOURNAL_SYNC_NEVER, &failing);
 	connect_source(&f);
-	peer_publish(&f, 1, 1);
-	peer_expect_ack(&f, 1);
+	peer_publish(&f.peer, 1, 1);
+	peer_expect_ack(&f.peer, 1);
 	atomic_store(&writes_fail, 1);
-	peer_publish(&f, 2, 2);
-	peer_publish_raw(&f, DWD_TOPIC, "[]", 2, 3);
-	peer_publish(&f, 3, 4);
+	peer_publish(&f.peer, 2, 2);
+	peer_publish_raw(&f.peer, DWD_TOPIC, "[]", 2, 3);
+	peer_publish(&f.peer, 3, 4);
 	drive_until(f.loop, is_held, fixture_source(&f));
 	assert_int_equal(count_read(&figures(&f)->published), 1);
 	atomic_store(&writes_fail, 0);
 	for (uint16_t id = 2; id <= 4; id++)
-		peer_expect_ack(&f, id);
+		peer_expect_ack(&f.peer, id);
 	assert_int_equal(count_read(&figures(&f)->received), 4);
 	assert_int_equal(count_read(&figures(&f)->published), 3);
 	assert_int_equal(count_read(&figures(&f)->duplicates), 0);
@@ -354,15 +354,15 @@ static void a_source_lost_while_held_connects_again_and_nothing_is_counted_twice
 	fixture_init_with(&f, JOURNAL_SYNC_NEVER, &failing);
 	connect_source(&f);
 	atomic_store(&writes_fail, 1);
-	peer_publish(&f, 1, 1);
+	peer_publish(&f.peer, 1, 1);
 	drive_until(f.loop, is_held, fixture_source(&f));
 	f.config.rate = 1000; /* a change of configuration ends the connection */
 	fixture_apply(&f);
-	peer_expect_close(&f);
+	peer_expect_close(&f.peer);
 	peer_greet(&f);
 	atomic_store(&writes_fail, 0);
-	peer_publish(&f, 1, 1);
-	peer_expect_ack(&f, 1);
+	peer_publish(&f.peer, 1, 1);
+	peer_expect_ack(&f.peer, 1);
 	assert_int_equal(count_read(&figures(&f)->received), 1);
 	assert_int_equal(count_read(&figures(&f)->published), 1);
 	fixture_fini(&f);
@@ -379,9 +379,9 @@ static void over_the_rate_acknowledgements_wait_and_nothing_is_dropped(void **st
 	connect_source(&f);
 	began = clock_mono_ms();
 	for (uint16_t i = 1; i <= 30; i++)
-		peer_publish(&f, i, i);
+		peer_publish(&f.peer, i, i);
 	for (uint16_t i = 1; i <= 30; i++)
-		peer_expect_ack(&f, i);
+		peer_expect_ack(&f.peer, i);
 	/* A second's worth at once, then 20 a second. */
 	assert_true(clock_mono_ms() - began >= 400);
 	assert_int_equal(count_read(&figures(&f)->published), 30);
@@ -443,8 +443,8 @@ static void content_is_cut_out_with_its_comma(void **state)
 			memmove(twice + 2, twice + 3, strlen(twice + 2));
 			wanted--;
 		}
-		peer_publish_raw(&f, DWD_TOPIC, payload, n, 1);
-		peer_expect_ack(&f, 1);
+		peer_publish_raw(&f.peer, DWD_TOPIC, payload, n, 1);
+		peer_expect_ack(&f.peer, 1);
 		read_first_record(&f, &r, &record);
 		assert_int_equal(record.payload.n, wanted);
 		assert_memory_equal(record.payload.p, want, wanted);
@@ -471,8 +471,8 @@ static void content_at_the_end_takes_the_comma_before_it(void **state)
 	fixture_init(&f);
 	f.config.strip_content = true;
 	connect_source(&f);
-	peer_publish_raw(&f, DWD_TOPIC, payload, sizeof(payload) - 1, 1);
-	peer_expect_ack(&f, 1);
+	peer_publish_raw(&f.peer, DWD_TOPIC, payload, sizeof(payload) - 1, 1);
+	peer_expect_ack(&f.peer, 1);
 	read_first_record(&f, &r, &record);
 	assert_true(view_ends_with(record.payload, VIEW("\"datetime\":null }}")));
 	journal_reader_close(&r);
@@ -505,8 +505,8 @@ static void bytes_and_the_properties_to_forward_are_written(void **state)
 		.qos = 1,
 		.retain = true,
 		.payload = {payload, notification(payload, sizeof(payload), 1, "")}};
-	peer_send(&f, &packet);
-	peer_expect_ack(&f, 5);
+	peer_send(&f.peer, &packet);
+	peer_expect_ack(&f.peer, 5);
 	read_first_record(&f, &r, &record);
 	assert_true(view_equal(record.topic, VIEW(DWD_TOPIC)));
 	assert_true(view_equal(record.payload, packet.publish.payload));

@@ -53,7 +53,7 @@ static void connect_and_subscribe_say_what_the_contract_says(void **state)
 	f.config.username = mem_text("user");
 	f.config.password = mem_text("secret");
 	fixture_apply(&f);
-	packet = peer_read_connect(&f);
+	packet = peer_read_connect(&f.peer);
 	assert_int_equal(packet.connect.version, MQTT_5);
 	assert_true(view_equal(packet.connect.client_id, VIEW(OWN_CENTRE "-dwd-0")));
 	assert_false(packet.connect.clean_start);
@@ -64,14 +64,14 @@ static void connect_and_subscribe_say_what_the_contract_says(void **state)
 		mqtt_number(&packet.properties, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL, 0), 86400);
 	assert_int_equal(mqtt_number(&packet.properties, MQTT_PROPERTY_RECEIVE_MAXIMUM, 0), 100);
 	assert_false(mqtt_has(&packet.properties, MQTT_PROPERTY_TOPIC_ALIAS_MAXIMUM));
-	peer_send_connack(&f, 0);
-	packet = peer_read(&f, MQTT_SUBSCRIBE);
+	peer_send_connack(&f.peer, 0);
+	packet = peer_read(&f.peer, MQTT_SUBSCRIBE);
 	rest = packet.list.items;
 	assert_true(mqtt_next_subscription(&rest, &sub));
 	assert_true(view_equal(sub.filter, VIEW("origin/a/wis2/de-dwd/#")));
 	assert_int_equal(sub.qos, 1);
 	assert_int_equal(packet.list.count, 1);
-	peer_send_suback(&f, "\1", 1);
+	peer_send_suback(&f.peer, "\1", 1);
 	await_figure(&f, &fixture_source(&f)->figures.connected, 1);
 	assert_string_equal(look(&f).state, "connected");
 	assert_int_equal(count_read(&fixture_source(&f)->figures.connects), 1);
@@ -132,9 +132,9 @@ static void a_refusal_is_told_in_words_and_tried_again(void **state)
 		fixture_init(&f);
 		f.config.protocol = rows[i].protocol;
 		fixture_apply(&f);
-		assert_int_equal(peer_read_connect(&f).connect.version, rows[i].protocol);
-		peer_send_connack(&f, rows[i].reason);
-		peer_expect_close(&f);
+		assert_int_equal(peer_read_connect(&f.peer).connect.version, rows[i].protocol);
+		peer_send_connack(&f.peer, rows[i].reason);
+		peer_expect_close(&f.peer);
 		assert_contains(look(&f).error, rows[i].want);
 		assert_int_equal(count_read(&fixture_source(&f)->figures.connected), 0);
 		peer_greet(&f);
@@ -150,11 +150,11 @@ static void a_refused_subscription_is_told_and_tried_again(void **state)
 	(void)state;
 	fixture_init(&f);
 	fixture_apply(&f);
-	peer_read_connect(&f);
-	peer_send_connack(&f, 0);
-	peer_read(&f, MQTT_SUBSCRIBE);
-	peer_send_suback(&f, "\x87", 1);
-	peer_expect_close(&f);
+	peer_read_connect(&f.peer);
+	peer_send_connack(&f.peer, 0);
+	peer_read(&f.peer, MQTT_SUBSCRIBE);
+	peer_send_suback(&f.peer, "\x87", 1);
+	peer_expect_close(&f.peer);
 	assert_contains(
 		look(&f).error, "subscription refused (Not authorized): origin/a/wis2/de-dwd/#");
 	assert_int_equal(count_read(&fixture_source(&f)->figures.connects), 0);
@@ -182,21 +182,21 @@ static void a_peer_without_mqtt_5_is_spoken_to_in_3_1_1(void **state)
 		fixture_init(&f);
 		fixture_apply(&f);
 		for (int k = 0; k < rows[i].times; k++) {
-			assert_int_equal(peer_read_connect(&f).connect.version, MQTT_5);
+			assert_int_equal(peer_read_connect(&f.peer).connect.version, MQTT_5);
 			if (rows[i].n)
-				peer_send_bytes(&f, rows[i].answer, rows[i].n);
+				peer_send_bytes(&f.peer, rows[i].answer, rows[i].n);
 			else
-				shutdown(f.fd, SHUT_RDWR);
-			peer_expect_close(&f);
+				shutdown(f.peer.fd, SHUT_RDWR);
+			peer_expect_close(&f.peer);
 		}
 		peer_greet(&f);
-		assert_int_equal(f.version, MQTT_3_1_1);
+		assert_int_equal(f.peer.version, MQTT_3_1_1);
 		assert_int_equal(look(&f).protocol, MQTT_3_1_1);
-		peer_close(&f); /* and it is remembered */
+		peer_close(&f.peer); /* and it is remembered */
 		peer_greet(&f);
-		assert_int_equal(f.version, MQTT_3_1_1);
-		peer_publish(&f, 1, 1);
-		peer_expect_ack(&f, 1);
+		assert_int_equal(f.peer.version, MQTT_3_1_1);
+		peer_publish(&f.peer, 1, 1);
+		peer_expect_ack(&f.peer, 1);
 		fixture_fini(&f);
 	}
 }
@@ -211,14 +211,14 @@ static void a_lost_connection_comes_back_and_open_packets_are_repeats(void **sta
 	fixture_init(&f);
 	fixture_apply(&f);
 	peer_greet(&f);
-	peer_publish(&f, 1, 1);
+	peer_publish(&f.peer, 1, 1);
 	await_figure(&f, &fixture_source(&f)->figures.published, 1);
-	peer_close(&f);
+	peer_close(&f.peer);
 	await_figure(&f, &fixture_source(&f)->figures.connected, 0);
 	peer_greet(&f);
 	assert_int_equal(count_read(&fixture_source(&f)->figures.connects), 2);
-	peer_publish(&f, 1, 1);
-	peer_expect_ack(&f, 1);
+	peer_publish(&f.peer, 1, 1);
+	peer_expect_ack(&f.peer, 1);
 	assert_int_equal(count_read(&fixture_source(&f)->figures.duplicates), 1);
 	fixture_fini(&f);
 }
@@ -231,8 +231,8 @@ static void being_taken_over_is_told(void **state)
 	fixture_init(&f);
 	fixture_apply(&f);
 	peer_greet(&f);
-	peer_send(&f, &(struct mqtt_packet){.type = MQTT_DISCONNECT, .reason.reason = 0x8e});
-	peer_expect_close(&f);
+	peer_send(&f.peer, &(struct mqtt_packet){.type = MQTT_DISCONNECT, .reason.reason = 0x8e});
+	peer_expect_close(&f.peer);
 	assert_contains(look(&f).error, "another client connected with our client id");
 	peer_greet(&f);
 	fixture_fini(&f);
@@ -248,11 +248,11 @@ static void a_silent_peer_is_asked_and_then_left(void **state)
 	f.sources->uplinks.times.ping_limit_ms = 300;
 	fixture_apply(&f);
 	peer_greet(&f);
-	peer_read(&f, MQTT_PINGREQ);
-	peer_send(&f, &(struct mqtt_packet){.type = MQTT_PINGRESP});
-	peer_read(&f, MQTT_PINGREQ);
+	peer_read(&f.peer, MQTT_PINGREQ);
+	peer_send(&f.peer, &(struct mqtt_packet){.type = MQTT_PINGRESP});
+	peer_read(&f.peer, MQTT_PINGREQ);
 	assert_int_equal(count_read(&fixture_source(&f)->figures.connected), 1);
-	peer_expect_close(&f);
+	peer_expect_close(&f.peer);
 	assert_contains(look(&f).error, "no answer to PINGREQ");
 	fixture_fini(&f);
 }
@@ -265,8 +265,8 @@ static void a_peer_that_does_not_answer_connect_is_left(void **state)
 	fixture_init(&f);
 	f.sources->uplinks.times.handshake_ms = 50;
 	fixture_apply(&f);
-	peer_read_connect(&f);
-	peer_expect_close(&f);
+	peer_read_connect(&f.peer);
+	peer_expect_close(&f.peer);
 	assert_contains(look(&f).error, "in time");
 	fixture_fini(&f);
 }
@@ -278,9 +278,9 @@ static void what_is_no_mqtt_is_left(void **state)
 	(void)state;
 	fixture_init(&f);
 	fixture_apply(&f);
-	peer_read_connect(&f);
-	peer_send_bytes(&f, "HTTP/1.1 400 Bad Request\r\n\r\n", 28);
-	peer_expect_close(&f);
+	peer_read_connect(&f.peer);
+	peer_send_bytes(&f.peer, "HTTP/1.1 400 Bad Request\r\n\r\n", 28);
+	peer_expect_close(&f.peer);
 	peer_greet(&f);
 	fixture_fini(&f);
 }
@@ -332,13 +332,13 @@ static unsigned count_silent(struct fixture *f)
 	unsigned n = 0;
 
 	for (;; n++) {
-		peer_accept(f);
-		if (peer_try_read(f, &packet))
+		peer_accept(&f->peer);
+		if (peer_try_read(&f->peer, &packet))
 			break;
-		peer_close(f);
+		peer_close(&f->peer);
 	}
 	assert_int_equal(packet.type, MQTT_CONNECT);
-	f->version = packet.connect.version;
+	f->peer.version = packet.connect.version;
 	return n;
 }
 
@@ -356,17 +356,17 @@ static void a_source_returns_to_its_first_address_once_it_was_reached_twice(void
 	fixture_apply(&f);
 	peer_greet(&f);
 	assert_string_equal(look(&f).url, f.config.endpoints[1].url);
-	peer_publish(&f, 1, 7);
-	peer_expect_ack(&f, 7);
+	peer_publish(&f.peer, 1, 7);
+	peer_expect_ack(&f.peer, 7);
 	assert_int_equal(listen(listening, 8), 0);
-	peer_read(&f, MQTT_DISCONNECT);
-	peer_close(&f);
-	backup = f.listening;
-	f.listening = listening;
+	peer_read(&f.peer, MQTT_DISCONNECT);
+	peer_close(&f.peer);
+	backup = f.peer.listening;
+	f.peer.listening = listening;
 	assert_int_equal(count_silent(&f), 2);
-	peer_send_connack(&f, 0);
-	peer_read(&f, MQTT_SUBSCRIBE);
-	peer_send_suback(&f, "\1", 1);
+	peer_send_connack(&f.peer, 0);
+	peer_read(&f.peer, MQTT_SUBSCRIBE);
+	peer_send_suback(&f.peer, "\1", 1);
 	await_state(&f, UPLINK_CONNECTED);
 	assert_string_equal(look(&f).url, url);
 	close(backup);
@@ -423,8 +423,8 @@ static void a_first_address_is_reached_only_when_its_websocket_is(void **state)
 	assert_string_equal(look(&f).state, "connected");
 	answer_probe(&f, listening, true);
 	answer_probe(&f, listening, true);
-	peer_read(&f, MQTT_DISCONNECT);
-	peer_expect_close(&f);
+	peer_read(&f.peer, MQTT_DISCONNECT);
+	peer_expect_close(&f.peer);
 	close(listening);
 	free(url);
 	fixture_fini(&f);
@@ -490,7 +490,7 @@ static void the_local_address_is_bound(void **state)
 	f.config.bind[1] = mem_text("127.0.0.7");
 	fixture_apply(&f);
 	peer_greet(&f);
-	assert_int_equal(getpeername(f.fd, &peer.any, &size), 0);
+	assert_int_equal(getpeername(f.peer.fd, &peer.any, &size), 0);
 	assert_int_equal(ntohl(peer.v4.sin_addr.s_addr), 0x7f000007);
 	fixture_fini(&f);
 }
@@ -507,23 +507,23 @@ static void an_unchanged_source_goes_on_and_a_changed_one_reconnects(void **stat
 	fixture_init(&f);
 	fixture_apply(&f);
 	peer_greet(&f);
-	peer_publish(&f, 1, 1);
-	peer_expect_ack(&f, 1);
+	peer_publish(&f.peer, 1, 1);
+	peer_expect_ack(&f.peer, 1);
 	fixture_apply(&f);
-	peer_publish(&f, 2, 2);
-	peer_expect_ack(&f, 2);
+	peer_publish(&f.peer, 2, 2);
+	peer_expect_ack(&f.peer, 2);
 	assert_int_equal(count_read(&fixture_source(&f)->figures.connects), 1);
 	f.config.topic_count = 1;
 	f.config.topics = mem_new(sizeof(char *));
 	f.config.topics[0] = mem_text("origin/a/wis2/de-dwd/data/#");
 	fixture_apply(&f);
-	packet = peer_read(&f, MQTT_DISCONNECT);
+	packet = peer_read(&f.peer, MQTT_DISCONNECT);
 	assert_int_equal(packet.reason.reason, 0);
-	peer_expect_close(&f);
-	peer_read_connect(&f);
-	peer_send_connack(&f, 0);
-	peer_read(&f, MQTT_SUBSCRIBE);
-	packet = peer_read(&f, MQTT_UNSUBSCRIBE);
+	peer_expect_close(&f.peer);
+	peer_read_connect(&f.peer);
+	peer_send_connack(&f.peer, 0);
+	peer_read(&f.peer, MQTT_SUBSCRIBE);
+	packet = peer_read(&f.peer, MQTT_UNSUBSCRIBE);
 	rest = packet.list.items;
 	assert_true(mqtt_next_filter(&rest, &filter));
 	assert_true(view_equal(filter, VIEW("origin/a/wis2/de-dwd/#")));
@@ -539,14 +539,14 @@ static void a_source_taken_out_disconnects_and_its_figures_go(void **state)
 	(void)state;
 	fixture_init(&f);
 	fixture_config(&both[0], "zamg", 1);
-	fixture_config(&both[1], "dwd", address_port(&f.at));
+	fixture_config(&both[1], "dwd", address_port(&f.peer.at));
 	sources_apply(f.sources, both, 2);
 	assert_string_equal(look(&f).names, "dwd zamg ");
 	peer_greet(&f);
 	sources_apply(f.sources, both, 1);
 	assert_string_equal(look(&f).names, "zamg ");
-	peer_read(&f, MQTT_DISCONNECT);
-	peer_expect_close(&f);
+	peer_read(&f.peer, MQTT_DISCONNECT);
+	peer_expect_close(&f.peer);
 	sources_apply(f.sources, both, 2);
 	assert_int_equal(count_read(&fixture_source(&f)->figures.connects), 0);
 	peer_greet(&f);
@@ -565,14 +565,14 @@ static void a_disabled_source_and_one_whose_date_has_passed_stay_away(void **sta
 	peer_greet(&f);
 	f.config.until_ms = clock_wall_ms() - 1;
 	fixture_apply(&f);
-	peer_expect_close(&f);
+	peer_expect_close(&f.peer);
 	await_state(&f, UPLINK_DISABLED);
 	f.config.until_ms = 0;
 	fixture_apply(&f);
 	peer_greet(&f);
 	f.config.enabled = false;
 	fixture_apply(&f);
-	peer_expect_close(&f);
+	peer_expect_close(&f.peer);
 	await_state(&f, UPLINK_DISABLED);
 	fixture_fini(&f);
 }
@@ -588,7 +588,7 @@ static void stopping_says_goodbye_and_keeps_the_session(void **state)
 	peer_greet(&f);
 	fixture_close_sources(&f);
 	fixture_open_sources(&f);
-	packet = peer_read(&f, MQTT_DISCONNECT);
+	packet = peer_read(&f.peer, MQTT_DISCONNECT);
 	assert_int_equal(packet.reason.reason, 0);
 	assert_false(mqtt_has(&packet.properties, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL));
 	fixture_fini(&f);
@@ -605,9 +605,9 @@ static void a_configured_centre_counts_as_known(void **state)
 	f.config.centre_id = mem_text("de-unheard-of");
 	fixture_apply(&f);
 	peer_greet(&f);
-	peer_publish_raw(&f, "origin/a/wis2/de-unheard-of" SYNOP, payload,
+	peer_publish_raw(&f.peer, "origin/a/wis2/de-unheard-of" SYNOP, payload,
 		notification(payload, sizeof(payload), 1, ""), 1);
-	peer_expect_ack(&f, 1);
+	peer_expect_ack(&f.peer, 1);
 	assert_int_equal(count_read(&fixture_source(&f)->figures.published), 1);
 	fixture_fini(&f);
 }
