@@ -127,6 +127,27 @@ def test_each_compose_reads_it_the_same(file, tmp_path):
               + ", ".join(sorted(NOT_RUN)))
 
 
+def test_emqx_is_read_and_its_nodes_look_for_each_other(tmp_path):
+    """EMQX' image cannot be had: the file is read, and fits the other files beside it."""
+    project = Project("deploy/emqx/compose.yaml", tmp_path, {})
+    folder = os.path.dirname(project.file)
+    run(os.path.join(folder, "secrets.sh"))
+    with open(os.path.join(folder, "emqx.conf"), encoding="ascii") as f:
+        conf = f.read()
+    seeds = re.findall(r'"(emqx@[^"]+)"', conf)
+    for how in composers():
+        services = project.config(how)["services"]
+        assert [s["environment"]["EMQX_NODE_NAME"] for s in services.values()] == seeds
+        for name, service in services.items():
+            assert service["environment"]["EMQX_NODE_NAME"] == "emqx@" + service["hostname"]
+            assert len(service["environment"]["EMQX_NODE__COOKIE"]) == 48
+            mounts = json.dumps(service["volumes"])
+            for path in re.findall(r'"(/opt/emqx/etc/isobar/[^"/]+)', conf):
+                assert path in mounts, (name, path)
+            for mount in service["volumes"]:
+                check_mount(name, mount)
+
+
 def test_grafana_is_given_what_its_files_ask_for(tmp_path):
     for file in ONE, CLUSTER:
         service = Project(file, tmp_path / os.path.dirname(file).replace("/", "-"), {}).config(

@@ -3,7 +3,7 @@
 
 What is counted is what a subscriber of the fed broker gets."""
 import os
-import signal
+import re
 from collections import Counter
 
 import pytest
@@ -340,6 +340,47 @@ def test_check_names_the_faults(tmp_path):
     assert done.returncode == 2
     assert f"{path}:3:5: publish: mqtts://emqx.example.org:8883 again" in done.stderr + done.stdout
     assert f"{path}:4:19: publish.retry: unknown key" in done.stderr + done.stdout
+
+
+# --- deploy/emqx -------------------------------------------------------------------------
+
+
+DEPLOYED = os.path.join(os.path.dirname(__file__), "..", "..", "deploy", "emqx")
+
+
+def rules():
+    """Of acl.conf, in order: (allow or deny, user, action, filters)."""
+    with open(os.path.join(DEPLOYED, "acl.conf"), encoding="ascii") as f:
+        text = re.sub(r"%.*", "", f.read())
+    terms = [term.strip() for term in re.split(r"\.\s*(?:\n|$)", text) if term.strip()]
+    assert terms.pop() == "{deny, all}"
+    found = []
+    for term in terms:
+        form = re.fullmatch(r'\{(\w+), \{username, "(\w+)"\}, (\w+), \[(.*)\]\}', term)
+        assert form, term
+        found.append((*form.groups()[:3], re.findall(r'"([^"]+)"', form[4])))
+    return found
+
+
+def test_the_rules_for_emqx_are_isobars_own_defaults(gb, client):
+    by = {(user, action): filters for allow, user, action, filters in rules() if allow == "allow"}
+    everyone = client(gb().port, client_id="asks")
+    assert set(everyone.subscribe(*by["everyone", "subscribe"])) == {1}
+    assert ("everyone", "publish") not in by
+    # Whatever else it asks for is refused by both.
+    assert everyone.subscribe("#", "origin/#", "sandbox/#", "$SYS/#")[:3] == [0x87] * 3
+    assert by["gb", "publish"] == by["everyone", "subscribe"]
+
+
+def test_the_lines_for_isobar_are_good_configuration(tmp_path):
+    password = tmp_path / "password"
+    password.write_text("secret\n")
+    with open(os.path.join(DEPLOYED, "isobar.yaml"), encoding="ascii") as f:
+        text = f.read().replace("/etc/isobar/emqx.password", str(password))
+    path = tmp_path / "isobar.yaml"
+    path.write_text(text)
+    done = isobar("check", "-c", path)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 # --- RabbitMQ: MQTT 3.1.1 only ------------------------------------------------------------
