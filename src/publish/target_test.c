@@ -391,6 +391,11 @@ static void the_next_run_goes_on_where_this_one_was(void **state)
 	fixture_fini(&f);
 }
 
+static bool is_draining(void *context)
+{
+	return fixture_target(context)->draining;
+}
+
 static void a_stop_waits_for_what_is_open(void **state)
 {
 	struct stopping s = {0};
@@ -408,6 +413,7 @@ static void a_stop_waits_for_what_is_open(void **state)
 	id = expect(&f, "x").packet_id;
 	s.fixture = &f;
 	pthread_create(&thread, NULL, stop_and_say, &s);
+	drive_awake(f.loop, is_draining, &f);
 	expect_silence(&f); /* no DISCONNECT yet */
 	append_text(&f, TOPIC, "not any more");
 	answer(&f, id, 0);
