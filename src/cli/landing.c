@@ -382,7 +382,7 @@ static int install_data(struct landing *p)
 	return status;
 }
 
-/* Root gives it to whom it belonged, if this machine knows them. */
+/* Root gives it, or a folder made for it, to whom it belonged, if this machine knows them. */
 static void give_file(const char *path, const struct tar_member *m)
 {
 	struct passwd user, *owner = NULL;
@@ -412,12 +412,16 @@ static int install_file(const struct landing *p, const struct landing_file *f)
 {
 	char *path = destination(p, f);
 	char *copy = mem_text(path);
+	const char *folder = dirname(copy);
+	bool is_new = access(folder, F_OK) < 0;
 	int status = put_file_aside(p, path);
 
 	if (status == CLI_DONE &&
-		(file_make_folder(dirname(copy)) < 0 ||
+		(file_make_folder(folder) < 0 ||
 			file_replace(path, buf_view(&f->content), f->member.mode & 0777) < 0))
 		status = failed(path);
+	if (status == CLI_DONE && is_new)
+		give_file(folder, &f->member);
 	if (status == CLI_DONE)
 		give_file(path, &f->member);
 	free(copy);
