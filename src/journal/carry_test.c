@@ -49,11 +49,25 @@ static int copy_file(void *context, const char *name, int fd, uint64_t bytes)
 	return 0;
 }
 
+static uint64_t test_now; /* of journals opened with it */
+
+static uint64_t test_clock(void)
+{
+	return test_now;
+}
+
 static struct journal *must_open(const char *dir)
 {
+	static struct journal_system system;
 	struct journal_config config = fixture_config(dir);
 	struct journal *j = NULL;
 	char *why = NULL;
+
+	if (test_now) {
+		system = *system_real();
+		system.mono_ms = system.wall_ms = test_clock;
+		config.system = &system;
+	}
 
 	if (journal_open(&j, &config, &why) != 0)
 		fail_msg("open: %s", why);
@@ -136,6 +150,34 @@ static void identities_go_along_without_their_packets(void **state)
 	fixture_remove(to);
 }
 
+static void packets_are_left_out_by_the_age_of_their_newest(void **state)
+{
+	char *dir = fixture_folder(), *to = fixture_folder();
+	struct copying c = {.to = to};
+	struct carry_figures f;
+	struct journal *j;
+
+	(void)state;
+	test_now = 1000000;
+	j = must_open(dir);
+	assert_int_equal(fixture_append_all(j, 0, 10, 5, PAYLOAD), 0);
+	journal_close(j); /* each start begins a new segment */
+	test_now = 2000000;
+	j = must_open(dir);
+	assert_int_equal(fixture_append_all(j, 10, 10, 5, PAYLOAD), 0);
+	journal_close(j);
+	f = carry(dir, &c, 1000000);
+	assert_int_equal(f.head, 0);
+	fixture_clear(to);
+	f = carry(dir, &c, 1000001);
+	assert_int_equal(f.head, 10);
+	assert_int_equal(f.identities, 20);
+	expect(to, 10, 20);
+	test_now = 0;
+	fixture_remove(dir);
+	fixture_remove(to);
+}
+
 static void an_empty_journal_keeps_its_place(void **state)
 {
 	char *dir = fixture_folder(), *to = fixture_folder();
@@ -180,6 +222,7 @@ int main(void)
 		cmocka_unit_test(a_closed_journal_comes_over_whole),
 		cmocka_unit_test(what_is_appended_meanwhile_does_not_tear_the_copy),
 		cmocka_unit_test(identities_go_along_without_their_packets),
+		cmocka_unit_test(packets_are_left_out_by_the_age_of_their_newest),
 		cmocka_unit_test(an_empty_journal_keeps_its_place),
 		cmocka_unit_test(what_the_caller_answers_ends_it),
 	};

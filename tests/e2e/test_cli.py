@@ -14,7 +14,8 @@ from harness.process import Process, binary, patience
 
 DWD = "de-dwd"
 DONE, NO, USAGE, ENVIRONMENT = 0, 1, 2, 3
-COMMANDS = ("run", "check", "verify", "topic", "sub", "pub", "simulate", "bench", "version", "source")
+COMMANDS = ("run", "check", "verify", "topic", "sub", "pub", "simulate", "bench", "version", "source",
+            "top", "export", "import", "compare")
 
 
 # --- help and statuses --------------------------------------------------------

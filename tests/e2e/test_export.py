@@ -20,7 +20,7 @@ ALL = "origin/a/wis2/#"
 FOR_EVER = 0xFFFFFFFF
 ACCOUNTS = [{"user": "everyone", "password": "everyone", "read": [ALL, "sandbox/#"], "replay": "24h"},
             {"user": "writer", "password": "!SECRET", "read": ["#"], "write": ["sandbox/#"]}]
-HOT = pytest.mark.parametrize("hot", [False, True], ids=["stopped", "running"])
+WAYS = pytest.mark.parametrize("way", ["stopped", "killed", "running"])
 
 
 def key(message):
@@ -101,8 +101,8 @@ def session(client, port, name, version):
 # --- taking over ---------------------------------------------------------------
 
 
-@HOT
-def test_a_new_machine_goes_on_where_the_old_one_stopped(machines, client, subscriber, hot):
+@WAYS
+def test_a_new_machine_goes_on_where_the_old_one_stopped(machines, client, subscriber, way):
     old, new = machines.old, machines.new
     at_node = client(machines.node.port)
     live = session(client, old.port, "live", V5)
@@ -117,13 +117,13 @@ def test_a_new_machine_goes_on_where_the_old_one_stopped(machines, client, subsc
     writer.flush([writer.publish(wnm.Message("sandbox/kept", b"kept"), retain=True)])
     assert isobar("client", "ban", "-c", old.path, "-i", "bad").returncode == 0
 
-    if hot:
+    if way == "running":
         told = machines.export().stderr
         assert "of a broker that runs" in told, told
-    else:
+    elif way == "stopped":
         live.disconnect()                   # behind its last PUBACK
-    old.stop()
-    if not hot:
+    old.kill() if way == "killed" else old.stop()
+    if way != "running":
         machines.export()
     second = [wnm.valid(DWD, 100 + i) for i in range(30)]
     at_node.publish_all(second)             # the node keeps them for the client id
@@ -142,7 +142,7 @@ def test_a_new_machine_goes_on_where_the_old_one_stopped(machines, client, subsc
     wait_until(lambda: keys(first + second).keys() <= keys(back.messages).keys())
     repeats = keys(live.messages) + keys(again.messages) - keys(first + second)
     assert keys(back.messages) == keys(first + second), "away: each once"
-    assert not repeats or hot, "stopped: each once"     # running: what the last checkpoints cover
+    assert not repeats or way != "stopped"      # the others: what the last checkpoints cover
     late = subscriber(new.port, "sandbox/#")
     late.wait(lambda: late.messages, what="the retained message")
     assert (late.messages[0].payload, late.messages[0].retain) == (b"kept", True)
