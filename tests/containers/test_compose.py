@@ -77,8 +77,9 @@ class Project:
                        limit, lambda: f"{service}: {self.state(service)}\n"
                        + self.compose("logs", "--tail", "30", service), pause=0.3)
 
-    def exec(self, service, *words, **options):
-        return docker("exec", self.container(service), *words, **options)
+    def exec(self, service, *words, text=None):
+        how = [] if text is None else ["-i"]
+        return docker("exec", *how, self.container(service), *words, text=text)
 
     def port(self, service, inside):
         return int(self.compose("port", service, str(inside)).rsplit(":", 1)[1])
@@ -273,6 +274,24 @@ def test_clients_reach_a_node_by_haproxy_which_tells_whose_they_are(cluster, sub
     assert {address.rsplit(":", 1)[0] for address in addresses} == {gateway}
     trusted = ssl.create_default_context(cafile=certificate)
     assert "<html" in get(f"https://localhost:{cluster.port('haproxy', 8443)}/", trusted)
+
+
+def test_what_one_node_takes_every_node_delivers_once(cluster, client, subscriber):
+    certificate = os.path.join(cluster.folder, "deploy/compose/secrets/isobar/fullchain.pem")
+    cluster.exec("isobar1", "isobar", "account", "add", "partner", "--write", "cache/a/wis2/#",
+                 text="secret\n")
+    cluster.compose("kill", "-s", "HUP", *NODES)        # they share the file
+    wait_behind_haproxy(cluster, 3)
+    port = cluster.port("haproxy", 8883)
+    readers = [subscriber(port, "cache/a/wis2/#", tls=certificate, client_id=f"reader{number}")
+               for number in range(6)]
+    for node in NODES:                                  # HAProxy gives each its share
+        assert '"reader' in cluster.exec(node, "isobar", "client", "list", "--json"), node
+    writer = client(port, user="partner", password="secret", tls=certificate, client_id="writer")
+    messages = wnm.valid_many(CENTRE, 30, channel="cache")
+    writer.publish_all(messages + messages[:10])
+    for reader in readers:
+        assert_same(reader.wait_count(30, 30), messages)
 
 
 def test_a_node_that_goes_is_no_longer_served_and_comes_back(cluster):
