@@ -45,9 +45,10 @@ def impatient_rules(folder):
 
 
 @pytest.fixture
-def prometheus(tmp_path, keeper):
+def prometheus(tmp_path, keeper, authority):
     """prometheus(brokers, password): scrapes them every half second by the shipped configuration of a
-    cluster, as the account `prometheus`; only targets, scheme and password are the test's."""
+    cluster, as the account `prometheus`: over HTTPS where they have it. Targets, authority and password
+    are the test's."""
     def make(brokers, password):
         config = copy.deepcopy(load("prometheus-cluster.yml"))
         config["global"] = {"scrape_interval": "500ms", "scrape_timeout": "500ms",
@@ -55,9 +56,10 @@ def prometheus(tmp_path, keeper):
         config["rule_files"] = impatient_rules(tmp_path)
         job = next(j for j in config["scrape_configs"] if j["job_name"] == "isobar")
         del job["file_sd_configs"], job["basic_auth"]["password_file"]
-        job["scheme"] = "http"
+        job["scheme"] = "https" if "https" in brokers[0].ports else "http"
+        job["tls_config"] = {"ca_file": authority.certificate}
         job["basic_auth"]["password"] = password
-        job["static_configs"] = [{"targets": [f"127.0.0.1:{b.http_port}" for b in brokers]}]
+        job["static_configs"] = [{"targets": [f"127.0.0.1:{b.ports[job['scheme']]}" for b in brokers]}]
         config["scrape_configs"] = [job]
         made = Prometheus(tmp_path, config)
         keeper.keep(lambda: made.process and made.process.end())
@@ -71,6 +73,13 @@ def accounts(password):
                           capture_output=True, check=True).stdout.strip()
     return [{"user": "everyone", "password": "everyone", "read": ["#"], "write": ["sandbox/#"]},
             {"user": "prometheus", "password_hash": made, "pages": ["metrics"]}]
+
+
+def with_tls(authority, scheme):
+    """Configuration of a broker that listens with TLS too."""
+    made = authority.issue("server")
+    return {"listeners": ["mqtt://127.0.0.1:0", "http://127.0.0.1:0", f"{scheme}://127.0.0.1:0"],
+            "tls": {"certificate": made.certificate, "key": made.key}}
 
 
 # --- files
@@ -116,11 +125,12 @@ def test_what_isobar_shows_is_the_format_promtool_knows(gb):
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_a_monitor_with_an_account_of_its_own_sees_a_lost_node_as_an_alert(gb, node, client, prometheus):
+def test_a_monitor_with_an_account_of_its_own_sees_a_lost_node_as_an_alert(
+        gb, node, client, prometheus, authority):
     """MON-06 and the Global Monitor's alert (monitoring.md, section 2): the node is really stopped."""
     a_node = node("dwd")
     broker = gb({"dwd": {"centre_id": DWD, "url": a_node.url}}, accounts=accounts("scrape-me"),
-                config={"http_public": []})
+                config={"http_public": [], **with_tls(authority, "https")})
     broker_metrics = {"Authorization": "Basic " + base64.b64encode(b"prometheus:scrape-me").decode()}
     assert broker.get("/metrics")[0] == 401
     assert broker.get("/metrics", broker_metrics)[0] == 200
@@ -194,7 +204,6 @@ def everything(gb, node, client, subscriber, authority, keeper, monkeypatch):
     keeper.keep(lists.end)
     lists.serve([record(DWD, "synop", wnm.SYNOP)])
     monkeypatch.setenv("SSL_CERT_FILE", authority.certificate)
-    certificate = authority.issue("server")
     a_node = node("dwd")
     broker = gb({"dwd": {"centre_id": DWD, "url": a_node.url},
                  "away": {"centre_id": "jp-jma", "url": f"mqtt://127.0.0.1:{free_port()}"}},
@@ -202,8 +211,7 @@ def everything(gb, node, client, subscriber, authority, keeper, monkeypatch):
                 config={"http_public": [], "checks": {"metadata": "verify"},
                         "metadata": {"catalogues": [lists.url()]},
                         "publish": [node("fed").url],
-                        "listeners": ["mqtt://127.0.0.1:0", "http://127.0.0.1:0", "mqtts://127.0.0.1:0"],
-                        "tls": {"certificate": certificate.certificate, "key": certificate.key}})
+                        **with_tls(authority, "mqtts")})
     listener = subscriber(broker.port, "origin/a/wis2/#")
     publisher = client(a_node.port)
     broken = wnm.broken_payload(DWD, wnm.BROKEN_PAYLOADS[0])
