@@ -145,6 +145,8 @@ OVERVIEW = dashboard(
             table("Certificates", {"instance": "node", "listener": "listener", "file": "file"}, [
                 column("ends in", f"min by (instance, listener, file) (isobar_certificate_expiry_seconds{NODE})",
                        "s", thresholds=((None, "red"), (7 * 86400, "orange"), (30 * 86400, "green"))),
+                column("self-signed", f"max by (instance, listener) (isobar_tls_self_signed{NODE})",
+                       thresholds=RED_AT_ONE),
             ], width=10),
         ]),
     ])
