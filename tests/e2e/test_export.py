@@ -13,7 +13,9 @@ import pytest
 from harness import notifications as wnm
 from harness.clients import V4, V5
 from harness.isobar import Isobar, isobar
+from harness.peer import V4 as PEER_V4, Peer, ack
 from harness.process import binary, wait_until
+from model.packets import PUBLISH, PUBREL
 
 DWD = "de-dwd"
 ALL = "origin/a/wis2/#"
@@ -148,6 +150,31 @@ def test_a_new_machine_goes_on_where_the_old_one_stopped(machines, client, subsc
     assert (late.messages[0].payload, late.messages[0].retain) == (b"kept", True)
     assert client(new.port, client_id="bad", connect=False).refused() != 0
     new.stop()
+
+
+def test_what_was_in_flight_is_sent_again_under_its_packet_id(machines, client):
+    account = {"user": b"writer", "password": b"very secret", "clean": False}
+    holds = Peer(machines.old.port, PEER_V4).connect("holds", **account)
+    assert holds.subscribe("sandbox/#", qos=2) == [2]
+    writer = client(machines.old.port, user="writer", password="very secret")
+    writer.flush([writer.publish(wnm.Message("sandbox/a", b"one"), qos=1)])
+    one = holds.message()                   # not acknowledged
+    writer.flush([writer.publish(wnm.Message("sandbox/a", b"two"), qos=2)])
+    two = holds.message()
+    holds.send(ack(0x50, two.packet_id))    # received, not yet complete
+    holds.expect(PUBREL)
+    holds.end()
+    machines.old.stop()
+    machines.export()
+    machines.take_over()
+    machines.new.start()
+    again = Peer(machines.new.port, PEER_V4).connect("holds", **account)
+    assert again.connack.session_present
+    found = {p.packet_id: p for p in (again.next(), again.next())}
+    assert (found[one.packet_id].kind, found[one.packet_id].dup) == (PUBLISH, True)
+    assert found[one.packet_id].payload == b"one"
+    assert found[two.packet_id].kind == PUBREL
+    again.end()
 
 
 def test_messages_and_identities_go_their_own_ways(machines, client, subscriber):
