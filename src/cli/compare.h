@@ -42,13 +42,18 @@ struct compare_tally {
 	struct uuid examples[COMPARE_EXAMPLES];
 };
 
+/* Why theirs alone had a message: a rule, RULE_NONE when none is known, or: */
+#define COMPARE_BEFORE \
+	((unsigned)RULE_COUNT) /* ours published it before, and it is a repeat to us */
+#define COMPARE_REASONS ((unsigned)RULE_COUNT + 1)
+
 struct compare_centre {
 	char *name; /* owned */
 	uint64_t both;
 	uint64_t together;                    /* of both: at the same millisecond */
 	uint64_t earlier[2][COMPARE_BUCKETS]; /* of both: who was, by how much */
 	struct compare_tally only_ours;
-	struct compare_tally only_theirs[RULE_COUNT]; /* by the rule; RULE_NONE: none is known */
+	struct compare_tally only_theirs[COMPARE_REASONS];
 };
 
 struct compare {
@@ -56,7 +61,8 @@ struct compare {
 	uint64_t begun_ms;
 	uint32_t most; /* entries; COMPARE_ENTRIES but in tests */
 	struct map entries;
-	struct list order; /* oldest first */
+	struct list order;  /* oldest first */
+	struct list *asked; /* the last of them that compare_ask() has looked at */
 	uint32_t count;
 	struct map centres;
 	uint64_t untold_begin; /* one side, too soon after the beginning */
@@ -78,6 +84,10 @@ void compare_take(struct compare *c, enum compare_side side, const struct compar
 	uint64_t now_ms);
 /* Our side refused it by this rule: a better reason than the one a message came with. */
 void compare_refused(struct compare *c, const struct uuid *id, enum rule rule, uint64_t now_ms);
+/* Gives at most n ids that theirs had and ours had not so far, each once: does ours know them from before? */
+uint32_t compare_ask(struct compare *c, struct uuid *ids, uint32_t n);
+/* It does: should its own not come any more, that is why. */
+void compare_known(struct compare *c, const struct uuid *id);
 /* Counts what has waited for long enough. */
 void compare_settle(struct compare *c, uint64_t now_ms);
 /* No more comes. */
@@ -88,7 +98,7 @@ void compare_end(struct compare *c, uint64_t now_ms);
 struct compare_words {
 	const char *ours; /* where they were heard: "data_dir /var/lib/isobar", a URL */
 	const char *theirs;
-	const char *no_rule; /* what it means when they have it and no rule is known */
+	const char *no_rule; /* what it means when they have it and nothing is known */
 	uint64_t for_ms;
 };
 

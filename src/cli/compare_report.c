@@ -11,7 +11,7 @@ static uint64_t only_theirs(const struct compare_centre *c)
 {
 	uint64_t n = 0;
 
-	for (unsigned r = 0; r < RULE_COUNT; r++)
+	for (unsigned r = 0; r < COMPARE_REASONS; r++)
 		n += c->only_theirs[r].count;
 	return n;
 }
@@ -23,6 +23,18 @@ static uint64_t earlier(const struct compare_centre *c, enum compare_side side)
 	for (unsigned i = 0; i < COMPARE_BUCKETS; i++)
 		n += c->earlier[side][i];
 	return n;
+}
+
+static const char *rule_of(unsigned reason)
+{
+	return reason < RULE_COUNT ? rule_id((enum rule)reason) : "";
+}
+
+static const char *text_of(unsigned reason, const struct compare_words *words)
+{
+	if (reason == COMPARE_BEFORE)
+		return "we published it before";
+	return reason ? rule_text((enum rule)reason) : words->no_rule;
 }
 
 /* What counts of examples is shown. */
@@ -47,7 +59,7 @@ static void add_centre(struct compare_centre *to, const struct compare_centre *c
 		to->earlier[1][i] += c->earlier[1][i];
 	}
 	add_tally(&to->only_ours, &c->only_ours);
-	for (unsigned r = 0; r < RULE_COUNT; r++)
+	for (unsigned r = 0; r < COMPARE_REASONS; r++)
 		add_tally(&to->only_theirs[r], &c->only_theirs[r]);
 }
 
@@ -145,14 +157,13 @@ static void put_text(
 	if (c->only_ours.count)
 		buf_printf(out, "  only ours: %llu\n", (unsigned long long)c->only_ours.count);
 	put_examples(out, &c->only_ours);
-	for (unsigned r = 0; r < RULE_COUNT; r++) {
+	for (unsigned r = 0; r < COMPARE_REASONS; r++) {
 		const struct compare_tally *t = &c->only_theirs[r];
 
 		if (t->count == 0)
 			continue;
 		buf_printf(out, "  only theirs: %llu %s%s%s\n", (unsigned long long)t->count,
-			r ? rule_id((enum rule)r) : "", r ? ": " : "",
-			r ? rule_text((enum rule)r) : words->no_rule);
+			rule_of(r), rule_of(r)[0] ? ": " : "", text_of(r, words));
 		put_examples(out, t);
 	}
 }
@@ -219,18 +230,18 @@ static void put_reasons(
 	const char *separator = "";
 
 	buf_text(out, ",\"only_theirs_by_rule\":[");
-	for (unsigned r = 0; r < RULE_COUNT; r++) {
+	for (unsigned r = 0; r < COMPARE_REASONS; r++) {
 		const struct compare_tally *t = &c->only_theirs[r];
 
 		if (t->count == 0)
 			continue;
 		buf_printf(out, "%s{\"rule\":", separator);
-		if (r)
-			buf_json_string(out, view_of(rule_id((enum rule)r)));
+		if (rule_of(r)[0])
+			buf_json_string(out, view_of(rule_of(r)));
 		else
 			buf_text(out, "null");
 		buf_text(out, ",\"reason\":");
-		buf_json_string(out, view_of(r ? rule_text((enum rule)r) : words->no_rule));
+		buf_json_string(out, view_of(text_of(r, words)));
 		buf_printf(out, ",\"count\":%llu,\"examples\":", (unsigned long long)t->count);
 		put_ids(out, t);
 		buf_text(out, "}");

@@ -19,12 +19,14 @@ struct entry {
 	bool has[2];
 	enum rule rule;    /* theirs came with it */
 	enum rule refused; /* by us */
+	bool known;        /* to us, from before */
 };
 
 void compare_init(struct compare *c, uint64_t within_ms, uint64_t now_ms)
 {
 	*c = (struct compare){.within_ms = within_ms, .begun_ms = now_ms, .most = COMPARE_ENTRIES};
 	list_init(&c->order);
+	c->asked = &c->order;
 }
 
 /* --- centres ---------------------------------------------------------- */
@@ -63,10 +65,19 @@ static struct view key_of(const struct uuid *id)
 
 static void forget(struct compare *c, struct entry *e)
 {
+	if (c->asked == &e->link)
+		c->asked = e->link.prev;
 	map_remove(&c->entries, key_of(&e->id));
 	list_remove(&e->link);
 	c->count--;
 	free(e);
+}
+
+static unsigned reason_of(const struct entry *e)
+{
+	if (e->refused)
+		return e->refused;
+	return e->known ? COMPARE_BEFORE : e->rule;
 }
 
 /* Which sides had it has become final. */
@@ -79,7 +90,7 @@ static void count_one_sided(struct compare *c, struct entry *e)
 	else if (e->has[COMPARE_OURS])
 		tally(&e->centre->only_ours, &e->id);
 	else
-		tally(&e->centre->only_theirs[e->refused ? e->refused : e->rule], &e->id);
+		tally(&e->centre->only_theirs[reason_of(e)], &e->id);
 }
 
 static struct entry *oldest(const struct compare *c)
@@ -154,6 +165,29 @@ void compare_refused(struct compare *c, const struct uuid *id, enum rule rule, u
 {
 	compare_settle(c, now_ms);
 	entry_of(c, id, now_ms)->refused = rule;
+}
+
+uint32_t compare_ask(struct compare *c, struct uuid *ids, uint32_t n)
+{
+	uint32_t found = 0;
+
+	while (found < n && c->asked->next != &c->order) {
+		const struct entry *e;
+
+		c->asked = c->asked->next;
+		e = container_of(c->asked, struct entry, link);
+		if (e->has[COMPARE_THEIRS] && !e->has[COMPARE_OURS] && !e->refused)
+			ids[found++] = e->id;
+	}
+	return found;
+}
+
+void compare_known(struct compare *c, const struct uuid *id)
+{
+	struct entry *e = map_get(&c->entries, key_of(id));
+
+	if (e)
+		e->known = true;
 }
 
 void compare_settle(struct compare *c, uint64_t now_ms)

@@ -140,6 +140,34 @@ static void the_rule_is_ours_when_we_refused_it(void **state)
 	}
 }
 
+static void what_we_published_before_is_a_reason_of_its_own(void **state)
+{
+	struct compare c;
+	struct uuid ids[8];
+
+	(void)state;
+	compare_init(&c, WITHIN, 0);
+	take(&c, COMPARE_THEIRS, 1, LATER);
+	take(&c, COMPARE_OURS, 2, LATER);
+	take(&c, COMPARE_THEIRS, 3, LATER);
+	assert_int_equal(compare_ask(&c, ids, 1), 1);
+	assert_memory_equal(&ids[0], &(struct uuid){{1}}, 16);
+	compare_known(&c, &ids[0]);
+	assert_int_equal(compare_ask(&c, ids, 8), 1);
+	assert_memory_equal(&ids[0], &(struct uuid){{3}}, 16);
+	assert_int_equal(compare_ask(&c, ids, 8), 0);
+	compare_settle(&c, LATER + WITHIN);
+	take(&c, COMPARE_THEIRS, 4, 2 * LATER); /* those looked at are gone */
+	assert_int_equal(compare_ask(&c, ids, 8), 1);
+	compare_known(&c, &ids[0]);
+	take(&c, COMPARE_OURS, 4, 2 * LATER); /* known, as it has just come */
+	compare_end(&c, 3 * LATER);
+	assert_int_equal(dwd(&c)->only_theirs[COMPARE_BEFORE].count, 1);
+	assert_int_equal(dwd(&c)->only_theirs[RULE_NONE].count, 1);
+	assert_int_equal(dwd(&c)->both, 1);
+	compare_fini(&c);
+}
+
 static void what_neither_published_is_no_difference(void **state)
 {
 	struct uuid one = id(1);
@@ -222,6 +250,7 @@ int main(void)
 		cmocka_unit_test(near_the_beginning_and_the_end_nothing_is_told),
 		cmocka_unit_test(a_repeat_of_one_side_counts_once),
 		cmocka_unit_test(the_rule_is_ours_when_we_refused_it),
+		cmocka_unit_test(what_we_published_before_is_a_reason_of_its_own),
 		cmocka_unit_test(what_neither_published_is_no_difference),
 		cmocka_unit_test(memory_is_bounded_and_that_is_told),
 		cmocka_unit_test(the_report_says_all_of_it),

@@ -347,6 +347,7 @@ static const struct {
 	{"snapshot", snapshot},
 	{"records", order_records},
 	{"refused", order_refused},
+	{"known", order_known},
 };
 
 void order_carry_out(struct order *o, struct view line)

@@ -31,5 +31,7 @@ void order_end(struct order *o, int status, const char *error);
  * refused since a number; each answer says where the next one goes on. */
 void order_records(struct order *o, const json_t *order);
 void order_refused(struct order *o, const json_t *order);
+/* Which of these ids were published before. */
+void order_known(struct order *o, const json_t *order);
 
 #endif

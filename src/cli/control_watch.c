@@ -127,3 +127,22 @@ void order_refused(struct order *o, const json_t *order)
 	buf_printf(&o->lines, "{\"next\":%llu}\n", (unsigned long long)next);
 	order_end(o, CLI_DONE, NULL);
 }
+
+/* --- what is remembered ----------------------------------------------- */
+
+void order_known(struct order *o, const json_t *order)
+{
+	const json_t *ids = json_object_get(order, "ids");
+	json_t *one;
+	size_t i;
+
+	json_array_foreach(ids, i, one)
+	{
+		const char *text = json_string_value(one);
+		struct uuid id;
+
+		if (text && uuid_parse(view_of(text), &id) && commit_knows(o->server->commit, &id))
+			buf_printf(&o->lines, "{\"id\":\"%s\"}\n", text);
+	}
+	order_end(o, CLI_DONE, NULL);
+}

@@ -132,7 +132,8 @@ static bool is_nothing(const char *name)
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0;
 }
 
-/* One entry that is in the folder; the caller frees. NULL: none. */
+/* One entry that is in the folder, but for what an import that was killed left; the caller frees. NULL:
+ * none. */
 static char *something_in(const char *path)
 {
 	DIR *dir = opendir(path);
@@ -140,7 +141,7 @@ static char *something_in(const char *path)
 	char *found = NULL;
 
 	while (dir && found == NULL && (entry = readdir(dir)) != NULL) {
-		if (!is_nothing(entry->d_name))
+		if (!is_nothing(entry->d_name) && strcmp(entry->d_name, STAGING) != 0)
 			found = mem_text(entry->d_name);
 	}
 	if (dir)

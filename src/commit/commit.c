@@ -306,6 +306,16 @@ void commit_on_retain(struct commit *c,
 
 /* --- figures ---------------------------------------------------------- */
 
+bool commit_knows(struct commit *c, const struct uuid *id)
+{
+	bool is_known;
+
+	journal_lock(c->journal);
+	is_known = seen_has(c->seen, id);
+	journal_unlock(c->journal);
+	return is_known;
+}
+
 void commit_figures(struct commit *c, struct commit_figures *out)
 {
 	uint64_t now;

@@ -137,6 +137,9 @@ void commit_wait_cancel(struct commit_waiter *w);
 /* False while the last submission of any port was refused. */
 bool commit_is_ready(const struct commit_port *p);
 
+/* Is the id in the antiloop's memory now? Any thread; takes the journal's lock. */
+bool commit_knows(struct commit *c, const struct uuid *id);
+
 struct commit_figures {
 	uint64_t first; /* messages published */
 	uint64_t repeats;

@@ -313,7 +313,9 @@ def test_an_import_that_is_not_right_changes_nothing(machines):
 def test_what_is_there_is_put_aside_only_when_told(machines):
     machines.old.stop()
     machines.export()
+    os.makedirs(os.path.join(machines.new.data, "import.new", "journal"))     # of an import that was killed
     machines.take_over()
+    assert not os.path.exists(os.path.join(machines.new.data, "import.new"))
     told = machines.refuse(1)
     assert "is not empty; --replace" in told, told
     told = machines.take_over("--replace").stdout
