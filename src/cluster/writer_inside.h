@@ -9,7 +9,7 @@
 #include "cluster/intake.h"
 #include "cluster/writer.h"
 
-#define CALLS_MOST 2u /* of a shard, under way */
+#define CALLS_MOST 8u /* of a shard, under way */
 #define BATCH_MOST 64u
 #define WRITER_PORTS 256u
 
