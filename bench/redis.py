@@ -56,7 +56,7 @@ def by_benchmark(cluster, messages, batch):
         sha = node.command("script", "load", SCRIPT).decode()
         keys = [f"{{{k}}}:log"] + [f"{{{k}}}:seen__rand_int__"] * batch
         words = ["evalsha", sha, str(len(keys)), *keys, "3600000", "0", "0"]
-        words += ["tokn", RECORD] * batch
+        words += ["4242", RECORD] * batch
         calls = messages // batch // len(shards)
         runs.append((calls * batch, subprocess.Popen(
             ["redis-benchmark", "-p", str(node.port), "-n", str(calls), "-c", "8", "-P",

@@ -7,7 +7,6 @@
 #include "cluster/slots.h"
 
 #define KEY_BYTES 48
-#define ANSWER_BYTES 13           /* "+" or "-", token 4, ms 5, number 3 */
 #define EPOCH_MS 1600000000000ull /* as in claim.lua */
 
 const char *claim_script(void)
@@ -64,15 +63,6 @@ uint16_t claim_slot(uint32_t shard)
 
 /* --- the call ---------------------------------------------------------------- */
 
-static void put_token(struct buf *b, uint32_t token)
-{
-	char bytes[4];
-
-	for (unsigned i = 0; i < 4; i++)
-		bytes[i] = (char)(uint8_t)(token >> (24 - 8 * i));
-	resp_bytes(b, (struct view){bytes, sizeof(bytes)});
-}
-
 void claim_call(struct buf *b, const char *sha, uint32_t shard, const struct claim_terms *terms,
 	const struct claim_message *messages, uint32_t n)
 {
@@ -89,41 +79,12 @@ void claim_call(struct buf *b, const char *sha, uint32_t shard, const struct cla
 	resp_number(b, terms->keep_ms);
 	resp_number(b, terms->stream_bytes);
 	for (uint32_t i = 0; i < n; i++) {
-		put_token(b, messages[i].token);
+		resp_number(b, messages[i].token % CLAIM_TOKENS);
 		resp_bytes(b, messages[i].record);
 	}
 }
 
 /* --- the answer --------------------------------------------------------------- */
-
-static uint64_t read_number(const char *p, unsigned bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		value = value << 8 | (uint8_t)p[i];
-	return value;
-}
-
-bool claim_answer_of(const struct resp *reply, uint32_t i, struct claim_answer *out)
-{
-	const struct resp *text = resp_item(reply, i, RESP_STRING);
-	const char *p = text ? text->text.p : NULL;
-
-	if (p == NULL || text->text.n != ANSWER_BYTES || (*p != '+' && *p != '-'))
-		return false;
-	*out = (struct claim_answer){*p == '+', (uint32_t)read_number(p + 1, 4),
-		{EPOCH_MS + read_number(p + 5, 5), read_number(p + 10, 3)}};
-	return true;
-}
-
-/* --- the stream ---------------------------------------------------------------- */
-
-void log_place_format(struct log_place place, char out[LOG_PLACE_BYTES])
-{
-	snprintf(out, LOG_PLACE_BYTES, "%llu-%llu", (unsigned long long)place.ms,
-		(unsigned long long)place.number);
-}
 
 static bool parse_number(struct view text, uint64_t *out)
 {
@@ -140,6 +101,27 @@ static bool parse_number(struct view text, uint64_t *out)
 	}
 	*out = value;
 	return true;
+}
+
+bool claim_answer_of(const struct resp *reply, uint32_t i, struct claim_answer *out)
+{
+	const struct resp *text = resp_item(reply, i, RESP_STRING);
+	struct view v = text ? text->text : VIEW("");
+	uint64_t value;
+
+	if (v.n == 0 || (*v.p != '+' && *v.p != '-') || !parse_number(view_skip(v, 1), &value))
+		return false;
+	*out = (struct claim_answer){
+		*v.p == '+', (uint32_t)(value % CLAIM_TOKENS), EPOCH_MS + value / CLAIM_TOKENS};
+	return true;
+}
+
+/* --- the stream ---------------------------------------------------------------- */
+
+void log_place_format(struct log_place place, char out[LOG_PLACE_BYTES])
+{
+	snprintf(out, LOG_PLACE_BYTES, "%llu-%llu", (unsigned long long)place.ms,
+		(unsigned long long)place.number);
 }
 
 bool log_place_parse(struct view text, struct log_place *out)

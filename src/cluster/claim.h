@@ -45,9 +45,11 @@ struct claim_terms {
 		stream_bytes; /* of this shard's stream; 0: nothing is trimmed by size in this call */
 };
 
+#define CLAIM_TOKENS (1u << 23)
+
 struct claim_message {
 	const struct uuid *id;
-	uint32_t token;
+	uint32_t token;     /* its lowest 23 bits count */
 	struct view record; /* record_encode() */
 };
 
@@ -64,9 +66,9 @@ struct log_place {
 };
 
 struct claim_answer {
-	bool first;             /* appended by this call */
-	uint32_t token;         /* of who was first */
-	struct log_place place; /* of the first in the stream; number at most 2^24 - 1 */
+	bool first;     /* appended by this call */
+	uint32_t token; /* of who was first */
+	uint64_t ms;    /* of the first's place in the stream */
 };
 
 /* The i-th message's; false: the reply is not one of the script. */

@@ -45,11 +45,11 @@ static void a_call_names_log_ids_terms_tokens_and_records(void **state)
 		"$20\r\n{7}:aaaaaaaaaaaaaaaa\r\n"
 		"$20\r\n{7}:bbbbbbbbbbbbbbbb\r\n"
 		"$4\r\n1000\r\n$2\r\n20\r\n$1\r\n0\r\n"
-		"$4\r\n\0\0\1\2\r\n$2\r\nr1\r\n"
-		"$4\r\n\xff\0\0\0\r\n$0\r\n\r\n";
+		"$3\r\n258\r\n$2\r\nr1\r\n"
+		"$7\r\n8388607\r\n$0\r\n\r\n";
 	const struct claim_terms terms = {.remember_ms = 1000, .keep_ms = 20};
 	struct uuid a, b;
-	struct claim_message messages[] = {{&a, 0x102, VIEW("r1")}, {&b, 0xff000000u, VIEW("")}};
+	struct claim_message messages[] = {{&a, 0x102, VIEW("r1")}, {&b, UINT32_MAX, VIEW("")}};
 	struct buf got = {0};
 
 	(void)state;
@@ -66,31 +66,41 @@ static struct resp text_of(struct view text)
 	return (struct resp){.type = RESP_STRING, .text = text};
 }
 
-static void an_answer_tells_first_from_repeat_with_token_and_place(void **state)
+static void an_answer_tells_first_from_repeat_with_token_and_time(void **state)
 {
 	struct resp items[] = {
-		text_of(VIEW("+\0\0\1\2\1\2\3\4\5\0\1\0")),
-		text_of(VIEW("-\x80\0\0\0\0\0\0\0\1\xff\xff\xff")),
-		text_of(VIEW("*\0\0\1\2\1\2\3\4\5\0\1\0")),
-		text_of(VIEW("+short")),
+		text_of(VIEW("+36283883716866")), /* (4325376 << 23) + 258 */
+		text_of(VIEW("-9223372036854775807")),
+		text_of(VIEW("*36283883716866")),
+		text_of(VIEW("+")),
+		text_of(VIEW("+12x")),
+		text_of(VIEW("")),
 		{.type = RESP_NIL},
 	};
-	struct resp reply = {.type = RESP_ARRAY, .count = 5, .items = items};
+	struct resp reply = {.type = RESP_ARRAY, .count = 7, .items = items};
 	struct claim_answer a;
 
 	(void)state;
 	assert_true(claim_answer_of(&reply, 0, &a));
 	assert_true(a.first);
-	assert_int_equal(a.token, 0x102);
-	assert_int_equal(a.place.ms, 1600000000000 + 0x0102030405);
-	assert_int_equal(a.place.number, 256);
+	assert_int_equal(a.token, 258);
+	assert_int_equal(a.ms, 1600000000000 + 4325376);
 	assert_true(claim_answer_of(&reply, 1, &a));
 	assert_false(a.first);
-	assert_true(a.token == 0x80000000u);
-	assert_int_equal(a.place.ms, 1600000000001);
-	assert_int_equal(a.place.number, 0xffffff);
-	for (uint32_t i = 2; i < 6; i++)
+	assert_int_equal(a.token, CLAIM_TOKENS - 1);
+	assert_int_equal(a.ms, 1600000000000 + ((1ull << 40) - 1));
+	for (uint32_t i = 2; i < 8; i++)
 		assert_false(claim_answer_of(&reply, i, &a));
+}
+
+static void a_shard_is_the_same_everywhere(void **state)
+{
+	struct uuid id;
+
+	(void)state;
+	memset(id.b, 'a', sizeof(id.b));
+	assert_int_equal(claim_shard(&id, 16), claim_shard_of_topic(VIEW("aaaaaaaaaaaaaaaa"), 16));
+	assert_int_equal(claim_shard_of_topic(VIEW("free/chat"), 256), 170);
 }
 
 static void places_are_read_written_and_ordered(void **state)
@@ -175,7 +185,8 @@ int main(void)
 		cmocka_unit_test(all_keys_of_a_shard_lie_in_one_slot),
 		cmocka_unit_test(an_id_has_the_same_shard_on_every_node_and_in_every_version),
 		cmocka_unit_test(a_call_names_log_ids_terms_tokens_and_records),
-		cmocka_unit_test(an_answer_tells_first_from_repeat_with_token_and_place),
+		cmocka_unit_test(an_answer_tells_first_from_repeat_with_token_and_time),
+		cmocka_unit_test(a_shard_is_the_same_everywhere),
 		cmocka_unit_test(places_are_read_written_and_ordered),
 		cmocka_unit_test(entries_are_read_from_a_reply),
 		cmocka_unit_test(a_read_blocks_only_when_it_is_told_to),

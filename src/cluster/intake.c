@@ -38,10 +38,11 @@ struct intake {
 
 /* --- on the port's thread ---------------------------------------------------- */
 
-/* Never the same for two submissions of this process, and by chance one in 2^32 of two nodes'. */
+/* Who asks again must know himself; that another's submission of the same id happens to have the same
+ * one costs no more than that a repeat is counted as a first. */
 static uint32_t token_of(const struct intake *in, uint32_t number)
 {
-	return number * 2654435761u + in->seed;
+	return (number * 2654435761u + in->seed) % CLAIM_TOKENS;
 }
 
 static size_t bytes_of(const struct intake *in, const struct commit_request *r)
