@@ -349,3 +349,23 @@ def test_a_broker_that_is_neither_here_nor_there(machines, tmp_path):
     machines.old.forget()
     done = isobar("export", "-c", machines.old.path, tmp_path / "x")
     assert done.returncode == 3 and not os.path.exists(tmp_path / "x"), done.stderr
+
+
+def test_certificates_go_along_as_what_links_lead_to(gb, authority, tmp_path):
+    """As certbot keeps them: links in the configuration's folder, files elsewhere."""
+    issued = authority.issue("elsewhere")
+    old = gb(start=False, config={"data_dir": "data", "listeners": ["mqtts://127.0.0.1:0", "http://127.0.0.1:0"],
+                                  "tls": {"certificate": "tls/fullchain.pem", "key": "tls/privkey.pem"}})
+    os.makedirs(os.path.join(old.folder, "tls"))
+    os.symlink(issued.certificate, os.path.join(old.folder, "tls", "fullchain.pem"))
+    os.symlink(issued.key, os.path.join(old.folder, "tls", "privkey.pem"))
+    old.start()
+    old.stop()
+    archive = str(tmp_path / "a.tar")
+    assert isobar("export", "-c", old.path, archive).returncode == 0
+    path = str(tmp_path / "new" / "isobar.yaml")
+    done = isobar("import", "-c", path, archive)
+    assert done.returncode == 0 and "mend" not in done.stderr, done.stderr
+    key = tmp_path / "new" / "tls" / "privkey.pem"
+    assert not key.is_symlink() and key.read_bytes() == open(issued.key, "rb").read()
+    assert stat.S_IMODE(key.stat().st_mode) == stat.S_IMODE(os.stat(issued.key).st_mode)
