@@ -8,6 +8,7 @@
 #   make bench-judge    cost of one verdict      make bench-connections    cost of a connection
 #   make deb        the Debian package           make test-deb   the package on a fresh Debian with systemd
 #   make test-docker   the image, the compose files and the Kubernetes manifests, for real
+#   make test-ansible  the playbooks, on one, three and seven machines that are containers
 #   make differential   verdicts against other readers, on every mutant
 #
 # Debian packages the build and the tests need stand in tools/packages.txt.
@@ -52,7 +53,7 @@ E2E_CORE := tests/e2e/test_core.py $(wildcard tests/e2e/test_conformance_*.py)
 
 .PHONY: all run test unit unit-build e2e differential check asan tsan fuzz fuzz-build fuzzers bench bench-judge bench-connections lint format \
 	conformance-mutants \
-	clean install packages clients deb test-deb test-docker
+	clean install packages clients deb test-deb test-docker test-ansible
 .DELETE_ON_ERROR:
 
 all: packages
@@ -220,6 +221,10 @@ test-docker:
 	@tools/packages.sh containers
 	@tests/run.sh $(BUILD) containers tests/containers/test_image.py \
 		tests/containers/test_compose.py tests/containers/test_kubernetes.py
+
+test-ansible: $(BUILD)/isobar
+	@tools/packages.sh containers deb ansible
+	@tests/run.sh $(BUILD) containers tests/containers/test_ansible_*.py
 
 clean:
 	rm -rf $(BUILD)

@@ -4,6 +4,7 @@ Nothing is pulled. Images grow on a Debian that debootstrap makes, with the apt 
 machine in it (a proxy, a mirror), so that `apt-get` works in builds and containers as it does here:
 
     base ──── systemd       boots an init: a machine to install the package on
+     │       └── machine  a machine that Ansible comes to
      ├─────── parts         mosquitto, Redis, HAProxy, Prometheus of Debian, for images of the same
      └─────── isobar        by the Dockerfile
 
@@ -104,6 +105,9 @@ class Images:
     def _make_systemd(self, name):
         self.build(name, os.path.join(HERE, "systemd"), BASE=self.get("base"))
 
+    def _make_machine(self, name):
+        self.build(name, os.path.join(HERE, "machine"), BASE=self.get("systemd"))
+
     def _make_part(self, name):
         self.build(name, os.path.join(HERE, "parts"), "--target", os.path.basename(name),
                    BASE=self.get("base"))
@@ -147,9 +151,9 @@ def _debootstrap(archive):
 
 
 class Network:
-    def __init__(self):
+    def __init__(self, subnet=None):
         self.name = f"isobar-test-{uuid.uuid4().hex[:8]}"
-        docker("network", "create", self.name)
+        docker("network", "create", *(["--subnet", subnet] if subnet else []), self.name)
 
     def end(self):
         docker("network", "rm", self.name)

@@ -42,7 +42,7 @@ class Client:
 
     def __init__(self, port, version=V5, user="everyone", password="everyone", client_id="",
                  clean=True, keep_alive=60, expiry=None, tls=None, connect=True, limit=10.0,
-                 receive_maximum=None):
+                 receive_maximum=None, host="127.0.0.1"):
         self.messages = []
         self.events = []            # Isobar's own, on monitor/
         self.codes = {}             # SUBACK codes by packet id
@@ -66,6 +66,7 @@ class Client:
         self.paho.on_message = self._on_message
         self.paho.on_subscribe = self._on_subscribe
         self.paho.on_publish = self._on_publish
+        self.host = host
         self.port = port
         self.keep_alive = keep_alive
         self.options = {}
@@ -114,7 +115,7 @@ class Client:
 
     def connect(self, limit=10.0, wait=True):
         before = len(self.connects)
-        self.paho.connect("127.0.0.1", self.port, self.keep_alive, **self.options)
+        self.paho.connect(self.host, self.port, self.keep_alive, **self.options)
         self.paho.loop_start()
         if wait:
             self.wait(lambda: len(self.connects) > before, limit, "CONNACK")

@@ -1,0 +1,215 @@
+"""Machines for the playbooks of deploy/ansible: containers that boot, on a network of their own, without Internet.
+
+The operator's example inventory is taken as it stands; only addresses, the way to the machines and the names of files
+are put in. The test's own machine is the management host where Ansible runs, so packages are carried over from it by
+the role `offline` in every test.
+"""
+import glob
+import json
+import os
+import random
+import re
+import subprocess
+
+import yaml
+from containers import BUILD, ROOT, Container, Network, mosquitto, run
+
+from harness.clients import Client
+from harness.process import binary, wait_until
+
+PLAYBOOKS = os.path.join(ROOT, "deploy", "ansible")
+# What systemd needs of a container, nftables and keepalived theirs.
+BOOT = ["--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_NICE", "--cgroupns", "private",
+        "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--tmpfs", "/run",
+        "--tmpfs", "/run/lock", "--tmpfs", "/tmp", "--sysctl", "net.ipv4.ip_nonlocal_bind=1"]
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKy0T6mXz5hM0t2l0r3m5bqDkYH5p1wzUuN1yXQ0bV3x ansadm"
+
+
+def package(suffix=""):
+    """The Debian package of the program under test; with a suffix, one of a later version."""
+    with open(os.path.join(ROOT, "VERSION"), encoding="ascii") as f:
+        version = f.read().strip() + suffix
+    folder = os.path.join(BUILD, "deb" + suffix)
+    run(os.path.join(ROOT, "tools", "deb.sh"), binary(), version, folder)
+    return glob.glob(os.path.join(folder, f"isobar_{version}_*.deb"))[0]
+
+
+class Played:
+    """What a playbook has done."""
+
+    def __init__(self, text, status):
+        self.text = text
+        self.status = status
+        self.recap = {m.group(1): {key: int(n) for key, n in re.findall(r"(\w+)=(\d+)", m.group(2))}
+                      for m in re.finditer(r"^(\S+)\s+: (ok=.*)$", text, re.M)}
+
+    def count(self, what):
+        return sum(row[what] for row in self.recap.values())
+
+    def changes(self):
+        """The tasks that changed something."""
+        found, task = [], None
+        for line in self.text.split("\n"):
+            if line.startswith(("TASK [", "RUNNING HANDLER [")):
+                task = line.split("[", 1)[1].split("]", 1)[0]
+            if line.startswith("changed: ["):
+                found.append(task)
+        return found
+
+
+class Lab:
+    """name -> machine, as the inventory names them. settings: further variables of all machines."""
+
+    def __init__(self, images, layout, folder, **settings):
+        self.images = images
+        self.folder = str(folder)
+        self.inventory = os.path.join(self.folder, "inventory.yml")
+        with open(os.path.join(PLAYBOOKS, "inventories", layout + ".yml"), encoding="utf-8") as f:
+            self.rows = yaml.safe_load(f)
+        names = list(dict.fromkeys(n for group in self.rows.values() for n in group.get("hosts", {})))
+        self.subnet = f"10.98.{random.randrange(256)}"
+        self.addresses = {name: f"{self.subnet}.{11 + i}" for i, name in enumerate(names)}
+        self.shared = f"{self.subnet}.100"
+        self.machines = {}
+        self.nodes = {}
+        self.clients = []
+        self.network = Network(f"{self.subnet}.0/24")
+        self.settings = settings
+
+    # --- machines
+
+    def start(self):
+        for name in self.addresses:
+            self.boot(name)
+        for name in self.addresses:
+            self.wait_booted(name)
+        self.write_inventory()
+        return self
+
+    def boot(self, name):
+        self.machines[name] = Container(
+            self.images.get("machine"), network=self.network, alias=name,
+            options=[*BOOT, "--ip", self.addresses[name]])
+
+    def wait_booted(self, name):
+        self.machines[name].sh("for _ in $(seq 600); do systemctl is-system-running | grep -q running && exit 0; "
+                               "sleep 0.1; done; systemctl --failed >&2; exit 1")
+
+    def sh(self, name, script, **options):
+        return self.machines[name].sh(script, **options)
+
+    def kill(self, name):
+        """As a power cut would; what it had is gone."""
+        run("docker", "kill", self.machines[name].name)
+        self.machines[name].end()
+
+    def stranger(self):
+        """A machine on the same network that is none of ours."""
+        made = Container(self.images.get("parts"), "sleep", "infinity", network=self.network)
+        self.clients.append(made)
+        return made
+
+    def node(self, name):
+        """A WIS2 Node of that name: a mosquitto."""
+        self.nodes[name] = mosquitto(self.images.get("parts"), self.network, alias=name)
+        return self.nodes[name]
+
+    def end(self):
+        for thing in [*self.clients, *self.nodes.values(), *self.machines.values(), self.network]:
+            thing.end()
+
+    def tell(self):
+        """After a failure: what the machines say."""
+        for name, machine in self.machines.items():
+            print(f"--- {name}\n" + machine.sh("systemctl --failed --no-pager; journalctl -u isobar -u haproxy "
+                                               "-u keepalived --no-pager | tail -n 30"))
+
+    # --- the inventory
+
+    def write_inventory(self):
+        """Puts the containers in the place of the example's machines."""
+        rows = {group: dict(row, hosts=dict.fromkeys(row.get("hosts", {}))) for group, row in self.rows.items()}
+        variables = dict(self.rows["all"]["vars"])
+        del variables["ansible_user"]
+        if "layout_shared_address" in variables:
+            variables["layout_shared_address"] = self.shared + "/24"
+        variables.update({
+            "isobar_deb": package(),
+            "isobar_service_name": self.door,
+            "certificates_from": "self_signed",
+            "certificates_names": [self.door, *self.addresses.values()],
+            "layout_offline": True,
+            "offline_store": os.path.join(BUILD, "offline"),
+            "offline_more_packages": ["prometheus"],
+            "users_admin_keys": [KEY],
+            "users_people": [{"name": "meteo", "keys": [KEY]}],
+            "firewall_admin_from": [f"{self.subnet}.1"],
+            "haproxy_connections": 4000,        # a container may open 20 000 files
+            "isobar_settings": {"journal": {"size": "256MiB"}, "workers": 1},
+        })
+        variables.update(self.settings)
+        rows["all"] = {"vars": variables, "hosts": {
+            name: {"ansible_connection": "community.docker.docker", "ansible_host": machine.name,
+                   "ansible_become": False,      # one is root there already
+                   "isobar_address": self.addresses[name]} for name, machine in self.machines.items()}}
+        with open(self.inventory, "w", encoding="utf-8") as f:
+            yaml.safe_dump(rows, f)
+
+    @property
+    def door(self):
+        """Where subscribers come."""
+        return self.shared if "balancer" in self.rows else next(iter(self.addresses.values()))
+
+    @property
+    def isobars(self):
+        return list(dict.fromkeys([*self.rows["broker"]["hosts"], *self.rows["antiloop"]["hosts"]]))
+
+    # --- playbooks
+
+    def play(self, book, *arguments, check=True):
+        """Runs a playbook to its end; `check` asks for success."""
+        done = subprocess.run(
+            ["ansible-playbook", "-i", self.inventory, os.path.join(PLAYBOOKS, book), *arguments],
+            cwd=PLAYBOOKS, text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"})
+        played = Played(done.stdout, done.returncode)
+        if check and (done.returncode != 0 or played.count("ignored")):
+            raise AssertionError(f"{book} {' '.join(arguments)}: status {done.returncode}\n" + done.stdout[-6000:])
+        return played
+
+    # --- Isobar on the machines
+
+    def get(self, name, path, port=8080):
+        """From the machine itself: the firewall lets nobody else."""
+        return self.sh(name, f"curl -gsSf -m 10 'http://{self.addresses[name]}:{port}{path}'")
+
+    def json(self, name, path):
+        return json.loads(self.get(name, path))
+
+    def sources(self, name):
+        return {row["name"] for row in self.json(name, "/api/v1/sources")["sources"]}
+
+    def wait_connected(self, count):
+        """Until so many connections to sources are there, over all machines."""
+        def connected():
+            return sum(self.json(name, "/readyz")["sources"]["connected"] for name in self.rows["antiloop"]["hosts"])
+        wait_until(lambda: connected() >= count, 60, f"{count} connections to sources", pause=0.2)
+
+    def subscriber(self, *filters, kind=Client, host=None, **options):
+        """Over TLS, through the door or one of several."""
+        made = kind(8883, host=host or self.door, tls=os.path.join(self.folder, "certificates", "fullchain.pem"),
+                    **options)
+        self.clients.append(made)
+        if filters:
+            made.subscribe(*filters)
+        return made
+
+    def publisher(self, node):
+        made = Client(self.nodes[node].port(1883), user=None)
+        self.clients.append(made)
+        return made
+
+    def is_open(self, stranger, name, port):
+        """Whether a TCP port of a machine takes a stranger's connection."""
+        return stranger.exec("timeout", "2", "bash", "-c", f"exec 3<> /dev/tcp/{self.addresses[name]}/{port}",
+                             check=False).returncode == 0
