@@ -470,6 +470,10 @@ static const struct {
 	{METRIC_FOLLOW_LAG, offsetof(struct cluster_figures, lag_entries), 1},
 	{METRIC_FOLLOW_LAG_SECONDS, offsetof(struct cluster_figures, lag_ms), 1e-3},
 	{METRIC_FOLLOW_MISSED, offsetof(struct cluster_figures, missed), 1},
+	{METRIC_FOLLOW_UNORDERED, offsetof(struct cluster_figures, unordered), 1},
+	{METRIC_FOLLOW_UNSAFE, offsetof(struct cluster_figures, unsafe), 1},
+	{METRIC_FOLLOW_NO_RECORD, offsetof(struct cluster_figures, no_records), 1},
+	{METRIC_FOLLOW_HELD, offsetof(struct cluster_figures, follow_held), 1},
 };
 
 /* Nothing on one machine. */
@@ -484,6 +488,10 @@ static void write_cluster(struct exposition *e, struct admin *a)
 	for (unsigned i = 0; i < CLUSTER_STATES; i++)
 		one_labelled(e, METRIC_CLUSTER_STATE, "state",
 			cluster_state_text((enum cluster_state)i), f.state == i);
+	exposition_family(e, METRIC_FOLLOW_SHARDS);
+	for (unsigned i = 0; i < FOLLOW_STATES; i++)
+		one_labelled(e, METRIC_FOLLOW_SHARDS, "state",
+			follow_state_text((enum follow_state)i), f.shards[i]);
 	for (size_t i = 0; i < sizeof(cluster_rows) / sizeof(cluster_rows[0]); i++) {
 		uint64_t value;
 

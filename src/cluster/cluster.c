@@ -149,7 +149,7 @@ static const char *degraded_why(const struct cluster *c)
 		return "Redis does not answer";
 	if (census_short(c->core.census))
 		return "Redis replicas are missing: messages count without them";
-	return NULL;
+	return follower_degraded(c->follower);
 }
 
 static void on_look(struct timer *t)
@@ -216,6 +216,11 @@ static void show_follower(const struct cluster *c, struct cluster_figures *out)
 	out->lag_entries = sum.lag_entries;
 	out->lag_ms = sum.lag_ms;
 	out->missed = sum.missed;
+	out->unordered = count_read(&follower_figures(c->follower)->unordered);
+	out->unsafe = sum.unsafe;
+	out->no_records = sum.malformed;
+	out->follow_held = count_read(&follower_figures(c->follower)->held);
+	memcpy(out->shards, sum.shards, sizeof(out->shards));
 }
 
 void cluster_figures(struct cluster *c, struct cluster_figures *out)

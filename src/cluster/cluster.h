@@ -83,6 +83,18 @@ enum cluster_state {
 };
 const char *cluster_state_text(enum cluster_state state);
 
+/* How far this node is in a shard of the shared log. */
+enum follow_state {
+	FOLLOW_SEARCHING, /* no master answers for it */
+	FOLLOW_BEHIND,    /* there is more than has been read */
+	FOLLOW_LIVE,      /* at the end of the stream */
+	FOLLOW_UNSAFE,    /* too few replicas have what was read */
+	FOLLOW_HELD,      /* the journal takes nothing */
+	FOLLOW_NEWER, /* stands at a record that only a newer version of this program can read */
+	FOLLOW_STATES,
+};
+const char *follow_state_text(enum follow_state state);
+
 struct cluster_figures {
 	const char *degraded; /* why, static; NULL: it is not */
 	const char *node;     /* as long as the cluster */
@@ -106,6 +118,11 @@ struct cluster_figures {
 	uint64_t lag_entries;
 	uint64_t lag_ms;
 	uint64_t missed;
+	uint64_t unordered;   /* messages that stand before one that they should stand behind */
+	uint64_t unsafe;      /* batches that had to wait for replicas */
+	uint64_t no_records;  /* entries that no node wrote: passed over */
+	uint64_t follow_held; /* times that the journal took nothing */
+	uint64_t shards[FOLLOW_STATES]; /* how many are in each state */
 };
 void cluster_figures(struct cluster *c, struct cluster_figures *out);
 

@@ -112,7 +112,7 @@ static void settle(struct follower *f, uint32_t from, uint32_t n, uint32_t *take
 
 		count_add(&f->figures.appended, line->taken - line->known);
 		count_add(&f->figures.known, line->known);
-		count_add(&f->figures.impatient, line->forced);
+		count_add(&f->figures.unordered, line->forced);
 		*taken += line->taken;
 		tail_took(f->sources[i], line->taken);
 	}
@@ -302,4 +302,21 @@ void follower_sum(const struct follower *f, struct follower_sum *out)
 		out->malformed += count_read(&t->malformed);
 		out->unsafe += count_read(&t->unsafe);
 	}
+}
+
+const char *follower_degraded(const struct follower *f)
+{
+	static const char *const whys[FOLLOW_STATES] = {
+		[FOLLOW_NEWER] = "messages of a newer version are in the cluster: this node has to "
+				 "be upgraded to read on",
+		[FOLLOW_HELD] = "the journal takes nothing: what others publish is not followed",
+	};
+	struct follower_sum sum;
+
+	follower_sum(f, &sum);
+	for (unsigned i = 0; i < FOLLOW_STATES; i++) {
+		if (whys[i] && sum.shards[i])
+			return whys[i];
+	}
+	return NULL;
 }

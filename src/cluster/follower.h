@@ -36,16 +36,19 @@ void follower_free(struct follower *f);
 struct follower_figures {
 	count appended;  /* records written to the journal */
 	count known;     /* dropped: the journal had them */
-	count impatient; /* records that stand before the one they name: it did not come in time */
+	count unordered; /* records that stand before the one they name: it did not come in time */
 	count held;      /* times that the journal took nothing */
 };
 const struct follower_figures *follower_figures(const struct follower *f);
 /* Of a shard. */
 const struct tail_figures *follower_tail(const struct follower *f, uint32_t shard);
 
+/* Why what others publish does not come in, or late; static. NULL: it does. On the loop. */
+const char *follower_degraded(const struct follower *f);
+
 /* All shards together. */
 struct follower_sum {
-	uint64_t shards[TAIL_STATES]; /* how many are in each state */
+	uint64_t shards[FOLLOW_STATES]; /* how many are in each state */
 	uint64_t lag_entries;
 	uint64_t lag_ms; /* the largest */
 	uint64_t entries;

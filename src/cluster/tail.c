@@ -36,15 +36,15 @@ static void go_on(struct tail *t);
 
 /* --- state -------------------------------------------------------------------- */
 
-const char *tail_state_text(enum tail_state state)
+const char *follow_state_text(enum follow_state state)
 {
 	static const char *const texts[] = {
-		[TAIL_SEARCHING] = "searching",
-		[TAIL_BEHIND] = "behind",
-		[TAIL_LIVE] = "live",
-		[TAIL_UNSAFE] = "unsafe",
-		[TAIL_HELD] = "held",
-		[TAIL_NEWER] = "newer",
+		[FOLLOW_SEARCHING] = "searching",
+		[FOLLOW_BEHIND] = "behind",
+		[FOLLOW_LIVE] = "live",
+		[FOLLOW_UNSAFE] = "unsafe",
+		[FOLLOW_HELD] = "held",
+		[FOLLOW_NEWER] = "newer",
 	};
 
 	return texts[state];
@@ -55,9 +55,9 @@ static uint64_t now_of(const struct tail *t)
 	return loop_now_ms(t->core->loop);
 }
 
-static void enter(struct tail *t, enum tail_state state)
+static void enter(struct tail *t, enum follow_state state)
 {
-	count_set(&t->figures.state, t->is_newer ? TAIL_NEWER : state);
+	count_set(&t->figures.state, t->is_newer ? FOLLOW_NEWER : state);
 }
 
 static bool has_batch(const struct tail *t)
@@ -441,7 +441,7 @@ static void on_confirmed(struct tail *t)
 	count_batch(t);
 	t->after = t->read_to;
 	t->is_ready = true;
-	enter(t, t->is_full ? TAIL_BEHIND : TAIL_LIVE);
+	enter(t, t->is_full ? FOLLOW_BEHIND : FOLLOW_LIVE);
 	if (has_batch(t))
 		t->on_batch(t);
 	else
@@ -456,7 +456,7 @@ static bool is_enough(const struct tail *t)
 static void on_read(struct tail *t)
 {
 	if (t->count == 0) {
-		enter(t, TAIL_LIVE);
+		enter(t, FOLLOW_LIVE);
 		read_later(t);
 	} else if (is_enough(t)) {
 		on_confirmed(t);
@@ -472,7 +472,7 @@ static void on_waited(struct tail *t)
 		return;
 	}
 	count_add(&t->figures.unsafe, 1);
-	enter(t, TAIL_UNSAFE);
+	enter(t, FOLLOW_UNSAFE);
 	census_hurry(t->core->census);
 	confirm(t);
 }
@@ -525,7 +525,7 @@ static void on_done(struct redis_request *q, int err)
 	if (err == ERR_SHUTDOWN)
 		return;
 	if (err || t->was_refused) {
-		enter(t, TAIL_SEARCHING);
+		enter(t, FOLLOW_SEARCHING);
 		/* It may have been more than a reply can be. */
 		if (t->step == TAIL_READ && err == ERR_CLOSED && t->ask_for > 1)
 			t->ask_for /= 2;
@@ -590,9 +590,9 @@ void tail_took(struct tail *t, uint32_t n)
 void tail_hold(struct tail *t, bool is_held)
 {
 	if (is_held)
-		enter(t, TAIL_HELD);
-	else if (count_read(&t->figures.state) == TAIL_HELD)
-		enter(t, TAIL_BEHIND);
+		enter(t, FOLLOW_HELD);
+	else if (count_read(&t->figures.state) == FOLLOW_HELD)
+		enter(t, FOLLOW_BEHIND);
 }
 
 bool tail_may_bring(const struct tail *t, uint64_t place)

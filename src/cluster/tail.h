@@ -39,17 +39,6 @@
 #include "cluster/stream.h"
 #include "commit/follow.h"
 
-enum tail_state {
-	TAIL_SEARCHING, /* no master answers for it */
-	TAIL_BEHIND,    /* there is more than has been read */
-	TAIL_LIVE,      /* at the end of the stream */
-	TAIL_UNSAFE,    /* too few replicas have what was read */
-	TAIL_HELD,      /* the journal takes nothing */
-	TAIL_NEWER,     /* stands at a record that only a newer version of this program can read */
-	TAIL_STATES,
-};
-const char *tail_state_text(enum tail_state state);
-
 enum tail_step { TAIL_GREET, TAIL_LOOK, TAIL_READ, TAIL_CONFIRM, TAIL_STEPS };
 
 /* How far somebody got: a place and, when it is known, its ordinal. */
@@ -60,7 +49,7 @@ struct tail_mark {
 };
 
 struct tail_figures {
-	count state;       /* enum tail_state */
+	count state;       /* enum follow_state */
 	count entries;     /* read and confirmed */
 	count lag_entries; /* in the stream, not yet in the journal, when last asked */
 	count lag_ms;      /* by the clock of the stream's places */
