@@ -17,6 +17,7 @@
 #define PIECE_BYTES (4u << 20) /* of all lines of a merge together */
 #define PIECE_RECORDS 4096u
 #define HELD_MS 100u /* between two attempts while the journal takes nothing */
+#define SAVE_FIRST_MS 100u
 #define SAVE_EVERY_MS 1000u
 #define AGAIN_MS 10u /* while what is kept back may still be brought */
 
@@ -254,7 +255,7 @@ void follower_begin(struct follower *f)
 		t->context = f;
 		tail_begin(t);
 	}
-	timer_start(f->core->loop, &f->save, SAVE_EVERY_MS);
+	timer_start(f->core->loop, &f->save, SAVE_FIRST_MS);
 }
 
 void follower_free(struct follower *f)

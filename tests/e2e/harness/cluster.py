@@ -20,7 +20,7 @@ class ClusterNode(Isobar):
     """One node, as harness.isobar.Isobar; cluster: keys of `cluster:` over the defaults."""
 
     def __init__(self, folder, redis, name, sources=None, cluster=None, config=None, **settings):
-        self.name = name
+        self.name, self.redis = name, redis
         wanted = {"redis": address(redis), "node": name, **(cluster or {})}
         if redis.tls:
             wanted.setdefault("tls", {"ca": redis.tls.ca})
@@ -93,6 +93,23 @@ def _record(shard, place, raw):
         texts.append(raw[at + 2:at + 2 + n].decode())
         at += 2 + n
     return Record(shard, place, identity, texts[0], texts[1], previous)
+
+
+def encode(message, previous="", publisher="by-hand"):
+    """A harness.notifications.Message as another node would write it; previous: an id."""
+    def text(value, length=2):
+        return len(value).to_bytes(length, "big") + value
+    return b"".join([
+        bytes([1, 1 | (0x80 if previous else 0), 1]), bytes(4), uuid.UUID(message.id).bytes,
+        uuid.UUID(previous).bytes if previous else b"", text(message.topic.encode()),
+        text(publisher.encode()), text(b""), text(b"", 4), message.payload])
+
+
+def add(redis, shard, *raws):
+    """Appends these bytes to the shard's stream, in one piece; gives their places."""
+    key = f"{{{shard}}}:log"
+    node = redis.master_of(key)
+    return [node.command("xadd", key, "*", "m", raw).decode() for raw in raws]
 
 
 def stream(redis, events=False):

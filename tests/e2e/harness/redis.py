@@ -113,6 +113,21 @@ class RedisNode:
             _send(f, words)
             return _reply(f)
 
+    def pipeline(self, commands):
+        """Commands of words in bytes, sent as one; their replies."""
+        with socket.create_connection(("127.0.0.1", self.port), 60) as s, s.makefile("rwb") as f:
+            f.write(b"".join(b"*%d\r\n" % len(words) + b"".join(
+                b"$%d\r\n%s\r\n" % (len(word), word) for word in words) for words in commands))
+            f.flush()
+            return [_reply(f) for _ in commands]
+
+    def replicas(self):
+        """Nodes that replicate this master."""
+        mine = self.cli("cluster", "myid")
+        return [node for node in self.cluster.running()
+                if node is not self and mine in node.cli("cluster", "nodes").split("myself", 1)[1]
+                .split("\n")[0]]
+
     def is_running(self):
         return self.process is not None and self.process.is_running()
 
