@@ -56,8 +56,7 @@ static void log_lost(const struct lost *l, bool exact)
 		(unsigned long long)l->wanted, exact);
 }
 
-/* Exact when the position was a segment's first record, no subscription is younger and nothing more
- * was removed since: a segment's counts do not say where in it the records stood. */
+/* Exact when the journal can tell, no subscription is younger and nothing more was removed since. */
 static void run(struct store_job *job)
 {
 	struct lost *l = container_of(job, struct lost, job);

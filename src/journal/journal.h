@@ -229,8 +229,9 @@ bool journal_prefetch_cancel(struct journal *j, struct journal_prefetch *p);
 /* --- what was removed, figures ---------------------------------------- */
 
 /* Walks (topic, count) of records in [from, head) whose packets were removed but whose segments'
- * summaries are kept: for each topic with the number of records. A partly covered segment gives
- * its whole counts and *exact is false. Any thread; may read files: not on a worker. */
+ * summaries are kept: for each topic with the number of records. Of a partly covered segment the index
+ * tells what stood before `from`; where it is gone too, the whole counts are given and *exact is false.
+ * Any thread; may read files: not on a worker. */
 void journal_removed(struct journal *j, uint64_t from,
 	void (*on_topic)(void *context, struct view topic, uint64_t count), void *context,
 	bool *exact);

@@ -20,6 +20,7 @@
 #define SUMMARY_MAGIC UINT64_C(0x434950544a425349)
 #define SUMMARY_LARGEST (1u << 30)
 #define ROW_BYTES 10
+#define ENTRIES_AT_ONCE 1024u
 
 struct summary_head {
 	uint64_t magic;
@@ -184,8 +185,9 @@ static bool read_summary(const struct journal *j, uint32_t number, struct buf *b
 	       head.rows_checksum == XXH3_64bits(b->data + sizeof(head), b->end - sizeof(head));
 }
 
-static void tell_rows(
-	const struct buf *b, void (*on_topic)(void *, struct view, uint64_t), void *context)
+/* less: what to take off each row's count, in their order; NULL: nothing. */
+static void tell_rows(const struct buf *b, const uint64_t *less,
+	void (*on_topic)(void *, struct view, uint64_t), void *context)
 {
 	const uint8_t *at = b->data + sizeof(struct summary_head);
 	const uint8_t *end = b->data + b->end;
@@ -199,7 +201,11 @@ static void tell_rows(
 		at += ROW_BYTES;
 		if (end - at < length)
 			return;
-		on_topic(context, (struct view){(const char *)at, length}, count);
+		if (less)
+			count -= *less < count ? *less : count;
+		if (count)
+			on_topic(context, (struct view){(const char *)at, length}, count);
+		less += less != NULL;
 		at += length;
 	}
 }
@@ -231,6 +237,93 @@ static struct lost *list_lost(struct journal *j, uint64_t from, uint64_t head, s
 	return lost;
 }
 
+/* Of one topic number of an index: its records in all, and those before some place. */
+struct part {
+	uint64_t all;
+	uint64_t before;
+};
+
+struct parts {
+	struct part *list; /* by topic number */
+	uint32_t count;
+};
+
+/* False: numbers of an index that was not written here. */
+static bool add_entries(struct parts *parts, const struct journal_entry *entries, uint64_t n,
+	uint64_t before, uint64_t most)
+{
+	for (uint64_t i = 0; i < n; i++) {
+		uint32_t topic = entries[i].topic;
+
+		if (topic >= most)
+			return false;
+		if (topic >= parts->count) {
+			uint32_t grown = topic + 1;
+
+			parts->list = mem_resize(parts->list, grown * sizeof(*parts->list));
+			memset(&parts->list[parts->count], 0,
+				(grown - parts->count) * sizeof(*parts->list));
+			parts->count = grown;
+		}
+		if (entries[i].flags & JOURNAL_HIDDEN)
+			continue;
+		parts->list[topic].all++;
+		parts->list[topic].before += i < before;
+	}
+	return true;
+}
+
+/* The index file of a segment whose packets are gone, counted. False: it is gone as well. */
+static bool read_parts(
+	const struct journal *j, const struct lost *l, uint64_t from, struct parts *parts)
+{
+	struct journal_entry *chunk = mem_new(ENTRIES_AT_ONCE * sizeof(*chunk));
+	uint64_t n = l->end - l->base, done = 0;
+	char name[SEGMENT_NAME_BYTES];
+	bool good;
+	int fd;
+
+	segment_name(name, l->number, "index");
+	fd = openat(j->dir_fd, name, O_RDONLY | O_CLOEXEC);
+	good = fd >= 0;
+	while (good && done < n) {
+		uint64_t some = n - done < ENTRIES_AT_ONCE ? n - done : ENTRIES_AT_ONCE;
+		size_t bytes = some * sizeof(*chunk);
+		uint64_t before = from - l->base > done ? from - l->base - done : 0;
+
+		good = pread(fd, chunk, bytes,
+			       (off_t)(SEGMENT_HEAD_BYTES + done * sizeof(*chunk))) ==
+			       (ssize_t)bytes &&
+		       add_entries(parts, chunk, some, before, n);
+		done += some;
+	}
+	if (fd >= 0)
+		close(fd);
+	free(chunk);
+	return good;
+}
+
+/* How many records of each row of l's summary stand before `from`, told by the index, which outlives the
+ * packets: rows are the topic numbers in order, without those that have only hidden records. NULL: that
+ * cannot be told any more. The caller frees. */
+static uint64_t *count_before(const struct journal *j, const struct lost *l, uint64_t from)
+{
+	struct parts parts = {0};
+	uint64_t *less = NULL;
+
+	if (read_parts(j, l, from, &parts)) {
+		uint32_t row = 0;
+
+		less = mem_new((parts.count + 1) * sizeof(*less));
+		for (uint32_t i = 0; i < parts.count; i++) {
+			if (parts.list[i].all)
+				less[row++] = parts.list[i].before;
+		}
+	}
+	free(parts.list);
+	return less;
+}
+
 void journal_removed(struct journal *j, uint64_t from,
 	void (*on_topic)(void *context, struct view topic, uint64_t count), void *context,
 	bool *exact)
@@ -243,15 +336,17 @@ void journal_removed(struct journal *j, uint64_t from,
 
 	lost = list_lost(j, from, head, &n);
 	for (size_t i = 0; i < n; i++) {
+		uint64_t *less = lost[i].base < from ? count_before(j, &lost[i], from) : NULL;
 		struct buf b = {0};
 
-		whole = whole && lost[i].base == at;
+		whole = whole && (lost[i].base == at || less);
 		at = lost[i].end;
 		if (read_summary(j, lost[i].number, &b))
-			tell_rows(&b, on_topic, context);
+			tell_rows(&b, less, on_topic, context);
 		else
 			whole = false;
 		buf_fini(&b);
+		free(less);
 	}
 	free(lost);
 	*exact = from >= head || (whole && at == head);
