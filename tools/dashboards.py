@@ -19,14 +19,9 @@ INSTANCE = label_variable("instance", "Node", "label_values(isobar_ready, instan
 TO_CENTRE = "/d/isobar-centre?var-centre_id=${__value.raw}"
 
 
-def rate(metric, labels=NODE, by="", how="sum"):
-    """A counter's rate, summed over nodes. The WIS2 series are the same on all nodes: how="max"."""
-    return f"{how}{f' by ({by}) ' if by else ' '}(rate({metric}{labels}[$__rate_interval]))"
-
-
-def centres(metric):
-    """All centres of a WIS2 counter together."""
-    return f"sum (max by (centre_id, report_by) (rate({metric}{NODE}[$__rate_interval])))"
+def rate(metric, labels=NODE, by=""):
+    """A counter's rate, summed over nodes: each counts what it did itself."""
+    return f"sum{f' by ({by}) ' if by else ' '}(rate({metric}{labels}[$__rate_interval]))"
 
 
 def quantile(share, metric, labels=NODE, by=""):
@@ -60,7 +55,7 @@ OVERVIEW = dashboard(
             stat("Sources connected", f"sum(isobar_source_connected{NODE})", width=3),
             stat("Sources disconnected", f"count(isobar_source_connected{NODE} == 0) or vector(0)",
                  thresholds=RED_AT_ONE, width=3),
-            stat("Published", centres(PUBLISHED), "mps", width=3, help_text="Messages a second, each once"),
+            stat("Published", rate(PUBLISHED), "mps", width=3, help_text="Messages a second, each once"),
             stat("Delivered", rate("isobar_delivered_total"), "mps", width=3),
             stat("Clients", f"sum(isobar_connections{NODE})", width=3),
             stat("Alerts", 'count(ALERTS{alertstate="firing"}) or vector(0)', thresholds=RED_AT_ONE, width=3),
@@ -73,7 +68,7 @@ OVERVIEW = dashboard(
                   help_text="What each means and what to do: the runbook in docs/operating.md"),
         ]),
         ("Messages", 8, [
-            graph("In", {"received": centres(RECEIVED), "published": centres(PUBLISHED),
+            graph("In", {"received": rate(RECEIVED), "published": rate(PUBLISHED),
                          "repeats": rate("isobar_repeats_total")}, "mps",
                   "Received counts every copy; published and repeats are what became of the valid ones"),
             graph("Rejected, by rule", {"{{rule}}": rate("isobar_rejected_total", by="rule")}, "mps",
@@ -82,7 +77,7 @@ OVERVIEW = dashboard(
                           "sent again": rate("isobar_resent_total"),
                           "dropped": rate("isobar_dropped_total")}, "mps"),
             graph("Received, the ten busiest centres", {
-                "{{centre_id}}": f"topk(10, {rate(RECEIVED, by='centre_id', how='max')})"}, "mps", width=12),
+                "{{centre_id}}": f"topk(10, {rate(RECEIVED, by='centre_id')})"}, "mps", width=12),
             graph("Bytes", {"from sources": rate("isobar_source_bytes_total"),
                             "to clients": rate("isobar_delivered_bytes_total")}, "Bps", width=12),
         ]),
@@ -158,18 +153,18 @@ CENTRE_BOARD = dashboard(
         ("Now", 4, [
             stat("Connected", f"max(wmo_wis2_gb_connected_flag{CENTRE})", thresholds=GREEN_AT_ONE, mappings=YES_NO),
             stat("Silent for", f"time() - max(wmo_wis2_gb_last_message_timestamp_seconds{CENTRE} > 0)", "s"),
-            stat("Received", rate(RECEIVED, CENTRE, how="max"), "mps"),
-            stat("Published", rate(PUBLISHED, CENTRE, how="max"), "mps"),
-            stat("Invalid, last hour", " + ".join(f"max(increase({m}{CENTRE}[1h]))" for m in INVALID.values()),
+            stat("Received", rate(RECEIVED, CENTRE), "mps"),
+            stat("Published", rate(PUBLISHED, CENTRE), "mps"),
+            stat("Invalid, last hour", " + ".join(f"sum(increase({m}{CENTRE}[1h]))" for m in INVALID.values()),
                  thresholds=RED_AT_ONE),
             stat("Connected again, last day", f"sum(increase(isobar_source_connects_total{CENTRE}[1d]))"),
         ]),
         ("Messages", 8, [
             graph("What becomes of them", {
-                "received": rate(RECEIVED, CENTRE, how="max"),
-                "published": rate(PUBLISHED, CENTRE, how="max"),
+                "received": rate(RECEIVED, CENTRE),
+                "published": rate(PUBLISHED, CENTRE),
                 "published before": rate("isobar_duplicates_total", CENTRE)}, "mps", width=12),
-            graph("Invalid, by check", {name: rate(metric, CENTRE, how="max") for name, metric in INVALID.items()},
+            graph("Invalid, by check", {name: rate(metric, CENTRE) for name, metric in INVALID.items()},
                   "mps", stack=True, width=12),
             graph("Rejected, by rule", {"{{rule}}": rate("isobar_rejected_total", CENTRE, by="rule")}, "mps",
                   "isobar verify and docs/rules.md explain them", stack=True, width=12),
