@@ -199,6 +199,15 @@ def test_a_name_the_balancer_verified_stands_for_its_account_where_asked_for(wor
         assert balanced("mqtt", port, header).connect(user=None, password=None) == 0x87, header
 
 
+@pytest.mark.parametrize("scheme", ["ws", "http"])
+def test_the_name_goes_along_into_a_websocket(scheme, world, balanced):
+    broker = world([scheme], client_certificate="optional")
+    link = balanced(scheme, port_of(broker, scheme), proxy.v2(CLIENT, proxy.tls("node7")))
+    assert link.connect(user=None, password=None, client_id="n") == 0
+    row = listed(broker)["n"]
+    assert (row["user"], row["transport"]) == ("node", "wss")
+
+
 def test_where_tls_is_ours_only_our_own_verdict_counts(world, balanced, authority):
     broker = world(["mqtts"], client_certificate="optional",
                    config={"tls": {"certificate": authority.issue("a").certificate,
