@@ -328,6 +328,10 @@ void server_publish(struct server *s)
 	if (c->shadow && c->publish_count)
 		log_warn("cli", "shadow", "why=\"publish names %u brokers, and none is fed\"",
 			c->publish_count);
+	if (c->cluster.redis_count && c->publish_count) /* leases for each (broker, shard): later */
+		log_warn("cli", "publish_in_cluster",
+			"why=\"this node feeds all of it: no other node may name the same "
+			"brokers\"");
 	publisher_apply(s->publisher, c->publish, c->shadow ? 0 : c->publish_count);
 }
 
