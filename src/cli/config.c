@@ -107,16 +107,23 @@ static void judge_catalogues(
 				"names the same address twice; each once is right");
 }
 
-/* What a shadow claims in a filter that others share, nobody publishes. */
+/* What a shadow claims where others look, they do not publish; what it puts into a log that others
+ * follow, they do. */
 static void judge_shadow(
 	const struct config_reader *r, const struct yaml *root, const struct config *c)
 {
 	const struct yaml *shared = config_find(config_find(root, "antiloop"), "compatible");
 
-	if (c->shadow && shared && shared->kind == YAML_SCALAR && strcmp(shared->text, "no") != 0)
+	if (!c->shadow)
+		return;
+	if (shared && shared->kind == YAML_SCALAR && strcmp(shared->text, "no") != 0)
 		config_fault(r, shared, "antiloop.compatible",
 			"shares a duplicate filter, and claims of a broker in shadow would hold "
 			"messages back from all; no is right with shadow: yes");
+	if (c->cluster.redis_count)
+		config_fault(r, config_find(root, "cluster"), "cluster",
+			"has a log that other nodes deliver from, and a broker in shadow publishes "
+			"nothing; leave cluster out with shadow: yes");
 }
 
 struct yaml *config_read_main(struct config_reader *r, struct view text, struct config *out)

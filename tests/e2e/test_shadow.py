@@ -80,11 +80,17 @@ def test_it_serves_nobody_and_publishes_nothing(shadow, client, node):
     assert "messages 0 to 1," in told, told
 
 
-def test_a_shared_duplicate_filter_and_shadow_exclude_each_other(gb):
-    broker = gb(start=False, config={"shadow": "yes", "antiloop": {"compatible": "wis2gb"}})
+@pytest.mark.parametrize("config, told", [
+    ({"antiloop": {"compatible": "wis2gb"}}, "claims of a broker in shadow would hold messages back"),
+    ({"cluster": {"redis": ["redis://127.0.0.1:1"]}}, "has a log that other nodes deliver from"),
+], ids=["filter", "log"])
+def test_what_is_shared_with_others_and_shadow_exclude_each_other(gb, config, told):
+    broker = gb(start=False, config={"shadow": "yes", **config})
     done = isobar("check", "-c", broker.path)
-    assert done.returncode == 2
-    assert "claims of a broker in shadow would hold messages back" in done.stdout, done.stdout
+    assert done.returncode == 2 and told in done.stdout, done.stdout
+    broker.config["shadow"] = "no"
+    broker.write_config()
+    assert told not in isobar("check", "-c", broker.path).stdout
 
 
 # --- comparing -----------------------------------------------------------------
