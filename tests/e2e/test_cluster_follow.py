@@ -283,6 +283,51 @@ def test_what_was_trimmed_before_it_was_read_is_counted(nodes, writer, how):
     assert two[1].process.find_log("missed shard=")
 
 
+# --- another master, another stream -------------------------------------------
+
+def rewrite(master, shard, *entries):
+    """The shard's stream becomes these (milliseconds, message), in one step."""
+    lines = ["redis.call('DEL', KEYS[1])"]
+    words = []
+    for i, (ms, message) in enumerate(entries):
+        lines.append(f"redis.call('XADD', KEYS[1], ARGV[{2 * i + 1}], 'm', ARGV[{2 * i + 2}])")
+        words += [f"{ms}-0".encode(), encode(message)]
+    master.command("eval", "\n".join(lines), 1, f"{{{shard}}}:log", *words)
+
+
+def test_on_another_master_it_goes_back_a_minute_and_drops_what_it_has(nodes, subscriber):
+    node = nodes(1)[0]
+    redis = node.redis
+    reader = subscriber(node.port, "origin/#")
+    first, older, second, third = wnm.valid_many(DWD, 4)
+    master = redis.master_of("{9}:log")
+    now = int(add(redis, 9, encode(first))[0].split("-")[0])
+    reader.wait_count(1)
+    # As a master does whose clock is late: an entry at a place that has been passed.
+    rewrite(master, 9, (now - 30000, older), (now, first), (now + 1, second))
+    reader.wait_count(2)
+    assert_same(reader.messages, [first, second])
+    before = node.metric("isobar_followed_total")
+    replica = master.replicas()[0]
+    wait_until(lambda: replica.cli("cluster", "failover") == "OK"
+               and replica.role() == "master", what="the replica to take over", pause=0.2)
+    add(redis, 9, encode(third))
+    expect_all([reader], [first, second, older, third])
+    assert node.metric("isobar_followed_total") >= before + 4
+
+
+def test_a_stream_that_fell_back_is_followed_from_there(nodes, subscriber):
+    node = nodes(1)[0]
+    redis = node.redis
+    reader = subscriber(node.port, "origin/#")
+    first, second, third = wnm.valid_many(DWD, 3)
+    now = int(add(redis, 10, encode(first))[0].split("-")[0])
+    reader.wait_count(1)
+    rewrite(redis.master_of("{10}:log"), 10, (now - 100000, second), (now - 90000, third))
+    expect_all([reader], [first, second, third])
+    assert node.metric("isobar_follow_missed_total") == 0
+
+
 # --- faults of Redis under load ---------------------------------------------------
 
 def test_a_killed_master_loses_and_repeats_nothing(nodes, writer, subscriber):
