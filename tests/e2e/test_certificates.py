@@ -1,10 +1,12 @@
 """Where certificates come from: files as certbot, lego and others lay them out and replace them, and one of
 Isobar's own making where there is none."""
 import os
+import re
 import shutil
-import ssl
 import socket
+import ssl
 import stat
+import subprocess
 import time
 
 import pytest
@@ -150,6 +152,12 @@ def test_without_a_certificate_one_is_made_that_who_has_the_file_can_trust(bare)
     folder = os.path.join(bare.data, "self-signed")
     certificate, key = (os.path.join(folder, name) for name in ("certificate.pem", "key.pem"))
     assert stat.S_IMODE(os.stat(key).st_mode) == 0o600
+    names = subprocess.run(["openssl", "x509", "-in", certificate, "-noout", "-ext", "subjectAltName"],
+                           capture_output=True, text=True, check=True).stdout
+    host = socket.gethostname()
+    host = host if re.fullmatch("[A-Za-z0-9.-]+", host) else "localhost"
+    assert {f"DNS:{host}", "DNS:localhost", "IP Address:127.0.0.1"} <= set(
+        names.split("\n", 1)[1].strip().split(", "))
     before = presented(bare.ports["mqtts"], trusted=certificate)
     assert before.strip() == text_of(certificate).strip()
 
