@@ -108,6 +108,7 @@ struct config {
 	bool log_json;
 };
 
+bool config_cluster_differs(const struct config_cluster *a, const struct config_cluster *b);
 /* enum cluster_role, or-ed. */
 unsigned config_cluster_roles(const struct config_cluster *c);
 

@@ -112,7 +112,30 @@ unsigned config_cluster_roles(const struct config_cluster *c)
 	unsigned roles = 0;
 
 	for (uint32_t i = 0; i < c->role_count; i++)
-		roles |=
-			strcmp(c->roles[i], "sources") == 0 ? NODE_SOURCES : NODE_SUBSCRIBERS;
+		roles |= strcmp(c->roles[i], "sources") == 0 ? NODE_SOURCES : NODE_SUBSCRIBERS;
 	return roles;
+}
+
+static bool texts_differ(char *const *a, uint32_t n, char *const *b, uint32_t m)
+{
+	for (uint32_t i = 0; i < n && i < m; i++)
+		if (strcmp(a[i], b[i]) != 0)
+			return true;
+	return n != m;
+}
+
+static bool text_differs(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) != 0 : a != b;
+}
+
+bool config_cluster_differs(const struct config_cluster *a, const struct config_cluster *b)
+{
+	return texts_differ(a->redis, a->redis_count, b->redis, b->redis_count) ||
+	       texts_differ(a->roles, a->role_count, b->roles, b->role_count) ||
+	       text_differs(a->tls_ca, b->tls_ca) || text_differs(a->node, b->node) ||
+	       text_differs(a->advertise, b->advertise) || a->tls_verify != b->tls_verify ||
+	       a->replicas != b->replicas || a->stream_keep_ms != b->stream_keep_ms ||
+	       a->stream_bytes != b->stream_bytes || a->acknowledge != b->acknowledge ||
+	       a->on_failure != b->on_failure;
 }

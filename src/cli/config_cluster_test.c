@@ -134,11 +134,43 @@ static void every_fault_is_told_with_its_place(void **state)
 	assert_int_equal(wrong, 0);
 }
 
+static void a_changed_key_makes_another_cluster(void **state)
+{
+	static const char *const rows[] = {
+		"redis: [redis://a, redis://c]",
+		"redis: [redis://a]",
+		"redis: [redis://a, redis://b]\n  node: y",
+		"redis: [redis://a, redis://b]\n  roles: [sources]",
+		"redis: [redis://a, redis://b]\n  replicas: 1",
+		"redis: [redis://a, redis://b]\n  stream: {keep: 2h}",
+		"redis: [redis://a, redis://b]\n  stream: {size: 1GiB}",
+		"redis: [redis://a, redis://b]\n  advertise: mqtt://x",
+		"redis: [redis://a, redis://b]\n  acknowledge: 2",
+		"redis: [redis://a, redis://b]\n  on_store_failure: spool",
+		"redis: [redis://a, redis://b]\n  tls: {verify: no}",
+	};
+	struct config *base = read_good("cluster:\n  redis: [redis://a, redis://b]\n");
+
+	(void)state;
+	assert_false(config_cluster_differs(&base->cluster, &base->cluster));
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		char *text = mem_printf("cluster:\n  %s\n", rows[i]);
+		struct config *c = read_good(text);
+
+		if (!config_cluster_differs(&base->cluster, &c->cluster))
+			fail_msg("%s", rows[i]);
+		config_free(c);
+		free(text);
+	}
+	config_free(base);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses_alone_make_a_cluster_with_every_default),
 		cmocka_unit_test(what_is_written_is_kept),
+		cmocka_unit_test(a_changed_key_makes_another_cluster),
 		cmocka_unit_test(every_fault_is_told_with_its_place),
 	};
 

@@ -44,6 +44,7 @@ static void warn_restart(const struct config *old, const struct config *new)
 		{"antiloop.window", old->window_ms != new->window_ms},
 		{"antiloop.ids", old->ids != new->ids},
 		{"bind", bind_differs(old, new)},
+		{"cluster", config_cluster_differs(&old->cluster, &new->cluster)},
 		{"shadow", old->shadow != new->shadow},
 	};
 

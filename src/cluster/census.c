@@ -32,13 +32,6 @@ struct census {
 
 /* --- what an answer means ------------------------------------------------ */
 
-static uint8_t needed_by(const struct replica_census *r, uint8_t acknowledge)
-{
-	if (r->suspected || r->healthy >= acknowledge)
-		return acknowledge;
-	return (uint8_t)r->healthy;
-}
-
 static void on_reply(struct redis_request *q, const struct resp *reply)
 {
 	struct census *c = container_of(q, struct census, request);
@@ -53,7 +46,7 @@ static void on_reply(struct redis_request *q, const struct resp *reply)
 			return;
 		if (!r.of_itself || r.master_failed)
 			continue;
-		s->needed = needed_by(&r, c->core->settings->acknowledge);
+		s->needed = replicas_needed(&r, c->core->settings->acknowledge);
 		s->at_ms = loop_now_ms(c->core->loop);
 		s->settled = true;
 	}

@@ -226,3 +226,10 @@ int replica_census_of(struct view nodes, uint16_t slot, struct replica_census *o
 	*out = c;
 	return 0;
 }
+
+uint8_t replicas_needed(const struct replica_census *c, uint8_t acknowledge)
+{
+	bool knows = c->has_master && c->of_itself && !c->master_failed && c->suspected == 0;
+
+	return knows && c->healthy < acknowledge ? (uint8_t)c->healthy : acknowledge;
+}

@@ -81,5 +81,8 @@ struct replica_census {
 };
 /* 0 or ERR_MALFORMED. */
 int replica_census_of(struct view nodes, uint16_t slot, struct replica_census *out);
+/* Replicas that must have what counts, by what the master itself says: `acknowledge`, and fewer only
+ * when all missing ones are agreed to have failed (architecture.md). */
+uint8_t replicas_needed(const struct replica_census *c, uint8_t acknowledge);
 
 #endif

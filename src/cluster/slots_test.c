@@ -173,6 +173,41 @@ static void a_census_counts_the_replicas_of_a_slot_by_what_is_agreed(void **stat
 	}
 }
 
+static void fewer_replicas_count_only_when_all_missing_ones_have_failed(void **state)
+{
+	static const struct {
+		const char *nodes;
+		uint8_t acknowledge;
+		uint8_t want;
+	} rows[] = {
+		{M1 R1("slave"), 1, 1},
+		{M1 R1("slave") R2("slave"), 1, 1},
+		{M1 R1("slave,fail"), 1, 0},
+		{M1 R1("slave,fail?"), 1, 1},
+		{M1 R1("slave,fail") R2("slave,fail?"), 1, 1},
+		{M1 R1("slave,fail") R2("slave"), 2, 1},
+		{M1 R1("slave,fail?") R2("slave"), 2, 2},
+		{M1 R1("slave,handshake"), 1, 1},
+		{M1, 1, 0}, /* its replica has taken over from the one before, which is gone */
+		{M1 R1("slave"), 0, 0},
+		/* another node's word about a master counts for nothing, nor a master's that failed */
+		{"aaa h:1@2 master - 0 0 1 connected 0-5460\n" R1("slave,fail"), 1, 1},
+		{"aaa h:1@2 myself,master,fail - 0 0 1 connected 0-5460\n" R1("slave,fail"), 1, 1},
+		{"", 1, 1},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct replica_census c = {0};
+		uint8_t got;
+
+		assert_int_equal(replica_census_of(view_of(rows[i].nodes), 5, &c), 0);
+		got = replicas_needed(&c, rows[i].acknowledge);
+		if (got != rows[i].want)
+			fail_msg("row %zu: got %u, want %u", i, got, rows[i].want);
+	}
+}
+
 static void a_line_is_taken_apart(void **state)
 {
 	struct view rest = VIEW(R1("slave,fail?") "\n" M2);
@@ -202,6 +237,7 @@ int main(void)
 		cmocka_unit_test(ranges_name_master_and_replicas),
 		cmocka_unit_test(rows_that_are_not_ranges_are_refused),
 		cmocka_unit_test(a_census_counts_the_replicas_of_a_slot_by_what_is_agreed),
+		cmocka_unit_test(fewer_replicas_count_only_when_all_missing_ones_have_failed),
 		cmocka_unit_test(a_line_is_taken_apart),
 	};
 

@@ -185,6 +185,26 @@ static void it_agrees_with_a_plain_model_while_the_table_grows(void **state)
 	seen_close(s);
 }
 
+static void asking_marks_nothing_and_sees_what_is_inside_the_window(void **state)
+{
+	struct seen *s = seen_open(100000, 10000);
+	struct uuid id;
+
+	(void)state;
+	for (uint64_t n = 0; n < 20000; n++) { /* while the table grows as well */
+		id = id_of(n);
+		assert_false(seen_has(s, &id));
+		assert_int_equal(claim(s, n, 5000), SEEN_FIRST);
+		assert_true(seen_has(s, &id));
+		id = id_of(n / 2);
+		assert_true(seen_has(s, &id));
+	}
+	claim(s, 20000, 17000);
+	id = id_of(7);
+	assert_false(seen_has(s, &id));
+	seen_close(s);
+}
+
 static void fetching_changes_nothing(void **state)
 {
 	struct seen *s = seen_open(1000, 1000);
@@ -216,6 +236,7 @@ int main(void)
 		cmocka_unit_test(what_is_taken_back_can_be_claimed_again),
 		cmocka_unit_test(expiry_empties_the_set_and_gives_its_memory_back),
 		cmocka_unit_test(it_agrees_with_a_plain_model_while_the_table_grows),
+		cmocka_unit_test(asking_marks_nothing_and_sees_what_is_inside_the_window),
 		cmocka_unit_test(fetching_changes_nothing),
 	};
 
