@@ -28,6 +28,7 @@
 
 #define ASK_MS 200u
 #define KNOWN_AT_ONCE 300u /* ids, in an order of CONTROL_ORDER_BYTES */
+#define AGAIN_MS 2000u
 #define FOR_MS 600000u
 #define WITHIN_MS 120000u
 
@@ -39,6 +40,7 @@ struct listener_side {
 	struct client_target target;
 	struct client_settings settings;
 	struct cli_client client;
+	struct timer again;
 	bool is_open;
 	bool is_ready; /* subscribed */
 };
@@ -139,6 +141,7 @@ static void finish(struct comparison *c)
 	c->ended = true;
 	timer_stop(c->loop, &c->ask);
 	for (unsigned i = 0; i < 2; i++) {
+		timer_stop(c->loop, &c->sides[i].again);
 		if (c->sides[i].is_open)
 			cli_client_close(&c->sides[i].client);
 	}
@@ -155,8 +158,12 @@ static bool is_ready(const struct comparison *c)
 /* From here on both sides are heard. */
 static void begin_when_ready(struct comparison *c)
 {
-	if (c->has_begun || !is_ready(c))
+	if (!is_ready(c))
 		return;
+	if (c->has_begun) {
+		compare_gap_ends(&c->sums, clock_mono_ms());
+		return;
+	}
 	c->has_begun = true;
 	c->begun_ms = clock_mono_ms();
 	compare_init(&c->sums, c->within_ms, c->begun_ms);
@@ -237,6 +244,19 @@ static void on_packet(struct cli_client *client, const struct mqtt_packet *p)
 		on_message(s, p->publish.topic, p->publish.payload);
 }
 
+/* It was heard: whoever compares for a day does not stop at a broken connection. */
+static void try_again(struct listener_side *s, const char *why)
+{
+	struct comparison *c = s->of;
+
+	if (s->is_ready) {
+		fprintf(stderr, "isobar compare: %s: %s; trying again\n", s->target.shown, why);
+		compare_gap(&c->sums, clock_mono_ms());
+	}
+	s->is_ready = false;
+	timer_start(c->loop, &s->again, AGAIN_MS);
+}
+
 static void on_close(struct cli_client *client, int err, const char *why)
 {
 	struct listener_side *s = container_of(client, struct listener_side, client);
@@ -244,6 +264,10 @@ static void on_close(struct cli_client *client, int err, const char *why)
 
 	(void)err;
 	s->is_open = false;
+	if (!c->ended && c->has_begun) {
+		try_again(s, why);
+		return;
+	}
 	if (!c->ended) {
 		fprintf(stderr, "isobar compare: %s: %s\n", s->target.shown, why);
 		c->status = CLI_ENVIRONMENT;
@@ -268,6 +292,13 @@ static void open_side(struct comparison *c, enum compare_side side)
 	perror("isobar compare");
 	c->status = CLI_ENVIRONMENT;
 	finish(c);
+}
+
+static void on_again(struct timer *t)
+{
+	struct listener_side *s = container_of(t, struct listener_side, again);
+
+	open_side(s->of, s->side);
 }
 
 /* --- the broker that runs here ---------------------------------------- */
@@ -398,7 +429,8 @@ static void on_ask(struct timer *t)
 		finish(c);
 		return;
 	}
-	begin_when_ready(c);
+	if (!c->has_begun)
+		begin_when_ready(c);
 	timer_start(c->loop, t, ASK_MS);
 }
 
@@ -514,6 +546,7 @@ static int prepare(struct comparison *c, int n, char **filters)
 	for (unsigned i = 0; i < 2; i++) {
 		c->sides[i].of = c;
 		c->sides[i].side = (enum compare_side)i;
+		c->sides[i].again.on_time = on_again;
 		c->sides[i].where.ca = c->ca;
 		c->sides[i].where.insecure = c->insecure;
 	}

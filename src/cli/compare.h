@@ -58,14 +58,16 @@ struct compare_centre {
 
 struct compare {
 	uint64_t within_ms;
-	uint64_t begun_ms;
 	uint32_t most; /* entries; COMPARE_ENTRIES but in tests */
 	struct map entries;
 	struct list order;  /* oldest first */
 	struct list *asked; /* the last of them that compare_ask() has looked at */
 	uint32_t count;
 	struct map centres;
-	uint64_t untold_begin; /* one side, too soon after the beginning */
+	uint64_t untold_from_ms;  /* one-sided ids first heard of from here ... */
+	uint64_t untold_until_ms; /* ... to here are not told */
+	uint32_t gaps;
+	uint64_t untold_begin; /* one side, too near to the beginning or a gap */
 	uint64_t untold_end;   /* one side, and the time was not over at the end */
 	uint64_t early;        /* one side, counted before its time for want of room */
 };
@@ -84,6 +86,10 @@ void compare_take(struct compare *c, enum compare_side side, const struct compar
 	uint64_t now_ms);
 /* Our side refused it by this rule: a better reason than the one a message came with. */
 void compare_refused(struct compare *c, const struct uuid *id, enum rule rule, uint64_t now_ms);
+/* From now on one side is not heard, and then all are again: what is first heard of meanwhile, or within_ms
+ * before and after, is not told when one side alone has it. */
+void compare_gap(struct compare *c, uint64_t now_ms);
+void compare_gap_ends(struct compare *c, uint64_t now_ms);
 /* Gives at most n ids that theirs had and ours had not so far, each once: does ours know them from before? */
 uint32_t compare_ask(struct compare *c, struct uuid *ids, uint32_t n);
 /* It does: should its own not come any more, that is why. */

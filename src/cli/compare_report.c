@@ -172,8 +172,10 @@ static void put_untold(struct buf *out, const struct compare *c)
 {
 	if (c->untold_begin || c->untold_end)
 		buf_printf(out,
-			"not told, as too near to the beginning or the end: %llu and %llu\n",
+			"not told, as too near to the beginning or a gap: %llu; to the end: %llu\n",
 			(unsigned long long)c->untold_begin, (unsigned long long)c->untold_end);
+	if (c->gaps)
+		buf_printf(out, "times that a broker was not heard for a while: %u\n", c->gaps);
 	if (c->early)
 		buf_printf(out,
 			"counted before %llu s were over, as there were too many ids: %llu\n",
@@ -288,9 +290,9 @@ bool compare_report_json(
 	buf_json_string(out, view_of(words->theirs));
 	buf_printf(out,
 		",\"for_ms\":%llu,\"within_ms\":%llu,\"untold_begin\":%llu,\"untold_end\":%llu,"
-		"\"early\":%llu}\n",
+		"\"gaps\":%u,\"early\":%llu}\n",
 		(unsigned long long)words->for_ms, (unsigned long long)c->within_ms,
-		(unsigned long long)c->untold_begin, (unsigned long long)c->untold_end,
+		(unsigned long long)c->untold_begin, (unsigned long long)c->untold_end, c->gaps,
 		(unsigned long long)c->early);
 	same = is_equal(sum);
 	free(sum);

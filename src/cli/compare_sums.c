@@ -24,7 +24,9 @@ struct entry {
 
 void compare_init(struct compare *c, uint64_t within_ms, uint64_t now_ms)
 {
-	*c = (struct compare){.within_ms = within_ms, .begun_ms = now_ms, .most = COMPARE_ENTRIES};
+	*c = (struct compare){.within_ms = within_ms,
+		.untold_until_ms = now_ms + within_ms,
+		.most = COMPARE_ENTRIES};
 	list_init(&c->order);
 	c->asked = &c->order;
 }
@@ -85,7 +87,7 @@ static void count_one_sided(struct compare *c, struct entry *e)
 {
 	if (e->has[COMPARE_OURS] == e->has[COMPARE_THEIRS])
 		return; /* both: counted when the second came; neither: refused, and nobody else had it */
-	if (e->heard_ms - c->begun_ms < c->within_ms)
+	if (e->heard_ms >= c->untold_from_ms && e->heard_ms < c->untold_until_ms)
 		c->untold_begin++;
 	else if (e->has[COMPARE_OURS])
 		tally(&e->centre->only_ours, &e->id);
@@ -165,6 +167,20 @@ void compare_refused(struct compare *c, const struct uuid *id, enum rule rule, u
 {
 	compare_settle(c, now_ms);
 	entry_of(c, id, now_ms)->refused = rule;
+}
+
+void compare_gap(struct compare *c, uint64_t now_ms)
+{
+	compare_settle(c, now_ms);
+	if (now_ms - c->within_ms >= c->untold_until_ms) /* else it joins the one before */
+		c->untold_from_ms = now_ms - c->within_ms;
+	c->untold_until_ms = UINT64_MAX;
+	c->gaps++;
+}
+
+void compare_gap_ends(struct compare *c, uint64_t now_ms)
+{
+	c->untold_until_ms = now_ms + c->within_ms;
 }
 
 uint32_t compare_ask(struct compare *c, struct uuid *ids, uint32_t n)

@@ -97,6 +97,52 @@ static void near_the_beginning_and_the_end_nothing_is_told(void **state)
 	compare_fini(&c);
 }
 
+static void about_a_gap_nothing_is_told(void **state)
+{
+	static const struct {
+		uint64_t heard; /* the gap is from LATER to LATER + 100 */
+		bool is_told;
+	} rows[] = {{LATER - WITHIN - 1, true}, {LATER - WITHIN + 1, false}, {LATER - 1, false},
+		{LATER + 50, false}, {LATER + 100 + WITHIN - 1, false},
+		{LATER + 100 + WITHIN, true}};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		uint64_t heard = rows[i].heard;
+		struct compare c;
+
+		compare_init(&c, WITHIN, 0);
+		if (heard < LATER)
+			take(&c, COMPARE_OURS, 1, heard);
+		compare_gap(&c, LATER);
+		if (heard >= LATER && heard < LATER + 100)
+			take(&c, COMPARE_OURS, 1, heard);
+		compare_gap_ends(&c, LATER + 100);
+		if (heard >= LATER + 100)
+			take(&c, COMPARE_OURS, 1, heard);
+		compare_end(&c, 3 * LATER);
+		assert_int_equal(c.untold_begin, !rows[i].is_told);
+		assert_int_equal(c.gaps, 1);
+		compare_fini(&c);
+	}
+}
+
+static void gaps_near_to_each_other_are_one(void **state)
+{
+	struct compare c;
+
+	(void)state;
+	compare_init(&c, WITHIN, 0);
+	compare_gap(&c, LATER);
+	take(&c, COMPARE_OURS, 1, LATER + 10);
+	compare_gap_ends(&c, LATER + 20);
+	compare_gap(&c, LATER + WITHIN); /* the id waits still */
+	compare_gap_ends(&c, LATER + WITHIN + 20);
+	compare_end(&c, 3 * LATER);
+	assert_int_equal(c.untold_begin, 1);
+	compare_fini(&c);
+}
+
 static void a_repeat_of_one_side_counts_once(void **state)
 {
 	struct compare c;
@@ -248,6 +294,8 @@ int main(void)
 		cmocka_unit_test(what_both_have_is_counted_with_who_was_first),
 		cmocka_unit_test(one_side_alone_is_counted_when_its_time_is_over),
 		cmocka_unit_test(near_the_beginning_and_the_end_nothing_is_told),
+		cmocka_unit_test(about_a_gap_nothing_is_told),
+		cmocka_unit_test(gaps_near_to_each_other_are_one),
 		cmocka_unit_test(a_repeat_of_one_side_counts_once),
 		cmocka_unit_test(the_rule_is_ours_when_we_refused_it),
 		cmocka_unit_test(what_we_published_before_is_a_reason_of_its_own),

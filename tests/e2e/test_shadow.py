@@ -169,6 +169,22 @@ def test_two_brokers_that_publish_the_same(node, client, keeper):
     assert told(by_centre[DWD]) == (10, 0, 0) and told(total) == (10, 0, 0)
 
 
+def test_a_broker_that_goes_away_and_comes_back(node, client, keeper):
+    one, two = node("one"), node("two")
+    compare = Comparison(keeper, "--json", "--ours", one.url, "--theirs", two.url)
+    two.stop()
+    assert "trying again" in compare.process.stderr.readline()
+    two.start()
+    two.process.wait_log(r"Sending SUBACK to")
+    wait_for_warmth()
+    messages = wnm.valid_many(DWD, 5)
+    for broker in (one, two):
+        client(broker.port).publish_all(messages)
+    wait_for_warmth()
+    by_centre, total = compare.report(0)
+    assert told(by_centre[DWD]) == (5, 0, 0) and total["gaps"] == 1
+
+
 def test_a_report_for_people(node, client, keeper):
     one, two = node("one"), node("two")
     compare = Comparison(keeper, "--ours", one.url, "--theirs", two.url)
