@@ -119,8 +119,9 @@ void outage_take(struct writer *w, struct entry *e)
 	w->backlog_last = e;
 }
 
-/* This node's subscribers get it now. */
-static int publish_here(struct writer *w, struct entry *const *entries, uint32_t n)
+/* This node's subscribers get it now, or, when its journal takes nothing, with the others. It is in the
+ * spool already: known here and not there, it would be a repeat for ever and reach nobody else. */
+static void publish_here(struct writer *w, struct entry *const *entries, uint32_t n)
 {
 	struct journal_message messages[PUT_MOST];
 
@@ -128,7 +129,7 @@ static int publish_here(struct writer *w, struct entry *const *entries, uint32_t
 		struct record r;
 
 		if (record_decode(entry_record(entries[i]), &r) < 0)
-			return ERR_MALFORMED; /* not ours: never */
+			return; /* not ours: never */
 		messages[i] = (struct journal_message){.topic = r.topic,
 			.payload = r.payload,
 			.properties = r.properties,
@@ -138,7 +139,7 @@ static int publish_here(struct writer *w, struct entry *const *entries, uint32_t
 			.flags = r.flags,
 			.qos = r.qos};
 	}
-	return commit_publish(w->core->commit, messages, n);
+	(void)commit_publish(w->core->commit, messages, n);
 }
 
 static void note_spooled(struct writer *w, const struct entry *e, uint64_t upto)
@@ -176,10 +177,10 @@ static bool put_some(struct writer *w)
 		entries[n++] = e;
 		bytes += e->bytes;
 	}
-	if (w->core->settings->on_failure == CLUSTER_LOCAL && publish_here(w, entries, n) < 0)
-		return false;
 	if (spool_put(w->spool, entries, n, &upto) < 0)
 		return false;
+	if (w->core->settings->on_failure == CLUSTER_LOCAL)
+		publish_here(w, entries, n);
 	w->backlog = entries[n - 1]->next;
 	for (uint32_t i = 0; i < n; i++) {
 		note_spooled(w, entries[i], upto);
@@ -298,12 +299,13 @@ void outage_look(struct writer *w)
 {
 	uint64_t waiting_ms = count_read(&w->figures.waiting_ms);
 	bool is_late = waiting_ms > WRITER_LATE_MS;
+	bool holds = w->core->settings->on_failure == CLUSTER_HOLD;
 	enum cluster_state state = writer_state(w);
 
 	if (state >= CLUSTER_SPOOLING)
 		outage_spool(w);
 	if (state == CLUSTER_OPEN && is_late)
-		(w->spool ? begin_spooling : begin_holding)(w);
+		(holds ? begin_holding : begin_spooling)(w);
 	else if (state == CLUSTER_HOLDING && !is_late)
 		enter(w, CLUSTER_OPEN);
 	else if (state == CLUSTER_DRAINING && is_late)

@@ -361,7 +361,8 @@ def test_spooled_messages_are_acknowledged_and_committed_in_order_after_a_kill(n
 
 def test_under_local_this_nodes_subscribers_go_on_and_what_escaped_is_counted(
         nodes, writer, subscriber):
-    both = nodes(2, cluster={"on_store_failure": "local"})
+    both = nodes(2, cluster={"on_store_failure": "local"},
+                 config={"journal": {"size": "1GiB", "sync": "always"}})
     here, there = [subscriber(node.port, "origin/a/wis2/#", user="writer", password="writer")
                    for node in both]
     pause(both.redis.nodes)
@@ -390,8 +391,13 @@ def test_held_messages_are_committed_once_when_all_of_redis_comes_back(nodes, wr
         w.send(message)
     assert w.stays_open(2)
     one[0].wait_degraded("sources are held")
+    one[0].stop()
+    one[0].start()
     for node in one.redis.nodes:
         node.start()
+    w = writer(one[0])
+    for message in messages[60:60 + WINDOW]:
+        w.send(message)
     w.wait()
     w.publish(messages[60 + WINDOW:])
     check_stream(one.redis, messages)

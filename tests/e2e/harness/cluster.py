@@ -63,9 +63,14 @@ class Nodes:
         return self
 
     def end(self):
+        """A node that still ran must end cleanly."""
         for node in self.nodes:
-            if node.process:
-                node.end()
+            if not node.process:
+                continue
+            was_running = node.process.is_running()
+            status = node.end()
+            assert status == 0 or not was_running, f"{node.name} ended with status {status}:\n" \
+                + node.process.log()[-8000:]
 
 
 @dataclass(frozen=True)
