@@ -248,6 +248,20 @@ static int put_inner(struct export *x, const char *name, const char *path, int d
 	return 0;
 }
 
+static bool is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* The archive itself, or the one that it will replace, may lie in data_dir. */
+static bool is_archive(const struct export *x, const struct stat *st)
+{
+	struct stat other;
+
+	return (fstat(x->out.fd, &other) == 0 && is_same(st, &other)) ||
+	       (stat(x->target, &other) == 0 && is_same(st, &other));
+}
+
 static int put_entry(
 	struct export *x, const char *name, const char *path, int depth, bool is_folder)
 {
@@ -256,7 +270,7 @@ static int put_entry(
 	if (lstat(path, &st) < 0)
 		return errno == ENOENT ? 0 : ERR_SYSTEM;
 	if (S_ISREG(st.st_mode) && !is_folder)
-		return put_path(x, name, path);
+		return is_archive(x, &st) ? 0 : put_path(x, name, path);
 	return S_ISDIR(st.st_mode) && is_folder ? put_inner(x, name, path, depth) : 0;
 }
 

@@ -351,6 +351,14 @@ def test_a_broker_that_is_neither_here_nor_there(machines, tmp_path):
     assert done.returncode == 3 and not os.path.exists(tmp_path / "x"), done.stderr
 
 
+def test_an_archive_within_data_dir_is_not_part_of_itself(machines):
+    machines.archive = os.path.join(machines.old.data, "backup.tar")
+    machines.export()
+    first = machines.names()
+    machines.export()
+    assert machines.names() == first and not [n for n in first if "backup" in n]
+
+
 def test_certificates_go_along_as_what_links_lead_to(gb, authority, tmp_path):
     """As certbot keeps them: links in the configuration's folder, files elsewhere."""
     issued = authority.issue("elsewhere")
