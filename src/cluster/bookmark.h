@@ -1,7 +1,7 @@
 /* cluster/bookmark.h - how far this node has followed each shard, in a file
  *
  * The journal's index knows the last place of a shard as long as it has a record of it. The bookmark
- * knows it longer, and what the index does not: the place's ordinal (tail.h), by which a gap is counted,
+ * knows it longer, and what the index does not: the place's ordinal (ordinal.h), by which a gap is counted,
  * and which Redis process was read, so that nothing is read twice where nothing has changed. It is
  * written about once a second and holds for the journal as it was then (`seq`); what came later is
  * taken from the journal.

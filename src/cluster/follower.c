@@ -17,6 +17,7 @@
 #define PIECE_BYTES (4u << 20) /* of all lines of a merge together */
 #define PIECE_RECORDS 4096u
 #define HELD_MS 100u /* between two attempts while the journal takes nothing */
+#define HELD_TOLD_MS 1000u
 #define SAVE_FIRST_MS 100u
 #define SAVE_EVERY_MS 1000u
 #define AGAIN_MS 10u /* while what is kept back may still be brought */
@@ -29,7 +30,8 @@ struct follower {
 	uint32_t count; /* lines of this merge */
 	struct commit_line lines[SHARDS_MOST];
 	struct tail *sources[SHARDS_MOST]; /* of the lines */
-	bool is_held;
+	bool is_held;                      /* and that was told */
+	uint64_t held_since_ms;            /* 0: the journal takes everything */
 	struct timer save;
 	int bookmark_fd; /* -1: there is none */
 	struct bookmark bookmark;
@@ -91,7 +93,7 @@ static void gather(struct follower *f)
 
 /* --- merging ------------------------------------------------------------------- */
 
-static void note_held(struct follower *f, bool is_held)
+static void tell_held(struct follower *f, bool is_held)
 {
 	if (is_held == f->is_held)
 		return;
@@ -104,6 +106,19 @@ static void note_held(struct follower *f, bool is_held)
 		log_info("cluster", "following_resumed", "the journal takes messages again");
 	for (uint32_t i = 0; i < f->core->shards; i++)
 		tail_hold(&f->tails[i], is_held);
+}
+
+/* A moment, until the next segment is there, is not worth a word. Gives when to come again. */
+static uint64_t note_held(struct follower *f, bool is_held)
+{
+	uint64_t now = loop_now_ms(f->core->loop);
+
+	if (!is_held)
+		f->held_since_ms = 0;
+	else if (f->held_since_ms == 0)
+		f->held_since_ms = now;
+	tell_held(f, is_held && now - f->held_since_ms >= HELD_TOLD_MS);
+	return f->is_held ? HELD_MS : AGAIN_MS;
 }
 
 static void settle(struct follower *f, uint32_t from, uint32_t n, uint32_t *taken)
@@ -150,24 +165,25 @@ static void on_merge(struct deferred *d)
 {
 	struct follower *f = container_of(d, struct follower, merge);
 	uint32_t taken = 0;
+	uint64_t again_ms;
 	int err;
 
 	gather(f);
 	if (f->count == 0)
 		return;
 	err = write_lines(f, &taken);
-	note_held(f, err != 0);
+	again_ms = note_held(f, err != 0);
 	if (!has_waiting(f))
 		return;
 	if (err == 0 && taken)
 		loop_defer(f->core->loop, &f->merge);
 	else
-		timer_start(f->core->loop, &f->again, err ? HELD_MS : AGAIN_MS);
+		timer_start(f->core->loop, &f->again, again_ms);
 }
 
 static void want_merge(struct follower *f)
 {
-	if (!f->is_held)
+	if (f->held_since_ms == 0)
 		loop_defer(f->core->loop, &f->merge);
 }
 

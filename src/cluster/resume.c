@@ -27,14 +27,13 @@ static void take_unknown(const struct bookmark *m, struct resume *out, uint32_t 
 
 static void take_row(const struct bookmark_row *row, struct resume *out)
 {
-	out->mark =
-		(struct tail_mark){row->place, row->ordinal, row->ordinal != BOOKMARK_UNCOUNTED};
+	out->mark = (struct mark){row->place, row->ordinal, row->ordinal != BOOKMARK_UNCOUNTED};
 	memcpy(out->run_id, row->run_id, sizeof(out->run_id));
 }
 
 static void add_entry(const struct journal_entry *e, struct resume *out, uint32_t shards)
 {
-	struct tail_mark *mark = &out[e->shard].mark;
+	struct mark *mark = &out[e->shard].mark;
 
 	if (e->shard >= shards || e->log_id <= mark->place)
 		return;
@@ -78,6 +77,6 @@ void resume_find(
 	add_journal(j, m->seq, out, shards);
 	for (uint32_t i = 0; i < shards; i++) {
 		if (known.place[i] > out[i].mark.place)
-			out[i].mark = (struct tail_mark){.place = known.place[i]};
+			out[i].mark = (struct mark){.place = known.place[i]};
 	}
 }

@@ -11,11 +11,11 @@
 #define CLUSTER_RESUME_H
 
 #include "cluster/bookmark.h"
-#include "cluster/tail.h"
+#include "cluster/ordinal.h"
 #include "commit/commit.h"
 
 struct resume {
-	struct tail_mark mark;
+	struct mark mark;
 	char run_id[RUN_ID_BYTES]; /* zeros: unknown */
 };
 

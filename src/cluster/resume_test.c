@@ -83,7 +83,7 @@ static void mark(struct fixture *f, uint32_t shard, uint64_t place, uint64_t ord
 
 static void expect(struct fixture *f, uint32_t shard, uint64_t place, uint64_t ordinal)
 {
-	const struct tail_mark *got = &f->from[shard].mark;
+	const struct mark *got = &f->from[shard].mark;
 
 	assert_int_equal(got->place, place);
 	assert_int_equal(got->is_counted, ordinal != BOOKMARK_UNCOUNTED);

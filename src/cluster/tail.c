@@ -14,6 +14,7 @@
 #include "cluster/census.h"
 #include "cluster/record.h"
 #include "journal/journal.h"
+#include "mqtt/filter.h"
 
 #define BLOCK_MS 1000u
 #define LOOK_EVERY_MS 1000u
@@ -68,62 +69,28 @@ static bool has_batch(const struct tail *t)
 /* What is done, when all that was read is. */
 static void catch_up_mark(struct tail *t)
 {
-	if (!has_batch(t) && t->read.place >= t->done.place)
-		t->done = t->read;
+	if (!has_batch(t) && t->read.at.place >= t->done.place)
+		t->done = t->read.at;
 }
 
 static void tell_lag(struct tail *t)
 {
-	uint64_t from = place_ms(t->done.place), to = place_ms(t->newest.last);
-	uint64_t ordinal = t->done.ordinal;
+	uint64_t from = place_ms(t->done.place), to = place_ms(t->read.newest.last);
+	uint64_t ordinal = t->done.ordinal, added = t->read.newest.added;
 
 	count_set(&t->figures.lag_ms, to > from && t->done.place ? to - from : 0);
 	if (t->done.is_counted)
-		count_set(&t->figures.lag_entries,
-			t->newest.added > ordinal ? t->newest.added - ordinal : 0);
+		count_set(&t->figures.lag_entries, added > ordinal ? added - ordinal : 0);
 }
 
-/* --- counting --------------------------------------------------------------------- */
-
-/* At this place Redis counts so many. */
-static void settle(struct tail *t, uint64_t ordinal)
+static void tell_missed(struct tail *t, uint64_t missed)
 {
-	uint64_t missed = ordinal - t->read.ordinal;
-
-	if (t->read.is_counted && ordinal > t->read.ordinal) {
-		count_add(&t->figures.missed, missed);
-		log_warn("cluster", "missed",
-			"shard=%u messages=%llu the stream was trimmed before they were read",
-			t->shard, (unsigned long long)missed);
-	}
-	t->read.ordinal = ordinal;
-	t->read.is_counted = true;
-	t->is_checking = false;
-}
-
-/* An entry that was never counted. */
-static void count_entry(struct tail *t, uint64_t place)
-{
-	if (t->is_checking && place > t->newest.last)
-		settle(t, t->newest.added);
-	t->read.place = place;
-	t->read.ordinal++;
-	if (t->is_checking && place == t->newest.last)
-		settle(t, t->newest.added);
-}
-
-/* What has been looked up is compared at once when nothing lies between, else when it is passed. */
-static void check_count(struct tail *t)
-{
-	if (t->newest.last < t->read.place) {
-		/* The stream fell back: it is counted from what is left. */
-		t->read = (struct tail_mark){t->newest.last, t->newest.added, true};
-		t->is_checking = false;
-	} else if (t->newest.last == t->read.place) {
-		settle(t, t->newest.added);
-	} else {
-		t->is_checking = true;
-	}
+	if (missed == 0)
+		return;
+	count_add(&t->figures.missed, missed);
+	log_warn("cluster", "missed",
+		"shard=%u messages=%llu the stream was trimmed before they were read", t->shard,
+		(unsigned long long)missed);
 }
 
 /* --- asking ----------------------------------------------------------------------- */
@@ -227,13 +194,12 @@ static void on_state(struct tail *t, const struct resp *reply)
 	if (stream_state_of(reply, &state) < 0)
 		return;
 	t->was_refused = false;
-	t->newest = state;
 	if (t->is_changed || state.last < t->after) {
 		known = state.last < t->after ? state.last : t->after;
 		t->after = place_before(known, BACK_MS);
 	}
 	t->is_changed = false;
-	check_count(t);
+	tell_missed(t, ordinal_look(&t->read, &state));
 	catch_up_mark(t);
 	tell_lag(t);
 }
@@ -319,6 +285,8 @@ static bool take_record(struct tail *t, struct view bytes, uint64_t place)
 		stand_still(t, place, (uint8_t)bytes.p[0]);
 		return false;
 	}
+	if (err == 0 && !topic_is_valid(r.topic))
+		err = ERR_TOPIC;
 	if (err) {
 		complain(t, place, err_text(err));
 		return true;
@@ -425,14 +393,15 @@ static void on_looked(struct tail *t)
 /* Ordinals of the batch's records from where they stand in it. */
 static void count_batch(struct tail *t)
 {
+	uint64_t missed = 0;
 	uint32_t k = 0;
 
 	for (uint32_t i = 0; i < t->count; i++) {
-		if (t->places[i] > t->read.place)
-			count_entry(t, t->places[i]);
+		missed += ordinal_read(&t->read, t->places[i]);
 		if (k < t->n && t->ordinals[k] == i + 1)
-			t->ordinals[k++] = t->read.ordinal;
+			t->ordinals[k++] = t->read.at.ordinal;
 	}
+	tell_missed(t, missed);
 }
 
 static void on_confirmed(struct tail *t)
@@ -539,12 +508,12 @@ static void on_done(struct redis_request *q, int err)
 
 /* --- public -------------------------------------------------------------------------------- */
 
-void tail_init(struct tail *t, struct cluster_core *core, uint32_t shard, struct tail_mark from,
+void tail_init(struct tail *t, struct cluster_core *core, uint32_t shard, struct mark from,
 	const char run_id[RUN_ID_BYTES])
 {
 	*t = (struct tail){.core = core, .shard = shard};
 	t->after = t->read_to = from.place;
-	t->read = t->done = from;
+	t->read.at = t->done = from;
 	memcpy(t->run_id, run_id, sizeof(t->run_id));
 	t->is_ready = true;
 	t->ask_for = ASK_MOST / 8;
@@ -579,8 +548,8 @@ void tail_took(struct tail *t, uint32_t n)
 		return;
 	t->at += n;
 	if (t->records[last].message.log_id > t->done.place)
-		t->done = (struct tail_mark){
-			t->records[last].message.log_id, t->ordinals[last], t->read.is_counted};
+		t->done = (struct mark){
+			t->records[last].message.log_id, t->ordinals[last], t->read.at.is_counted};
 	if (t->at < t->n)
 		return;
 	catch_up_mark(t);

@@ -15,9 +15,7 @@
  * stream's newest entry, and a minute further: a master that fell back, and whose clock is late, may
  * give places that have been passed. What is known already is dropped where the journal is written.
  *
- * **Gaps.** An entry's ordinal is how many were ever added up to it. Redis tells that of the newest
- * (XINFO); reading counts on from there. Who counts fewer than Redis at the same place has missed the
- * difference: the stream was trimmed before it was read.
+ * **Gaps** are counted by ordinals (ordinal.h).
  *
  * **How often.** Few entries: the read waits in Redis, and gives each on at once. Many: reads are some
  * milliseconds apart and take many each. Behind: one after the other.
@@ -36,17 +34,11 @@
 #include "base/count.h"
 #include "base/log.h"
 #include "cluster/core.h"
+#include "cluster/ordinal.h"
 #include "cluster/stream.h"
 #include "commit/follow.h"
 
 enum tail_step { TAIL_GREET, TAIL_LOOK, TAIL_READ, TAIL_CONFIRM, TAIL_STEPS };
-
-/* How far somebody got: a place and, when it is known, its ordinal. */
-struct tail_mark {
-	uint64_t place;
-	uint64_t ordinal;
-	bool is_counted; /* the ordinal is known */
-};
 
 struct tail_figures {
 	count state;       /* enum follow_state */
@@ -75,7 +67,7 @@ struct tail {
 	bool is_ready;
 	uint64_t arrived_ms; /* read */
 	struct buf bytes;
-	struct tail_mark done; /* the last one taken */
+	struct mark done; /* the last one taken */
 
 	/* The reading. */
 	struct redis_lane *lane;
@@ -88,15 +80,13 @@ struct tail {
 	bool is_changed;     /* greeted by another process than before */
 	uint32_t connection; /* that greeted; 0: none */
 	char run_id[RUN_ID_BYTES];
-	uint32_t ask_for;      /* entries a read */
-	uint32_t largest;      /* bytes of an entry, lately */
-	uint32_t count;        /* entries of the batch, also those that are no records */
-	uint64_t after;        /* read and confirmed up to here */
-	uint64_t read_to;      /* read */
-	struct tail_mark read; /* the same, counted; never goes back but with the stream */
-	uint64_t *places;      /* of the batch's entries */
-	struct stream_state newest;
-	bool is_checking; /* `newest` has not been passed yet */
+	uint32_t ask_for;    /* entries a read */
+	uint32_t largest;    /* bytes of an entry, lately */
+	uint32_t count;      /* entries of the batch, also those that are no records */
+	uint64_t after;      /* read and confirmed up to here */
+	uint64_t read_to;    /* read */
+	struct ordinal read; /* the same, counted */
+	uint64_t *places;    /* of the batch's entries */
 	uint64_t looked_ms;
 	uint64_t read_ms; /* the last read was sent */
 	uint32_t load;    /* entries in about the last 100 ms */
@@ -106,7 +96,7 @@ struct tail {
 };
 
 /* Caller's memory; `from` is where it goes on, run_id of whom, zeros: unknown. Nothing is asked yet. */
-void tail_init(struct tail *t, struct cluster_core *core, uint32_t shard, struct tail_mark from,
+void tail_init(struct tail *t, struct cluster_core *core, uint32_t shard, struct mark from,
 	const char run_id[RUN_ID_BYTES]);
 /* On the loop, once: opens its lane and begins. */
 void tail_begin(struct tail *t);
