@@ -334,7 +334,8 @@ static void choose_ask(struct tail *t)
 {
 	uint32_t fit = BATCH_BYTES / (t->largest + 1);
 
-	t->ask_for = fit < ASK_LEAST ? ASK_LEAST : fit > ASK_MOST ? ASK_MOST : fit;
+	fit = fit < ASK_LEAST ? ASK_LEAST : fit > ASK_MOST ? ASK_MOST : fit;
+	t->ask_for = fit < t->ask_for * 2 ? fit : t->ask_for * 2;
 	t->largest -= t->largest / 16; /* one large entry is forgotten by and by */
 }
 

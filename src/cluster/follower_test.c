@@ -1,0 +1,505 @@
+/* The follower against a server of streams that does as each test wants: replicas that are late,
+ * connections that end, replies that are too large, a journal that takes nothing. What a real
+ * cluster does is in tests/e2e/test_cluster_follow.py. */
+#include "cluster/follower.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "net/harness.h"
+
+#include "base/error.h"
+#include "base/mem.h"
+#include "cluster/census.h"
+#include "cluster/record.h"
+#include "journal/system.h"
+#include "net/conn.h"
+#include "net/listener.h"
+
+#define SHARDS_HERE 2u
+#define ENTRIES_MOST 300u
+#define VISITS_MOST 64u
+#define RUN_ID "run_id:0123456789012345678901234567890123456789\r\n"
+
+/* --- the server: streams of two shards ------------------------------------------- */
+
+struct visit {
+	struct conn conn;
+	struct rig *rig;
+	struct resp_reader *reader;
+	bool is_waiting; /* in XREAD BLOCK */
+	struct buf command;
+	uint32_t shard;
+	uint64_t after;
+	bool is_closed;
+};
+
+struct stream {
+	struct buf entries[ENTRIES_MOST]; /* records; the places are 1-0, 2-0 ... of 2020 */
+	uint32_t count;
+};
+
+struct rig {
+	char dir[64];
+	struct loop *loop;
+	struct resolver *resolver;
+	struct cluster_settings settings;
+	struct cluster_core core;
+	struct follower *follower;
+	struct listener *listener;
+	uint16_t port;
+	struct visit *visits[VISITS_MOST];
+	uint32_t visit_count;
+	struct stream streams[SHARDS_HERE];
+	uint32_t asks_largest; /* a read that asks for more loses its connection */
+	uint32_t asked_least;
+	uint32_t waits;
+	uint32_t enough_after; /* so many WAITs find no replica */
+	uint32_t cut_after;    /* the connection ends at that WAIT; 0: never */
+	uint64_t want;
+};
+
+static void say(struct visit *v, const char *text)
+{
+	conn_push(&v->conn, text, strlen(text));
+}
+
+static uint64_t place_of(uint32_t i)
+{
+	return 1600000000000ull + 60000 + i;
+}
+
+static void say_entries(struct visit *v, uint32_t most)
+{
+	struct stream *s = &v->rig->streams[v->shard];
+	struct buf b = {0};
+	uint32_t n = 0, from = 0;
+
+	while (from < s->count && place_of(from) <= v->after)
+		from++;
+	n = s->count - from < most ? s->count - from : most;
+	buf_printf(&b, "*1\r\n*2\r\n$7\r\n{%u}:log\r\n*%u\r\n", v->shard, n);
+	for (uint32_t i = from; i < from + n; i++) {
+		char place[LOG_PLACE_BYTES];
+
+		log_place_format((struct log_place){place_of(i), 0}, place);
+		buf_printf(&b, "*2\r\n$%zu\r\n%s\r\n*2\r\n$1\r\nm\r\n$%zu\r\n", strlen(place),
+			place, buf_length(&s->entries[i]));
+		buf_append(&b, buf_bytes(&s->entries[i]), buf_length(&s->entries[i]));
+		buf_text(&b, "\r\n");
+	}
+	conn_push(&v->conn, buf_bytes(&b), buf_length(&b));
+	buf_fini(&b);
+}
+
+static bool has_more(const struct visit *v)
+{
+	const struct stream *s = &v->rig->streams[v->shard];
+
+	return s->count && place_of(s->count - 1) > v->after;
+}
+
+static void serve_read(struct visit *v, const struct resp *c)
+{
+	uint32_t most = (uint32_t)strtoul(c->items[2].text.p, NULL, 10);
+	bool blocks = view_equal(c->items[3].text, VIEW("BLOCK"));
+	struct log_place after;
+
+	v->shard = (uint32_t)strtoul(c->items[c->count - 2].text.p + 1, NULL, 10);
+	assert_true(log_place_parse(c->items[c->count - 1].text, &after));
+	v->after = after.ms;
+	v->rig->asked_least = most < v->rig->asked_least ? most : v->rig->asked_least;
+	if (most > v->rig->asks_largest)
+		conn_close(&v->conn, 0, NULL);
+	else if (has_more(v))
+		say_entries(v, most);
+	else if (blocks)
+		v->is_waiting = true;
+	else
+		say(v, "*-1\r\n");
+}
+
+static void serve_wait(struct visit *v)
+{
+	struct rig *r = v->rig;
+
+	r->waits++;
+	if (r->waits == r->cut_after)
+		conn_close(&v->conn, 0, NULL);
+	else
+		say(v, r->waits > r->enough_after ? ":1\r\n" : ":0\r\n");
+}
+
+static void serve_state(struct visit *v, const struct resp *c)
+{
+	uint32_t shard = (uint32_t)strtoul(c->items[2].text.p + 1, NULL, 10);
+	uint32_t added = v->rig->streams[shard].count;
+	char place[LOG_PLACE_BYTES];
+	struct buf b = {0};
+
+	log_place_format((struct log_place){added ? place_of(added - 1) : 0, 0}, place);
+	buf_printf(&b,
+		"*4\r\n$17\r\nlast-generated-id\r\n$%zu\r\n%s\r\n$13\r\nentries-added\r\n:%u\r\n",
+		strlen(place), place, added);
+	conn_push(&v->conn, buf_bytes(&b), buf_length(&b));
+	buf_fini(&b);
+}
+
+static void say_slots(struct visit *v)
+{
+	struct buf b = {0};
+
+	buf_printf(
+		&b, "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n", v->rig->port);
+	conn_push(&v->conn, buf_bytes(&b), buf_length(&b));
+	buf_fini(&b);
+}
+
+static void serve(struct visit *v, const struct resp *c)
+{
+	struct view word = c->items[0].text;
+
+	if (view_equal(word, VIEW("CLUSTER")))
+		say_slots(v);
+	else if (view_equal(word, VIEW("INFO")))
+		say(v, "$49\r\n" RUN_ID "\r\n");
+	else if (view_equal(word, VIEW("XINFO")))
+		serve_state(v, c);
+	else if (view_equal(word, VIEW("XREAD")))
+		serve_read(v, c);
+	else if (view_equal(word, VIEW("WAIT")))
+		serve_wait(v);
+	else
+		say(v, "+PONG\r\n");
+}
+
+static ssize_t on_bytes(struct conn *c, const uint8_t *p, size_t n)
+{
+	struct visit *v = container_of(c, struct visit, conn);
+	const struct resp *command;
+
+	resp_feed(v->reader, p, n);
+	while (v->conn.state == CONN_OPEN && resp_next(v->reader, &command) > 0)
+		serve(v, command);
+	return (ssize_t)n;
+}
+
+static void on_close(struct conn *c, int err, const char *why)
+{
+	(void)err, (void)why;
+	container_of(c, struct visit, conn)->is_closed = true;
+}
+
+static const struct conn_handler visit_handler = {.on_bytes = on_bytes, .on_close = on_close};
+
+static void on_accept(void *context, const struct arrival *a)
+{
+	struct rig *r = context;
+	struct visit *v = mem_new(sizeof(*v));
+	struct conn_options options = {0};
+
+	v->rig = r;
+	v->reader = resp_reader_new(1u << 20);
+	assert_true(r->visit_count < VISITS_MOST);
+	r->visits[r->visit_count++] = v;
+	assert_int_equal(conn_accept(&v->conn, r->loop, a, &options, &visit_handler), 0);
+}
+
+/* A message into a shard's stream, which wakes who waits there. */
+static void add(struct rig *r, uint32_t shard, uint32_t id, uint32_t previous)
+{
+	struct stream *s = &r->streams[shard];
+	struct record record = {.topic = VIEW("a/b"), .has_previous = previous != 0};
+
+	memcpy(record.id.b, &id, sizeof(id));
+	memcpy(record.previous.b, &previous, sizeof(previous));
+	assert_int_equal(record_encode(&s->entries[s->count++], &record), 0);
+	for (uint32_t i = 0; i < r->visit_count; i++) {
+		struct visit *v = r->visits[i];
+
+		if (v->is_closed || !v->is_waiting || v->shard != shard)
+			continue;
+		v->is_waiting = false;
+		say_entries(v, 1);
+		conn_flush(&v->conn);
+	}
+}
+
+/* --- the rig ------------------------------------------------------------------------- */
+
+static atomic_int writes_fail;
+static struct journal_system failing;
+
+static ssize_t fail_pwrite(int fd, const void *p, size_t n, off_t at)
+{
+	if (atomic_load(&writes_fail)) {
+		errno = ENOSPC;
+		return -1;
+	}
+	return system_real()->pwrite(fd, p, n, at);
+}
+
+static void open_commit(struct rig *r)
+{
+	struct commit_config config = {
+		.journal = {.dir = r->dir,
+			.keep_ms = 3600000,
+			.size_bytes = 64u << 20,
+			.index_keep_ms = 3600000,
+			.least_ms = 3600000,
+			.sync = JOURNAL_SYNC_NEVER,
+			.system = &failing},
+		.window_ms = 3600000,
+		.ids = 1000,
+	};
+	char *why = NULL;
+
+	failing = *system_real();
+	failing.pwrite = fail_pwrite;
+	atomic_store(&writes_fail, 0);
+	assert_int_equal(commit_open(&r->core.commit, &config, &why), 0);
+}
+
+static int set_up(void **state)
+{
+	struct rig *r = mem_new(sizeof(*r));
+	struct address at = loopback(0);
+	struct redis_seed seed = {"127.0.0.1", 0};
+
+	snprintf(r->dir, sizeof(r->dir),
+		"/tmp/isobar-follower-"
+		"XX"
+		"XX"
+		"XX");
+	assert_non_null(mkdtemp(r->dir));
+	open_commit(r);
+	r->asks_largest = r->asked_least = UINT32_MAX;
+	r->loop = loop_new();
+	r->resolver = resolver_new();
+	assert_int_equal(listener_open(&r->listener, r->loop, &at, true, on_accept, r), 0);
+	at = listener_address(r->listener);
+	seed.port = r->port = address_port(&at);
+	r->settings = (struct cluster_settings){.dir = r->dir, .acknowledge = 1};
+	r->core.settings = &r->settings;
+	r->core.loop = r->loop;
+	r->core.name = (char *)(uintptr_t) "node/1";
+	r->core.shards = SHARDS_HERE;
+	r->core.redis = redis_new(&(struct redis_config){.loop = r->loop,
+		.resolver = r->resolver,
+		.seeds = &seed,
+		.seed_count = 1,
+		.pause_most_ms = 20});
+	r->core.census = census_new(&r->core);
+	r->follower = follower_new(&r->core);
+	*state = r;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct rig *r = *state;
+	char command[128];
+	int status;
+
+	redis_free(r->core.redis);
+	follower_free(r->follower);
+	census_free(r->core.census);
+	for (uint32_t i = 0; i < r->visit_count; i++) {
+		if (!r->visits[i]->is_closed)
+			conn_abort(&r->visits[i]->conn);
+		resp_reader_free(r->visits[i]->reader);
+		free(r->visits[i]);
+	}
+	listener_close(r->listener);
+	loop_free(r->loop);
+	resolver_free(r->resolver);
+	commit_close(r->core.commit);
+	for (uint32_t i = 0; i < SHARDS_HERE; i++)
+		for (uint32_t k = 0; k < r->streams[i].count; k++)
+			buf_fini(&r->streams[i].entries[k]);
+	snprintf(command, sizeof(command), "rm -r %s", r->dir);
+	status = system(command);
+	free(r);
+	return status;
+}
+
+static uint64_t written(const struct rig *r)
+{
+	return journal_tail(commit_journal(r->core.commit));
+}
+
+static bool has_wanted(void *context)
+{
+	const struct rig *r = context;
+
+	return written(r) >= r->want;
+}
+
+static void run_until(struct rig *r, uint64_t records)
+{
+	r->want = records;
+	drive_until(r->loop, has_wanted, r);
+	assert_int_equal(written(r), records);
+}
+
+/* The journal's ids, in order, "1 2 3 ". */
+static void expect_journal(struct rig *r, const char *want)
+{
+	struct journal *j = commit_journal(r->core.commit);
+	struct journal_reader reader = {0};
+	struct buf got = {0};
+
+	journal_reader_open(j, &reader);
+	journal_reader_enter(&reader);
+	for (uint64_t seq = 0; seq < journal_tail(j); seq++) {
+		const struct journal_segment *s = journal_find(j, seq);
+		uint32_t id;
+
+		memcpy(&id, s->entries[seq - s->base].id.b, sizeof(id));
+		buf_printf(&got, "%u ", id);
+	}
+	journal_reader_leave(&reader);
+	journal_reader_close(&reader);
+	buf_append(&got, "", 1);
+	assert_string_equal(buf_bytes(&got), want);
+	buf_fini(&got);
+}
+
+/* --- tests ---------------------------------------------------------------------------- */
+
+static void what_is_there_and_what_comes_is_written(void **state)
+{
+	struct rig *r = *state;
+
+	for (uint32_t id = 1; id <= 200; id++)
+		add(r, 0, id, 0);
+	follower_begin(r->follower);
+	run_until(r, 200);
+	add(r, 1, 201, 0);
+	run_until(r, 201);
+	add(r, 1, 202, 0);
+	run_until(r, 202);
+	assert_int_equal(count_read(&follower_figures(r->follower)->appended), 202);
+	assert_int_equal(count_read(&follower_figures(r->follower)->known), 0);
+}
+
+static bool has_tried(void *context)
+{
+	const struct rig *r = context;
+
+	return r->waits >= r->enough_after;
+}
+
+static void nothing_is_written_before_replicas_have_it(void **state)
+{
+	struct rig *r = *state;
+
+	r->enough_after = 5;
+	add(r, 0, 1, 0);
+	follower_begin(r->follower);
+	drive_until(r->loop, has_tried, r);
+	assert_int_equal(written(r), 0);
+	assert_int_equal(count_read(&follower_tail(r->follower, 0)->state), FOLLOW_UNSAFE);
+	run_until(r, 1);
+	assert_true(count_read(&follower_tail(r->follower, 0)->unsafe) >= 3);
+}
+
+static void what_a_lost_connection_left_unconfirmed_is_read_again(void **state)
+{
+	struct rig *r = *state;
+
+	r->cut_after = 1;
+	add(r, 0, 1, 0);
+	add(r, 0, 2, 0);
+	follower_begin(r->follower);
+	run_until(r, 2);
+	expect_journal(r, "1 2 ");
+	assert_true(r->waits >= 2);
+}
+
+static void where_a_reply_would_be_too_large_it_asks_for_less(void **state)
+{
+	struct rig *r = *state;
+
+	r->asks_largest = 9;
+	for (uint32_t id = 1; id <= 30; id++)
+		add(r, 0, id, 0);
+	follower_begin(r->follower);
+	run_until(r, 30);
+	assert_int_equal(r->asked_least, 8);
+}
+
+static void a_record_waits_for_the_one_before_it_in_another_shard(void **state)
+{
+	struct rig *r = *state;
+
+	follower_begin(r->follower);
+	add(r, 0, 2, 1);
+	add(r, 0, 3, 0);
+	add(r, 1, 1, 0);
+	run_until(r, 3);
+	expect_journal(r, "1 2 3 ");
+	assert_int_equal(count_read(&follower_figures(r->follower)->unordered), 0);
+}
+
+static void what_never_comes_is_not_waited_for_longer_than_its_time(void **state)
+{
+	struct rig *r = *state;
+	uint64_t before;
+
+	follower_begin(r->follower);
+	add(r, 1, 9, 0);
+	run_until(r, 1);
+	before = loop_now_ms(r->loop);
+	add(r, 0, 2, 1);
+	run_until(r, 2);
+	assert_true(loop_now_ms(r->loop) - before >= FOLLOWER_PATIENCE_MS);
+	assert_int_equal(count_read(&follower_figures(r->follower)->unordered), 1);
+}
+
+static bool is_held(void *context)
+{
+	const struct rig *r = context;
+
+	return count_read(&follower_tail(r->follower, 0)->state) == FOLLOW_HELD;
+}
+
+static void while_the_journal_takes_nothing_all_waits_and_nothing_is_lost(void **state)
+{
+	struct rig *r = *state;
+
+	follower_begin(r->follower);
+	add(r, 0, 1, 0);
+	run_until(r, 1);
+	atomic_store(&writes_fail, 1);
+	add(r, 0, 2, 0);
+	add(r, 1, 3, 2);
+	drive_until(r->loop, is_held, r);
+	assert_non_null(follower_degraded(r->follower));
+	assert_int_equal(written(r), 1);
+	add(r, 0, 4, 3);
+	atomic_store(&writes_fail, 0);
+	run_until(r, 4);
+	expect_journal(r, "1 2 3 4 ");
+	assert_null(follower_degraded(r->follower));
+	assert_int_equal(count_read(&follower_figures(r->follower)->held), 1);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(what_is_there_and_what_comes_is_written),
+		TEST(nothing_is_written_before_replicas_have_it),
+		TEST(what_a_lost_connection_left_unconfirmed_is_read_again),
+		TEST(where_a_reply_would_be_too_large_it_asks_for_less),
+		TEST(a_record_waits_for_the_one_before_it_in_another_shard),
+		TEST(what_never_comes_is_not_waited_for_longer_than_its_time),
+		TEST(while_the_journal_takes_nothing_all_waits_and_nothing_is_lost),
+	};
+#undef TEST
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
