@@ -130,6 +130,13 @@ bool account_is_subject(const char *certificate)
 	return strchr(certificate, '=') != NULL;
 }
 
+struct view accounts_name(const struct accounts *a, uint16_t number)
+{
+	uint32_t at = (uint32_t)number - ACCOUNT_NUMBER_FIRST;
+
+	return at < a->count ? view_of(a->list[at].user) : VIEW("");
+}
+
 const struct account *accounts_find_certificate(
 	const struct accounts *a, struct view subject, struct view common_name)
 {

@@ -65,6 +65,9 @@ void accounts_unref(struct accounts *a);
 /* The account of this name (has_user false: the anonymous one), or NULL. */
 const struct account *accounts_find(const struct accounts *a, bool has_user, struct view user);
 
+/* The user name of the account with this number; "" for none. */
+struct view accounts_name(const struct accounts *a, uint16_t number);
+
 /* The account that names the subject of a verified client certificate, or NULL. A common name never
  * stands for a whole subject, whatever characters it has. */
 const struct account *accounts_find_certificate(

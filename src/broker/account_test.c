@@ -99,6 +99,8 @@ static void an_account_is_found_by_its_whole_name(void **state)
 	list[1] = account_of(NULL, NULL, NULL, NULL);
 	set = accounts_new(list, 2);
 	assert_ptr_equal(accounts_find(set, true, VIEW("bob")), &list[0]);
+	assert_true(view_equal(accounts_name(set, list[0].number), VIEW("bob")));
+	assert_int_equal(accounts_name(set, 1).n, 0);
 	assert_null(accounts_find(set, true, VIEW("bo")));
 	assert_null(accounts_find(set, true, VIEW("bobb")));
 	assert_null(accounts_find(set, true, VIEW("")));

@@ -129,7 +129,8 @@ void will_free(struct will **will)
 /* Taken or refused for good: freed. ERR_HELD: not now. */
 static int submit(struct broker_worker *w, struct will *will)
 {
-	struct commit_request r = {.claim = will->claim};
+	struct commit_request r = {
+		.publisher = accounts_name(w->accounts, will->publisher), .claim = will->claim};
 	int err;
 
 	r.message = (struct journal_message){

@@ -20,7 +20,8 @@
 #define REMEMBER_UNCLAIMED_MS 600000u /* long enough for every repetition of a call */
 #define REMEMBER_LONGER_MS 600000u    /* Redis than a node: window edges (architecture.md) */
 #define TRIM_EVERY_MS 1000u
-#define PAUSE_MS 100u /* after an error of Redis' */
+#define TRIM_IDLE_MS 60000u /* a shard that nobody writes to: its entries age all the same */
+#define PAUSE_MS 100u       /* after an error of Redis' */
 #define LOOK_EVERY_MS 250u
 #define ERROR_LOG_MS 10000u
 
@@ -114,6 +115,7 @@ static void take_entries(struct shard *s, struct call *c)
 	}
 }
 
+/* Of what stands first in the queue; of nothing: only trims. */
 static void make_call(struct shard *s)
 {
 	struct claim_message messages[BATCH_MOST];
@@ -127,7 +129,7 @@ static void make_call(struct shard *s)
 
 		messages[i] = (struct claim_message){&e->id, e->token, entry_record(e)};
 	}
-	terms = terms_of(s, c->entries[0]->claim);
+	terms = terms_of(s, c->count && c->entries[0]->claim);
 	buf_clear(&c->request.command);
 	claim_call(&c->request.command, s->writer->sha, s->number, &terms, messages, c->count);
 	c->since_ms = loop_now_ms(s->writer->core->loop);
@@ -292,6 +294,19 @@ static uint64_t oldest_wait(const struct writer *w)
 	return oldest;
 }
 
+/* One shard at a time. */
+static void trim_idle(struct writer *w, uint64_t now)
+{
+	for (uint32_t i = 0; i < w->core->shards; i++) {
+		struct shard *s = &w->shards[i];
+
+		if (now - s->trimmed_ms < TRIM_IDLE_MS || s->idle == NULL || s->again)
+			continue;
+		make_call(s);
+		return;
+	}
+}
+
 static void on_look(struct timer *t)
 {
 	struct writer *w = container_of(t, struct writer, look);
@@ -299,6 +314,8 @@ static void on_look(struct timer *t)
 
 	count_set(&w->figures.waiting_ms, oldest <= now ? now - oldest + 1 : 0);
 	outage_look(w);
+	if (w->has_begun && writer_state(w) == CLUSTER_OPEN)
+		trim_idle(w, now);
 	timer_start(w->core->loop, t, LOOK_EVERY_MS);
 }
 
