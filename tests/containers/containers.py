@@ -29,6 +29,11 @@ SUITE = os.environ.get("SUITE", "bookworm")
 KEEP = os.environ.get("ISOBAR_TEST_IMAGES") == "keep"
 
 
+def version():
+    with open(os.path.join(ROOT, "VERSION"), encoding="ascii") as f:
+        return f.read().strip()
+
+
 def run(*argv, check=True, limit=600, text=None, env=None, cwd=None):
     """Runs a program to its end; its output, without the last line end."""
     done = subprocess.run([str(a) for a in argv], input=text, capture_output=True, text=True,
@@ -120,8 +125,7 @@ class Images:
 
     def _make_isobar(self, name):
         self.get("stage")
-        with open(os.path.join(ROOT, "VERSION"), encoding="ascii") as f:
-            self.build(name, ROOT, BASE=self.get("base"), VERSION=f.read().strip())
+        self.build(name, ROOT, BASE=self.get("base"))
 
     def end(self):
         for name in [] if KEEP else reversed(self.made.values()):

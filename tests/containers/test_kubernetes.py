@@ -16,7 +16,7 @@ import urllib.request
 
 import pytest
 import yaml
-from containers import BUILD, HERE, ROOT, Container, Volume, inspect, run
+from containers import BUILD, HERE, ROOT, Container, Volume, inspect, run, version
 
 from harness.certificates import Authority
 from harness.process import wait_until
@@ -145,6 +145,12 @@ def test_kustomize_builds_what_is_named(tmp_path, judge):
 
 
 # --- against each other
+
+
+def test_the_image_is_of_this_version():
+    image = load(f"{FOLDER}/base/kustomization.yaml")[0]["images"][0]
+    assert image["name"] == pod_spec()["containers"][0]["image"]
+    assert image["newTag"] == version()
 
 
 def pod_spec():

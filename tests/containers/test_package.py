@@ -7,7 +7,7 @@ import re
 import subprocess
 
 import pytest
-from containers import BUILD, ROOT, Container, Network, mosquitto, run
+from containers import BUILD, ROOT, Container, Network, mosquitto, run, version
 
 from harness import notifications as wnm
 from harness.clients import assert_same
@@ -73,14 +73,12 @@ class Machine:
 @pytest.fixture(scope="module")
 def packages():
     """(this version, the next one)"""
-    with open(f"{ROOT}/VERSION", encoding="ascii") as f:
-        version = f.read().strip()
     made = []
     for mark in "", "+next":
         out = f"{BUILD}/package{mark}"
-        run(f"{ROOT}/tools/deb.sh", binary(), version + mark, out)
+        run(f"{ROOT}/tools/deb.sh", binary(), version() + mark, out)
         made += [f"{out}/{name}" for name in os.listdir(out)
-                 if name.startswith(f"isobar_{version}{mark}_")]
+                 if name.startswith(f"isobar_{version()}{mark}_")]
     return made
 
 
