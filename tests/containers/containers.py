@@ -59,7 +59,7 @@ class Daemon:
         self.process = None
         if docker("info", check=False).returncode == 0:
             return
-        home = os.path.join(BUILD, "daemon")
+        self.home = home = os.path.join(BUILD, "daemon")
         os.makedirs(home, exist_ok=True)
         socket = f"unix://{home}/docker.sock"
         # A container gets at most what this machine may give: the default is a million files.
@@ -72,6 +72,7 @@ class Daemon:
     def end(self):
         if self.process:
             self.process.end(30)
+            shutil.rmtree(self.home, ignore_errors=True)
 
 
 class Images:

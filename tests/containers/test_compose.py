@@ -123,6 +123,7 @@ def test_each_compose_reads_it_the_same(file, tmp_path):
             assert service.get("cap_drop") == ["ALL"], name
             assert service.get("read_only") is True, name
             assert service.get("security_opt") == ["no-new-privileges:true"], name
+            assert service["image"] != "isobar" or service["build"]["args"]["BASE"], name
             for mount in service.get("volumes", []):
                 check_mount(name, mount)
         print(f"\n{file}: {' '.join(how)} config; not run for want of its image: "
