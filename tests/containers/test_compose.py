@@ -10,9 +10,11 @@ import random
 import re
 import shutil
 import ssl
+import subprocess
 import urllib.request
 import uuid
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -68,6 +70,11 @@ class Project:
 
     def container(self, service):
         return self.compose("ps", "-q", service)
+
+    def network(self, service):
+        """What the service is on, for containers that do not come from the file."""
+        settings = inspect("container", self.container(service))["NetworkSettings"]
+        return SimpleNamespace(name=next(iter(settings["Networks"])))
 
     def state(self, service):
         return inspect("container", self.container(service))["State"]
@@ -186,8 +193,7 @@ def one(images, tmp_path_factory):
 
 
 def test_one_machine_serves_and_is_watched(one, images, keep, client, subscriber):
-    network = next(iter(inspect("container", one.container("isobar"))["NetworkSettings"]["Networks"]))
-    node = keep(mosquitto(images.get("parts"), type("Network", (), {"name": network})))
+    node = keep(mosquitto(images.get("parts"), one.network("isobar")))
     one.exec("isobar", "isobar", "source", "add", CENTRE, "--url", "mqtt://node:1883")
     http = f"http://127.0.0.1:{one.port('isobar', 8080)}"
     wait_until(lambda: get_json(f"{http}/readyz")["sources"]["connected"] == 1, 30, "connected")
@@ -290,21 +296,48 @@ def test_what_one_node_takes_every_node_delivers_once(cluster, client, subscribe
     messages = wnm.valid_many(CENTRE, 30, channel="cache")
     writer.publish_all(messages + messages[:10])
     assert_same(reader.wait_count(30, 30), messages)
+    assert_delivered(cluster, NODES, "cache", messages)
+
+
+def assert_delivered(cluster, nodes, channel, messages):
+    """Each of these nodes has these messages and no others, each once."""
     wanted = Counter((m.topic, m.payload.decode()) for m in messages)
-    for node in NODES:
+    for node in nodes:
         text = cluster.exec(node, "isobar", "sub", "-b", "ws://everyone:everyone@127.0.0.1:8080/mqtt",
-                            "--since", "10m", "--count", str(len(messages)), "--json",
-                            "cache/a/wis2/#")
+                            "--since", "1h", "--count", str(len(messages)), "--json",
+                            f"{channel}/a/wis2/{CENTRE}/#")
         rows = [json.loads(line) for line in text.split("\n")]
         assert Counter((row["topic"], row["payload"]) for row in rows) == wanted, node
 
 
-def test_a_node_that_goes_is_no_longer_served_and_comes_back(cluster):
-    cluster.compose("stop", "--timeout", "20", "isobar2")
+def holders(cluster, nodes):
+    """How many of these nodes are connected to the one source."""
+    return sum(json.loads(cluster.exec(node, "isobar", "health"))["sources"]["connected"]
+               for node in nodes)
+
+
+def test_a_node_that_goes_takes_no_message_with_it_and_comes_back(cluster, images, keep, client):
+    node = keep(mosquitto(images.get("parts"), cluster.network("isobar1")))
+    cluster.exec("isobar1", "isobar", "source", "add", CENTRE, "--url", "mqtt://node:1883")
+    cluster.compose("kill", "-s", "HUP", *NODES)
+    wait_until(lambda: holders(cluster, NODES) == 2, 60, "two holders")
+    publisher = client(node.port(1883))
+    messages = wnm.valid_many(CENTRE, 60)
+    publisher.publish_all(messages[:20])
+    stop = subprocess.Popen(["docker", "stop", "-t", "20", cluster.container("isobar2")],
+                            stdout=subprocess.DEVNULL)
+    for message in messages[20:40]:
+        publisher.publish_all([message])
+    assert stop.wait(60) == 0
     assert cluster.state("isobar2")["ExitCode"] == 0
     wait_behind_haproxy(cluster, 2)
+    left = ["isobar1", "isobar3"]
+    wait_until(lambda: holders(cluster, left) == 2, 60, "two holders among those left")
+    publisher.publish_all(messages[40:])
+    assert_delivered(cluster, left, "origin", messages)
     cluster.compose("start", "isobar2")
     wait_behind_haproxy(cluster, 3)
+    assert_delivered(cluster, NODES, "origin", messages)
 
 
 def test_all_nodes_are_scraped(cluster):
