@@ -11,6 +11,7 @@
 #include "broker/client.h"
 #include "broker/deliver.h"
 #include "broker/retained.h"
+#include "broker/roam.h"
 #include "broker/worker.h"
 
 void broker_limits_default(struct broker_limits *l)
@@ -86,6 +87,7 @@ static void worker_init(struct broker_worker *w, struct broker *b, struct commit
 	lag_start(w);
 	sys_watch_start(w);
 	persist_worker_init(w);
+	roam_worker_init(w);
 	wills_init(w);
 	shared_worker_init(w);
 }
@@ -98,6 +100,7 @@ static void worker_fini(struct broker_worker *w)
 	shared_worker_fini(w);
 	throttle_queue_fini(w);
 	persist_worker_fini(w);
+	roam_worker_fini(w);
 	wills_fini(w);
 	loop_remove_hook(w->loop, &w->hook);
 	journal_reader_close(&w->reader);

@@ -54,6 +54,11 @@ struct broker_settings {
 /* NULL, after the cause was logged, when what is stored cannot be opened. Loops do not run yet. */
 struct broker *broker_new(struct commit *c, struct commit_port *const *ports, unsigned port_count,
 	const struct broker_settings *settings);
+/* Before the loops run: sessions are shared with other machines (commit/roaming.h). */
+struct roaming;
+struct roaming_host;
+void broker_set_roaming(struct broker *b, const struct roaming *roaming);
+struct roaming_host broker_roaming_host(struct broker *b);
 /* Tells clients (0x8B), saves sessions, closes; loops still run. Waits until done. */
 void broker_stop(struct broker *b);
 /* Before broker_stop(): clients are better served there, and are told so (0x9C and this server reference,

@@ -7,6 +7,8 @@
  */
 #include "broker/catch_up.h"
 
+#include <stdlib.h>
+
 #include "base/clock.h"
 #include "broker/backlog.h"
 #include "broker/batch.h"
@@ -14,6 +16,7 @@
 #include "broker/deliver.h"
 #include "broker/lost.h"
 #include "broker/outgoing.h"
+#include "broker/roam.h"
 #include "broker/shared.h"
 #include "broker/walk.h"
 #include "broker/worker.h"
@@ -174,6 +177,8 @@ static uint64_t fill_by_scan(
 		if (segment == NULL)
 			continue;
 		entry = &segment->entries[seq - segment->base];
+		if (roam_has_had(s, entry))
+			continue;
 		qos = deliver_qos(s, segment, entry, seq);
 		if (qos < 0)
 			continue;
@@ -298,6 +303,8 @@ static void become_live(struct broker_worker *w, struct session *s)
 	s->state = SESSION_LIVE;
 	s->warm_to = 0;
 	backlog_end(s);
+	free(s->had);
+	s->had = NULL;
 	count_add(&w->counts.live, 1);
 	if (s->group)
 		list_append(&s->group->live, &s->link);

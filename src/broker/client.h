@@ -83,6 +83,8 @@ void client_count_refused(struct broker_worker *w, int err);
 int client_check_admission(const struct client *c, const char **why);
 /* connect.c */
 int client_on_connect(struct client *c, const struct mqtt_packet *p);
+/* Another machine has its session: ends the connection (0x8E). False: the session has ended with it. */
+bool client_let_go(struct session *s);
 void client_connect_fini(struct client *c);
 /* The client identifier of a CONNECT that is not answered yet, else {NULL,0}. */
 struct view client_asked_id(const struct client *c);

@@ -18,6 +18,7 @@
 #include "broker/bans.h"
 #include "broker/client.h"
 #include "broker/login.h"
+#include "broker/roam.h"
 #include "broker/will.h"
 #include "mqtt/reason.h"
 
@@ -40,6 +41,7 @@ struct connect_request {
 	struct will *will; /* owned, until the session takes it */
 	struct login *login;
 	struct session_move *move;
+	struct roam_ask *ask; /* NULL: one machine, or a client identifier of ours */
 };
 
 struct session_move {
@@ -64,6 +66,7 @@ void client_connect_fini(struct client *c)
 		login_cancel(r->login);
 	if (r->move)
 		r->move->client = NULL;
+	roam_forget(r->ask);
 	buf_fini(&r->key);
 	will_free(&r->will);
 	free(r);
@@ -159,6 +162,7 @@ static void finish(struct client *c, struct session *s, bool present)
 {
 	struct connect_request *r = c->connect;
 
+	roam_own(r->ask, s);
 	c->session = s;
 	c->is_connected = true;
 	c->connected_s = (uint32_t)(loop_wall_ms(c->worker->loop) / 1000);
@@ -184,6 +188,14 @@ static void take_from(struct session *s)
 	client_fault(old, ERR_TAKEN_OVER, "another connection uses this client identifier");
 	old->session = NULL;
 	session_detach(s);
+}
+
+bool client_let_go(struct session *s)
+{
+	bool lasts = s->expiry_ms > 0;
+
+	take_from(s);
+	return lasts;
 }
 
 static void move_arrive(struct task *task);
@@ -249,6 +261,12 @@ static int refuse_taking(struct client *c)
 	return refuse(c, ERR_CLIENT_ID, "another address has this client identifier");
 }
 
+/* What comes from elsewhere goes on, but for a clean start. */
+static void begin(struct client *c, struct session *s)
+{
+	finish(c, s, !c->connect->clean_start && roam_fill(c->connect->ask, s));
+}
+
 /* Of this worker's own. False: it was ended, look again. */
 static bool resume(struct client *c, struct session *s, int *err)
 {
@@ -261,6 +279,11 @@ static bool resume(struct client *c, struct session *s, int *err)
 	}
 	if (s->client) {
 		take_from(s);
+		return false;
+	}
+	if (roam_is_stale(c->connect->ask, s)) {
+		s->owner = 0; /* what is elsewhere stays */
+		session_end(s);
 		return false;
 	}
 	if (c->connect->clean_start) /* [MQTT-3.1.2-4], [MQTT-3.1.4-4] */
@@ -290,7 +313,7 @@ static int claim_session(struct client *c)
 		if (err)
 			return err;
 		if (s) {
-			finish(c, s, false);
+			begin(c, s);
 			return 0;
 		}
 	}
@@ -360,6 +383,11 @@ struct view client_asked_id(const struct client *c)
 
 /* --- who is it? ------------------------------------------------------- */
 
+static void on_asked(struct client *c)
+{
+	claim_session(c);
+}
+
 static int authenticated(struct client *c)
 {
 	struct connect_request *r = c->connect;
@@ -376,7 +404,9 @@ static int authenticated(struct client *c)
 	r->expiry_ms = r->asked_expiry_s * 1000ull;
 	if (r->expiry_ms > most)
 		r->expiry_ms = most;
-	return claim_session(c);
+	if (!r->is_assigned)
+		r->ask = roam_ask(c, buf_view(&r->key), on_asked);
+	return r->ask ? 0 : claim_session(c);
 }
 
 static void on_login(void *context, bool is_right)

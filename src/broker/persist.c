@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "broker/roam.h"
 #include "broker/row.h"
 #include "broker/session.h"
 #include "broker/shared.h"
@@ -72,6 +73,7 @@ static void make_row(struct persist *p, const struct session *s, struct row *row
 		.expiry_ms = s->expiry_ms,
 		.offline_ms = s->offline_ms,
 		.address = s->address,
+		.owner = s->owner,
 		.next_id = (uint16_t)(s->client ? next - next % ID_STEP : next),
 	};
 	row->first_id = put_slots(s, is_live ? p->mark : INFLIGHT_ACKED, &p->slots);
@@ -103,7 +105,13 @@ static void save(struct session *s, bool is_urgent)
 	if (hash == s->saved_hash)
 		return;
 	s->saved_hash = hash;
+	roam_saved(s, &row);
 	store_put(store, session_key(s), buf_view(&p->row), is_urgent);
+}
+
+void persist_row(struct session *s, struct row *row)
+{
+	make_row(&s->worker->persist, s, row);
 }
 
 void persist_save(struct session *s)
@@ -193,6 +201,7 @@ static void on_checkpoint(struct timer *t)
 	}
 	look_at_members(p);
 	store_mark(w->broker->store, w->number, p->mark);
+	roam_checkpoint(w);
 	shared_checkpoint(w, p->begun_ms);
 	p->begun_ms = 0;
 	p->mark = w->live;
@@ -281,6 +290,7 @@ static struct session *restore(const struct load *l, const struct row *row, stru
 	walks_restore(s);
 	s->expiry_ms = row->expiry_ms;
 	s->address = row->address;
+	s->owner = row->owner;
 	s->offline_ms = row->offline_ms ? row->offline_ms : l->past->wall_ms;
 	s->position = row->position == ROW_LIVE ? l->past->live : row->position;
 	if (s->position > l->tail)

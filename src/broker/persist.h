@@ -67,6 +67,9 @@ void persist_touch(struct session *s);
 /* Writes its row if it differs from the last one, so that a kill finds it; removes it when the session
  * is not to last. */
 void persist_save(struct session *s);
+/* Its row as it is now; parts are valid until the next row of the worker is made. */
+struct row;
+void persist_row(struct session *s, struct row *row);
 /* The session ends. */
 void persist_drop(struct session *s);
 

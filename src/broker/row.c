@@ -19,8 +19,9 @@ struct row_head {
 	uint32_t received_bytes;
 	uint32_t key_bytes;
 	uint64_t address; /* from version 3 on */
+	uint64_t owner;   /* from version 4 on */
 };
-_Static_assert(sizeof(struct row_head) == 64, "no padding, as its bytes are stored");
+_Static_assert(sizeof(struct row_head) == 72, "no padding, as its bytes are stored");
 
 static uint64_t checksum(struct view bytes)
 {
@@ -41,6 +42,7 @@ void row_encode(const struct row *r, struct buf *out)
 		.received_bytes = (uint32_t)r->received.n,
 		.key_bytes = (uint32_t)r->key.n,
 		.address = r->address,
+		.owner = r->owner,
 	};
 	size_t start = buf_length(out);
 	struct view all;
@@ -59,7 +61,9 @@ void row_encode(const struct row *r, struct buf *out)
 
 static size_t head_bytes(uint32_t version)
 {
-	return version < 3 ? offsetof(struct row_head, address) : sizeof(struct row_head);
+	if (version < 3)
+		return offsetof(struct row_head, address);
+	return version < 4 ? offsetof(struct row_head, owner) : sizeof(struct row_head);
 }
 
 /* n: bytes behind the head. */
@@ -106,6 +110,7 @@ int row_decode(struct view bytes, struct row *r)
 		.expiry_ms = head.expiry_ms,
 		.offline_ms = head.offline_ms,
 		.address = head.address,
+		.owner = (uint32_t)head.owner,
 		.first_id = head.first_id,
 		.next_id = head.next_id,
 	};

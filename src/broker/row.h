@@ -17,7 +17,7 @@
 #include "base/buf.h"
 #include "base/view.h"
 
-#define ROW_VERSION 3u      /* 1: without a will, 2: without an address; both are still read */
+#define ROW_VERSION 4u      /* 1: without a will, 2: an address, 3: an owner; all are still read */
 #define ROW_LIVE UINT64_MAX /* position: the one that all live sessions share */
 
 struct row {
@@ -30,6 +30,7 @@ struct row {
 	uint64_t expiry_ms;
 	uint64_t offline_ms; /* wall clock when its connection ended; 0: connected */
 	uint64_t address;    /* it was last connected from, see address_key(); 0: not known */
+	uint32_t owner;      /* number in the cluster; 0: none */
 	uint16_t first_id;   /* packet id of the first slot */
 	uint16_t next_id;    /* the id behind the last one given */
 };

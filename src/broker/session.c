@@ -7,6 +7,7 @@
 #include "broker/backlog.h"
 #include "broker/client.h"
 #include "broker/persist.h"
+#include "broker/roam.h"
 #include "broker/own.h"
 #include "broker/shared.h"
 #include "broker/walk.h"
@@ -35,6 +36,7 @@ static void session_free(struct session *s)
 	shared_discard(s);
 	will_pause(s);
 	will_free(&s->will);
+	free(s->had);
 	free(s);
 }
 
@@ -219,6 +221,7 @@ void session_end(struct session *s)
 	map_remove(&r->sessions, session_key(s));
 	pthread_mutex_unlock(&r->lock);
 	persist_drop(s);
+	roam_ended(s);
 	w->broker->subscriptions -= s->subscriptions.count;
 	session_discard(s);
 }

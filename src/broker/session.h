@@ -35,6 +35,7 @@ struct shared_member;
 struct walk;
 struct will;
 struct backlog;
+struct vector;
 
 enum session_state { SESSION_OFFLINE, SESSION_BEHIND, SESSION_LIVE };
 
@@ -71,6 +72,8 @@ struct session {
 	struct timer expiry;
 	struct will *will;   /* of this connection, or waiting its delay; NULL: none */
 	struct list touched; /* in worker->persist.touched, else alone */
+	struct vector *had;  /* came from another machine: what it had there; NULL: not so */
+	uint32_t owner;      /* number in the cluster, see broker/roam.h; 0: none */
 	uint64_t saved_hash; /* of its row in the store; 0: none */
 	uint64_t offline_ms; /* wall clock when its connection ended; 0: connected */
 	uint64_t expiry_ms;  /* kept so long after the connection's end; UINT64_MAX: for ever */

@@ -18,6 +18,7 @@
 #include "broker/users.h"
 #include "broker/will.h"
 #include "commit/commit.h"
+#include "commit/roaming.h"
 
 /* Written by the worker, read by any thread. */
 struct worker_counts {
@@ -82,6 +83,9 @@ struct broker_worker {
 	struct wills wills;
 	struct shared_worker shared;
 	struct sys_watch sys_watch;
+	struct journal_reader roam_reader; /* see broker/roam.h, and the next */
+	struct buf passport;               /* reused */
+	_Atomic uint64_t roam_mark;
 };
 
 struct bans;
@@ -117,7 +121,8 @@ struct broker {
 	pthread_mutex_t stop_lock;
 	pthread_cond_t stopped;
 	unsigned workers_stopped;
-	char *elsewhere; /* set before the workers stop; NULL: nowhere */
+	struct roaming roaming; /* all NULL: one machine */
+	char *elsewhere;        /* set before the workers stop; NULL: nowhere */
 };
 
 /* A message that a subscriber wanted was not added to its batch. */

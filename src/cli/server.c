@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "cli/control.h"
 #include "cli/quantity.h"
+#include "commit/roaming.h"
 
 #define LEAST_MS (3600u * 1000u)       /* a full disk removes messages down to one hour */
 #define SPOOL_PART 4                   /* of journal.size, may lie in the spool */
@@ -136,6 +137,15 @@ static void on_holding(void *context, const char *source, uint32_t slot, bool is
 
 	sources_hold(s->sources, view_of(source), slot == CLUSTER_NOT_HELD ? SOURCE_NOT_HELD : slot,
 		is_voice);
+}
+
+/* Sessions follow their clients from node to node. */
+static void share_sessions(struct server *s)
+{
+	struct roaming_host host = broker_roaming_host(s->broker);
+	struct roaming roaming = cluster_roaming(s->cluster, &host);
+
+	broker_set_roaming(s->broker, &roaming);
 }
 
 void server_share_sources(struct server *s)
@@ -420,6 +430,8 @@ static int make_rooms(struct server *s)
 		free(ports);
 		return ERR_SYSTEM;
 	}
+	if (s->cluster)
+		share_sessions(s);
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		s->workers[i].broker = broker_worker(s->broker, i);
 	s->reports = reports_new(&(struct reports_settings){

@@ -21,6 +21,7 @@
 #include "cluster/core.h"
 #include "cluster/follower.h"
 #include "cluster/members.h"
+#include "cluster/sessions.h"
 #include "cluster/writer.h"
 #include "net/address.h"
 #include "net/tls.h"
@@ -30,6 +31,8 @@
 #define LOOK_EVERY_MS 250u
 #define AGREE_EVERY_MS 1000u
 
+#define SCRIPTS (1 + MEMBERS_SCRIPTS + SESSIONS_SCRIPTS)
+
 enum cluster_kind { KIND_UNKNOWN, KIND_OURS, KIND_OTHER };
 
 struct cluster {
@@ -38,6 +41,7 @@ struct cluster {
 	struct writer *writer;
 	struct follower *follower;
 	struct members *members;
+	struct sessions *sessions;
 	struct tls_context *tls;
 	pthread_t thread;
 	bool is_running;
@@ -68,6 +72,7 @@ static void begin_modules(struct cluster *c)
 	writer_begin(c->writer);
 	follower_begin(c->follower);
 	members_begin(c->members);
+	sessions_begin(c->sessions);
 }
 
 static void on_agreement(struct redis_request *q, const struct resp *reply)
@@ -269,7 +274,7 @@ static void free_settings(struct cluster_settings *s)
 /* Its user and password are those of the first address. */
 static int make_client(struct cluster *c, char **why)
 {
-	static const char *scripts[1 + MEMBERS_SCRIPTS];
+	static const char *scripts[SCRIPTS];
 	uint32_t n = c->settings.redis_count;
 	struct url *urls = mem_new(n * sizeof(*urls));
 	struct redis_seed *seeds = mem_new(n * sizeof(*seeds));
@@ -288,6 +293,7 @@ static int make_client(struct cluster *c, char **why)
 		err = tls_client_new(&c->tls, &tls, why);
 	scripts[0] = claim_script();
 	memcpy(&scripts[1], members_scripts, sizeof(members_scripts));
+	sessions_scripts(&scripts[1 + MEMBERS_SCRIPTS]);
 	if (err == 0)
 		c->core.redis = redis_new(&(struct redis_config){.loop = c->core.loop,
 			.resolver = c->settings.resolver,
@@ -297,7 +303,7 @@ static int make_client(struct cluster *c, char **why)
 			.user = urls[0].user[0] ? urls[0].user : NULL,
 			.password = urls[0].password[0] ? urls[0].password : NULL,
 			.scripts = scripts,
-			.script_count = 1 + MEMBERS_SCRIPTS});
+			.script_count = SCRIPTS});
 	explicit_bzero(urls, n * sizeof(*urls));
 	free(urls);
 	free(seeds);
@@ -391,6 +397,12 @@ void cluster_leave(struct cluster *c, uint64_t limit_ms)
 	pthread_mutex_unlock(&c->lock);
 }
 
+struct roaming cluster_roaming(struct cluster *c, const struct roaming_host *host)
+{
+	sessions_set_host(c->sessions, host);
+	return sessions_roaming(c->sessions);
+}
+
 /* --- life ------------------------------------------------------------------------------ */
 
 static int make_modules(struct cluster *c, char **why)
@@ -414,6 +426,7 @@ static int make_modules(struct cluster *c, char **why)
 		.on_holding = on_holding,
 		.on_nodes = on_nodes,
 		.context = c});
+	c->sessions = sessions_new(&c->core, c->members);
 	log = writer_log(c->writer);
 	commit_set_log(c->core.commit, &log);
 	return 0;
@@ -493,6 +506,7 @@ void cluster_free(struct cluster *c)
 	if (c->core.redis)
 		redis_free(c->core.redis);
 	follower_free(c->follower);
+	sessions_free(c->sessions);
 	members_free(c->members);
 	nodes_fini(&c->nodes);
 	pthread_mutex_destroy(&c->lock);

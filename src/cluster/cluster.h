@@ -59,6 +59,11 @@ struct cluster_settings {
 
 /* Before there are ports. 0, or ERR_CONFIG / ERR_TLS / ERR_SYSTEM with *why to free(). */
 int cluster_new(struct cluster **out, const struct cluster_settings *settings, char **why);
+/* Sessions of clients, shared with the other nodes: what the broker asks, and who is told. Before
+ * cluster_start(). */
+struct roaming;
+struct roaming_host;
+struct roaming cluster_roaming(struct cluster *c, const struct roaming_host *host);
 /* The thread; workers may run already. 0 or ERR_SYSTEM. */
 int cluster_start(struct cluster *c);
 /* The names of all sources that are configured; copied. Any thread. */

@@ -56,6 +56,9 @@ void members_free(struct members *m);
 /* Its beats have not been answered for as long as after which others take a node for dead. */
 bool members_is_cut_off(const struct members *m);
 
+/* Is it a run, "NODE/START", of a node that lives? */
+bool members_has_run(const struct members *m, struct view run);
+
 /* The names of all sources that are configured, in any order; copied. Any thread. */
 void members_set_sources(struct members *m, const char *const *names, uint32_t n);
 

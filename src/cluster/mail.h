@@ -1,0 +1,32 @@
+/* cluster/mail.h - short letters from node to node, by a stream of each in Redis
+ *
+ * A letter is a kind, a key and a number; who is away finds it later. A stream keeps some
+ * thousand letters; at a start all that are there are read again, so what a letter asks must be harmless
+ * twice.
+ *
+ * Threads: the cluster's loop.
+ */
+#ifndef CLUSTER_MAIL_H
+#define CLUSTER_MAIL_H
+
+#include "cluster/core.h"
+
+struct letter {
+	struct view kind; /* "taken" */
+	struct view key;
+	uint64_t number;
+	struct view from; /* node */
+};
+
+struct mail;
+
+/* on_letter: the letter is borrowed. */
+struct mail *mail_new(struct cluster_core *core,
+	void (*on_letter)(void *context, const struct letter *letter), void *context);
+void mail_begin(struct mail *m);
+void mail_free(struct mail *m);
+
+/* To the node of this name. One that cannot be sent is lost. */
+void mail_send(struct mail *m, struct view node, const struct letter *letter);
+
+#endif

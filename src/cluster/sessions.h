@@ -1,0 +1,37 @@
+/* cluster/sessions.h - where the sessions of all clients are, kept in Redis (commit/roaming.h)
+ *
+ *     isobar:session:USER NUL CLIENT-ID   hash: owner, run (who has it), row, by (who wrote that)
+ *     isobar:mark:NODE/START              how far the live sessions of that run have got
+ *     isobar:mail:NODE                    stream: "taken" and "given", read by that node
+ *
+ * A take is one script. When a living node had the session it gets a letter, and the answer waits for its
+ * own, at most SESSIONS_PATIENCE_MS; then what is in Redis counts. How rows and marks get there:
+ * cluster/rows.h.
+ *
+ * Threads: struct roaming's functions as they say; the rest on the cluster's loop.
+ */
+#ifndef CLUSTER_SESSIONS_H
+#define CLUSTER_SESSIONS_H
+
+#include "cluster/core.h"
+#include "commit/roaming.h"
+
+#define SESSIONS_PATIENCE_MS 500u
+#define SESSIONS_TAKE_MS 1000u /* after so long a take is answered as "out of reach" */
+
+struct sessions;
+struct members;
+
+#define SESSIONS_SCRIPTS 2
+void sessions_scripts(const char *out[SESSIONS_SCRIPTS]);
+
+/* members: who is alive; borrowed. */
+struct sessions *sessions_new(struct cluster_core *core, struct members *members);
+void sessions_begin(struct sessions *s);
+void sessions_free(struct sessions *s);
+
+/* Before the loop runs. */
+void sessions_set_host(struct sessions *s, const struct roaming_host *host);
+struct roaming sessions_roaming(struct sessions *s);
+
+#endif

@@ -1,0 +1,65 @@
+/* commit/roaming.h - sessions that follow their clients from machine to machine
+ *
+ * What the broker asks of the cluster and the cluster of the broker; neither knows the other. Every
+ * session has an owner number in the cluster, which grows with each CONNECT of its client anywhere:
+ *
+ *     machine B                     cluster                        machine A
+ *     take ---------------------->  owner 7 -> 8, was A's ------>  on_taken_away
+ *                                                                  closes the connection, lets go
+ *     on_taken(8, row) <----------  row, of owner 7 <------------  give
+ *     put, put ... drop ---------->  only while the number is still 8
+ *
+ * Who has a session writes its row when it changes; the cluster keeps the latest. A row is the
+ * broker's and opaque here but for its first byte.
+ *
+ * Threads: take, put, give, drop and mark on any; on_taken and on_taken_away on the cluster's thread.
+ */
+#ifndef COMMIT_ROAMING_H
+#define COMMIT_ROAMING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/view.h"
+
+#define ROAMING_LIVE 'L' /* first byte of a row: the machine's mark says how far the session got */
+
+/* The asker's memory until on_taken. */
+struct roaming_take {
+	struct buf key;
+	void (*on_taken)(struct roaming_take *t);
+	/* The answer: */
+	bool is_known;   /* false: the cluster is out of reach, nothing else is set */
+	uint32_t owner;  /* from now on */
+	uint32_t before; /* 0: nobody had it */
+	struct buf row;  /* of who had it before; empty: none is known */
+	struct buf mark; /* of the machine that wrote the row, when that begins with ROAMING_LIVE */
+	void *context;   /* the cluster's */
+};
+void roaming_take_fini(struct roaming_take *t);
+
+struct roaming {
+	void (*take)(void *context, struct roaming_take *t);
+	/* The row from now on; it may go ttl_ms after this call, 0: never. */
+	void (*put)(
+		void *context, struct view key, uint32_t owner, struct view row, uint64_t ttl_ms);
+	/* The answer to on_taken_away(): the last row under the old number; empty: there is none here. */
+	void (*give)(void *context, struct view key, uint32_t owner, struct view row);
+	/* The session has ended. */
+	void (*drop)(void *context, struct view key, uint32_t owner);
+	/* Every live session of this machine has got at least so far; all rows put before belong to it. */
+	void (*mark)(void *context, struct view mark);
+	void *context;
+};
+
+/* Another machine has taken the session under the number `owner`. */
+struct roaming_host {
+	void (*on_taken_away)(void *context, struct view key, uint32_t owner);
+	/* A take that was answered as "out of reach" has been done all the same: it is this machine's
+	 * under this number. */
+	void (*on_late)(void *context, struct view key, uint32_t owner);
+	void *context;
+};
+
+#endif

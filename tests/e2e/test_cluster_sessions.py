@@ -1,0 +1,220 @@
+"""Sessions follow their clients from node to node, on a real Redis Cluster."""
+import json
+import signal
+import threading
+import time
+from collections import Counter
+
+import pytest
+
+from harness import notifications as wnm
+from harness.clients import V4, V5
+from harness.cluster import Nodes
+from harness.process import wait_until
+from harness.redis import RedisCluster
+
+DWD = "de-dwd"
+ALL = "origin/a/wis2/#"
+PARTNER = {"user": "partner", "password": "partner", "read": ["#"], "max_qos": 2,
+           "write": ["origin/a/wis2/#", "free/#"], "session_expiry": "1h"}
+VERSIONS = pytest.mark.parametrize("version", [V4, V5], ids=["3.1.1", "5"])
+QOS = pytest.mark.parametrize("qos", [1, 2])
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory):
+    cluster = RedisCluster(tmp_path_factory.mktemp("redis"))
+    try:
+        yield cluster.start()
+    finally:
+        cluster.end()
+
+
+@pytest.fixture
+def nodes(redis, tmp_path, keeper):
+    """nodes(n): running nodes on an empty Redis Cluster."""
+    def make(n, **settings):
+        redis.wait_whole()
+        for node in redis.masters():
+            node.cli("flushall")
+        made = Nodes(tmp_path, redis, n, accounts=[PARTNER], **settings)
+        keeper.keep(made.end)
+        return made.start()
+    return make
+
+
+@pytest.fixture
+def session(client):
+    """session(broker, present, **options): connected as the client "roamer", for ever."""
+    def make(broker, present, version=V5, name="roamer", clean=False, **options):
+        if version == V5:
+            options.setdefault("expiry", 3600)
+        made = client(broker.port, user="partner", password="partner", version=version,
+                      client_id=name, clean=clean, **options)
+        assert made.connects[-1] == (0, present), made.connects
+        return made
+    return make
+
+
+@pytest.fixture
+def publish(client):
+    def publish(broker, first, count):
+        messages = [wnm.valid(DWD, first + i) for i in range(count)]
+        publisher = client(broker.port, user="partner", password="partner")
+        publisher.publish_all(messages)
+        publisher.disconnect()
+        return messages
+    return publish
+
+
+def ids(messages):
+    return Counter(json.loads(m.payload)["id"] for m in messages)
+
+
+def wait_all(clients, messages):
+    """Until the clients together have all; how often each came."""
+    wanted = ids(messages).keys()
+
+    def got():
+        return ids([m for c in clients for m in c.messages])
+    wait_until(lambda: wanted <= got().keys(), 20,
+               lambda: f"{len(wanted - got().keys())} of {len(wanted)} missing")
+    assert got().keys() == wanted
+    return got()
+
+
+@VERSIONS
+@QOS
+def test_what_waited_on_one_node_is_delivered_by_another(version, qos, nodes, session, publish):
+    one, two = nodes(2)
+    first = session(one, False, version)
+    assert first.subscribe(ALL, qos=qos) in ([qos], [min(qos, 2)])
+    sent = publish(one, 0, 50)
+    wait_all([first], sent)
+    first.disconnect()
+    sent += publish(two, 50, 100)
+    second = session(two, True, version)
+    sent += publish(one, 150, 20)
+    assert set(wait_all([first, second], sent).values()) == {1}
+    second.disconnect()
+    sent += publish(two, 170, 30)
+    third = session(one, True, version)
+    assert set(wait_all([first, second, third], sent).values()) == {1}
+
+
+def test_who_connects_elsewhere_takes_over(nodes, session, publish):
+    one, two = nodes(2)
+    first = session(one, False)
+    first.subscribe(ALL)
+    sent = publish(one, 0, 50)
+    wait_all([first], sent)
+    one.wait_metric("isobar_acknowledged_total", 50)
+    second = session(two, True)
+    assert first.wait_disconnected() == 0x8E
+    first.paho.loop_stop()
+    sent += publish(one, 50, 50)
+    assert set(wait_all([first, second], sent).values()) == {1}
+    wait_until(lambda: one.metric("isobar_sessions") == 0, what="the session's end on node 1")
+
+
+def test_a_session_that_does_not_last_is_taken_over_as_well(nodes, session):
+    one, two = nodes(2)
+    first = session(one, False, expiry=0)
+    second = session(two, False, expiry=0)
+    assert first.wait_disconnected() == 0x8E
+    first.paho.loop_stop()
+    third = session(one, False, expiry=0)
+    assert second.wait_disconnected() == 0x8E
+    second.paho.loop_stop()
+    third.disconnect()
+
+
+def test_a_clean_start_elsewhere_forgets(nodes, session, publish):
+    one, two = nodes(2)
+    first = session(one, False)
+    first.subscribe(ALL)
+    first.disconnect()
+    publish(one, 0, 10)
+    second = session(two, False, clean=True)
+    second.subscribe("free/#")
+    second.disconnect()
+    third = session(one, True)
+    sent = publish(one, 10, 5)
+    witness = session(two, False, name="witness")
+    witness.subscribe(ALL)
+    sent = publish(one, 15, 5)
+    wait_all([witness], sent)
+    assert not third.messages
+
+
+@VERSIONS
+def test_nothing_is_lost_when_the_node_of_a_client_is_killed(version, nodes, session, client):
+    one, two = nodes(2)
+    first = session(one, False, version)
+    first.subscribe(ALL)
+    publisher = client(two.port, user="partner", password="partner")
+    sent, stop = [], threading.Event()
+
+    def feed():
+        while not stop.wait(0.002):
+            message = wnm.valid(DWD, len(sent))
+            sent.append((message, publisher.publish(message)))
+    feeding = threading.Thread(target=feed, daemon=True)
+    feeding.start()
+    wait_until(lambda: len(first.messages) > 800)
+    one.kill()
+    first.paho.loop_stop()
+    had = len(first.messages)
+    second = session(two, True, version)
+    wait_until(lambda: len(second.messages) > 300)
+    stop.set()
+    feeding.join()
+    publisher.flush([mid for _, mid in sent])
+    counts = wait_all([first, second], [m for m, _ in sent])
+    repeats = sum(counts.values()) - len(counts)
+    print(f"{had} before the kill, {repeats} repeats")
+    assert repeats <= 1500, "at most some seconds of repeats"
+
+
+def test_who_was_away_while_his_client_was_elsewhere_does_not_go_on_from_his_own_rows(
+        nodes, session, publish):
+    one, two = nodes(2)
+    first = session(one, False)
+    first.subscribe(ALL)
+    sent = publish(one, 0, 30)
+    wait_all([first], sent)
+    first.disconnect()
+    one.kill()
+    second = session(two, True)
+    sent += publish(two, 30, 30)
+    wait_all([first, second], sent)
+    second.disconnect()
+    one.start()
+    one.wait_degraded("")
+    sent += publish(two, 60, 10)
+    third = session(one, True)
+    assert set(wait_all([first, second, third], sent).values()) == {1}
+
+
+def test_clients_are_served_while_redis_is_out_of_reach(nodes, session, redis, publish):
+    one, two = nodes(2)
+    first = session(one, False)
+    first.subscribe(ALL)
+    sent = publish(one, 0, 10)
+    wait_all([first], sent)
+    first.disconnect()
+    for instance in redis.nodes:
+        instance.process.signal(signal.SIGSTOP)
+    try:
+        begun = time.monotonic()
+        again = session(one, True)
+        print(f"connected after {time.monotonic() - begun:.1f} s")
+        again.disconnect()
+    finally:
+        for instance in redis.nodes:
+            instance.process.signal(signal.SIGCONT)
+    one.wait_degraded("")
+    two.wait_degraded("")
+    sent += publish(one, 10, 10)
+    last = session(one, True)
+    wait_all([first, again, last], sent)
