@@ -62,6 +62,7 @@ class Lab:
 
     def __init__(self, images, layout, folder, **settings):
         self.images = images
+        self.layout = layout
         self.folder = str(folder)
         self.inventory = os.path.join(self.folder, "inventory.yml")
         with open(os.path.join(PLAYBOOKS, "inventories", layout + ".yml"), encoding="utf-8") as f:
@@ -132,14 +133,14 @@ class Lab:
         variables = dict(self.rows["all"]["vars"])
         del variables["ansible_user"]
         if "layout_shared_address" in variables:
-            variables["layout_shared_address"] = self.shared + "/24"
+            variables["layout_shared_address"] = self.shared
         variables.update({
             "isobar_deb": package(),
             "isobar_service_name": self.door,
             "certificates_from": "self_signed",
             "certificates_names": [self.door, *self.addresses.values()],
             "layout_offline": True,
-            "offline_store": os.path.join(BUILD, "offline"),
+            "offline_store": os.path.join(BUILD, "offline-" + self.layout),
             "offline_more_packages": ["prometheus"],
             "users_admin_keys": [KEY],
             "users_people": [{"name": "meteo", "keys": [KEY]}],
