@@ -176,14 +176,21 @@ def test_nothing_is_lost_when_the_node_of_a_client_is_killed(version, nodes, ses
     assert repeats <= 1500, "at most some seconds of repeats"
 
 
+def row_in(redis):
+    """Of the client "roamer"; its first byte says of what kind (src/broker/passport.h)."""
+    key = "isobar:session:partner\0roamer"
+    return redis.master_of(key).command("hget", key, "row") or b""
+
+
 def test_who_was_away_while_his_client_was_elsewhere_does_not_go_on_from_his_own_rows(
-        nodes, session, publish):
+        nodes, session, publish, redis):
     one, two = nodes(2)
     first = session(one, False)
     first.subscribe(ALL)
     sent = publish(one, 0, 30)
     wait_all([first], sent)
     first.disconnect()
+    wait_until(lambda: row_in(redis)[:1] == b"E", what="the row of a client that has gone")
     one.kill()
     second = session(two, True)
     sent += publish(two, 30, 30)

@@ -186,7 +186,7 @@ def test_a_will_waits_its_delay(world, dying):
     connection.end()
     world.heard_only()
     world.heard(b"gone")
-    assert time.monotonic() - begun >= 2
+    assert time.monotonic() - begun >= 1.99      # its clock counts milliseconds
 
 
 def test_a_client_back_before_the_delay_has_its_will_forgotten(world, dying):
