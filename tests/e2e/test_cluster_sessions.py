@@ -178,8 +178,12 @@ def test_nothing_is_lost_when_the_node_of_a_client_is_killed(version, nodes, ses
 
 def row_in(redis):
     """Of the client "roamer"; its first byte says of what kind (src/broker/passport.h)."""
-    key = "isobar:session:partner\0roamer"
-    return redis.master_of(key).command("hget", key, "row") or b""
+    for node in redis.masters():
+        try:
+            return node.command("hget", b"isobar:session:partner\0roamer", "row") or b""
+        except AssertionError:      # MOVED: another one has it
+            pass
+    return b""
 
 
 def test_who_was_away_while_his_client_was_elsewhere_does_not_go_on_from_his_own_rows(
