@@ -55,6 +55,9 @@ static void print_summary(const struct config *c)
 	printf("journal: %s, %s or %s, whichever comes first\n", c->data_dir,
 		quantity_format_duration(c->journal_keep_ms, keep),
 		quantity_format_size(c->journal_size_bytes, size));
+	if (c->cluster.redis_count)
+		printf("cluster: node %s, %" PRIu32 " addresses of Redis\n", c->cluster.node,
+			c->cluster.redis_count);
 }
 
 int cli_check(int argc, char **argv)
