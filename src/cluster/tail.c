@@ -512,7 +512,8 @@ static void on_done(struct redis_request *q, int err)
 void tail_init(struct tail *t, struct cluster_core *core, uint32_t shard, struct mark from,
 	const char run_id[RUN_ID_BYTES])
 {
-	*t = (struct tail){.core = core, .shard = shard};
+	t->core = core; /* not the whole: figures may be read already */
+	t->shard = shard;
 	t->after = t->read_to = from.place;
 	t->read.at = t->done = from;
 	memcpy(t->run_id, run_id, sizeof(t->run_id));

@@ -95,7 +95,7 @@ struct tail {
 	struct log_limit complaints;
 };
 
-/* Caller's memory; `from` is where it goes on, run_id of whom, zeros: unknown. Nothing is asked yet. */
+/* Caller's memory, zero-initialised; `from` is where it goes on, run_id of whom, zeros: unknown. Nothing is asked yet. */
 void tail_init(struct tail *t, struct cluster_core *core, uint32_t shard, struct mark from,
 	const char run_id[RUN_ID_BYTES]);
 /* On the loop, once: opens its lane and begins. */
