@@ -93,3 +93,35 @@ class Haproxy:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
             return refused.code, refused.read().decode()
+
+
+class Front:
+    """One address before the nodes of a cluster, in plain MQTT: brokers are (MQTT port, HTTP port)."""
+
+    def __init__(self, folder, brokers):
+        self.port = free_port()
+        self.path = os.path.join(str(folder), "front.cfg")
+        servers = "".join(f"    server broker{i + 1} 127.0.0.1:{mqtt} check port {http}\n"
+                          for i, (mqtt, http) in enumerate(brokers))
+        with open(self.path, "w", encoding="utf-8") as f:
+            f.write("global\n    maxconn 500\n    log stderr format raw local0\n"
+                    "defaults\n    mode tcp\n    log global\n    timeout connect 1s\n    timeout client 1h\n"
+                    "    timeout server 1h\n    retries 3\n    option redispatch\n"
+                    f"listen mqtt\n    bind 127.0.0.1:{self.port}\n    balance leastconn\n"
+                    "    option httpchk GET /readyz\n"
+                    "    default-server inter 200ms fall 2 rise 1 on-marked-down shutdown-sessions\n"
+                    + servers)
+        self.process = None
+
+    def start(self):
+        self.process = Process([program(), "-db", "-f", self.path], "haproxy")
+
+        def is_open():
+            with socket.socket() as s:
+                return s.connect_ex(("127.0.0.1", self.port)) == 0
+        wait_until(is_open, what=lambda: self.process.log())
+        return self
+
+    def end(self):
+        if self.process:
+            self.process.end()

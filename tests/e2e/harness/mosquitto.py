@@ -13,12 +13,12 @@ def _program():
 
 
 class Mosquitto:
-    """folder: for its files. users: {name: password}, or None to let everyone in. tls: a
+    """folder: for its files. log: the log_type of its lines. users: {name: password}, or None to let everyone in. tls: a
     certificate of harness.certificates. options: further lines of mosquitto.conf. websocket: with a
     second listener, at websocket_url."""
 
     def __init__(self, folder, name="node", users=None, tls=None, options=(), port=None,
-                 websocket=False):
+                 websocket=False, log="all"):
         self.folder = os.path.join(str(folder), "mosquitto-" + name)
         os.makedirs(self.folder, exist_ok=True)
         self.name = name
@@ -26,6 +26,7 @@ class Mosquitto:
         self.websocket_port = free_port() if websocket else None
         self.tls = tls
         self.options = list(options)
+        self.log = log
         self.password_file = None
         if users is not None:
             self.password_file = os.path.join(self.folder, "passwords")
@@ -61,7 +62,7 @@ class Mosquitto:
         yield "max_queued_messages 0"
         yield "max_inflight_messages 100"
         yield "log_dest stderr"
-        yield "log_type all"
+        yield f"log_type {self.log}"
         yield from self.options
 
     def start(self):

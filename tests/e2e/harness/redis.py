@@ -49,6 +49,7 @@ class RedisNode:
         self.folder = os.path.join(cluster.folder, str(index))
         os.makedirs(self.folder, exist_ok=True)
         self.process = None
+        self.wrapper = []           # of the program, such as env with a clock of its own
         self.is_paused = False
 
     def _options(self):
@@ -72,7 +73,7 @@ class RedisNode:
     def start(self):
         # Its log is on standard output; Process reads standard error.
         program = shutil.which("redis-server") or "/usr/bin/redis-server"
-        self.process = Process(["/bin/sh", "-c", 'exec "$@" >&2', "sh", program,
+        self.process = Process(["/bin/sh", "-c", 'exec "$@" >&2', "sh", *self.wrapper, program,
                                 *self._options()], f"redis {self.port}")
         self.process.wait_log("Ready to accept connections")
         self.is_paused = False
