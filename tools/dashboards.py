@@ -24,6 +24,12 @@ def rate(metric, labels=NODE, by=""):
     return f"sum{f' by ({by}) ' if by else ' '}(rate({metric}{labels}[$__rate_interval]))"
 
 
+def cluster_rate(metric, labels=NODE, by="", over="rate", window="$__rate_interval"):
+    """Of the WIS2 counters and duplicates every node of a cluster shows the cluster's: the largest, not the sum."""
+    inner = f"max by (centre_id, report_by) ({over}({metric}{labels}[{window}]))"
+    return f"sum{f' by ({by}) ' if by else ' '}({inner})"
+
+
 def quantile(share, metric, labels=NODE, by=""):
     return (f"histogram_quantile({share}, sum by (le{', ' + by if by else ''}) "
             f"(rate({metric}_bucket{labels}[$__rate_interval])))")
@@ -55,7 +61,7 @@ OVERVIEW = dashboard(
             stat("Sources connected", f"sum(isobar_source_connected{NODE})", width=3),
             stat("Sources disconnected", f"count(isobar_source_connected{NODE} == 0) or vector(0)",
                  thresholds=RED_AT_ONE, width=3),
-            stat("Published", rate(PUBLISHED), "mps", width=3, help_text="Messages a second, each once"),
+            stat("Published", cluster_rate(PUBLISHED), "mps", width=3, help_text="Messages a second, each once"),
             stat("Delivered", rate("isobar_delivered_total"), "mps", width=3),
             stat("Clients", f"sum(isobar_connections{NODE})", width=3),
             stat("Alerts", 'count(ALERTS{alertstate="firing"}) or vector(0)', thresholds=RED_AT_ONE, width=3),
@@ -68,7 +74,7 @@ OVERVIEW = dashboard(
                   help_text="What each means and what to do: the runbook in docs/operating.md"),
         ]),
         ("Messages", 8, [
-            graph("In", {"received": rate(RECEIVED), "published": rate(PUBLISHED),
+            graph("In", {"received": cluster_rate(RECEIVED), "published": cluster_rate(PUBLISHED),
                          "repeats": rate("isobar_repeats_total")}, "mps",
                   "Received counts every copy; published and repeats are what became of the valid ones"),
             graph("Rejected, by rule", {"{{rule}}": rate("isobar_rejected_total", by="rule")}, "mps",
@@ -77,7 +83,7 @@ OVERVIEW = dashboard(
                           "sent again": rate("isobar_resent_total"),
                           "dropped": rate("isobar_dropped_total")}, "mps"),
             graph("Received, the ten busiest centres", {
-                "{{centre_id}}": f"topk(10, {rate(RECEIVED, by='centre_id')})"}, "mps", width=12),
+                "{{centre_id}}": f"topk(10, {cluster_rate(RECEIVED, by='centre_id')})"}, "mps", width=12),
             graph("Bytes", {"from sources": rate("isobar_source_bytes_total"),
                             "to clients": rate("isobar_delivered_bytes_total")}, "Bps", width=12),
         ]),
@@ -153,18 +159,18 @@ CENTRE_BOARD = dashboard(
         ("Now", 4, [
             stat("Connected", f"max(wmo_wis2_gb_connected_flag{CENTRE})", thresholds=GREEN_AT_ONE, mappings=YES_NO),
             stat("Silent for", f"time() - max(wmo_wis2_gb_last_message_timestamp_seconds{CENTRE} > 0)", "s"),
-            stat("Received", rate(RECEIVED, CENTRE), "mps"),
-            stat("Published", rate(PUBLISHED, CENTRE), "mps"),
-            stat("Invalid, last hour", " + ".join(f"sum(increase({m}{CENTRE}[1h]))" for m in INVALID.values()),
+            stat("Received", cluster_rate(RECEIVED, CENTRE), "mps"),
+            stat("Published", cluster_rate(PUBLISHED, CENTRE), "mps"),
+            stat("Invalid, last hour", " + ".join(cluster_rate(m, CENTRE, over="increase", window="1h") for m in INVALID.values()),
                  thresholds=RED_AT_ONE),
             stat("Connected again, last day", f"sum(increase(isobar_source_connects_total{CENTRE}[1d]))"),
         ]),
         ("Messages", 8, [
             graph("What becomes of them", {
-                "received": rate(RECEIVED, CENTRE),
-                "published": rate(PUBLISHED, CENTRE),
-                "published before": rate("isobar_duplicates_total", CENTRE)}, "mps", width=12),
-            graph("Invalid, by check", {name: rate(metric, CENTRE) for name, metric in INVALID.items()},
+                "received": cluster_rate(RECEIVED, CENTRE),
+                "published": cluster_rate(PUBLISHED, CENTRE),
+                "published before": cluster_rate("isobar_duplicates_total", CENTRE)}, "mps", width=12),
+            graph("Invalid, by check", {name: cluster_rate(metric, CENTRE) for name, metric in INVALID.items()},
                   "mps", stack=True, width=12),
             graph("Rejected, by rule", {"{{rule}}": rate("isobar_rejected_total", CENTRE, by="rule")}, "mps",
                   "isobar verify and docs/rules.md explain them", stack=True, width=12),

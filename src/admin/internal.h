@@ -58,6 +58,9 @@ struct centre {
 	uint64_t received;
 	uint64_t published;
 	uint64_t duplicates;
+	uint64_t standby_received;
+	uint64_t standby_duplicates;
+	uint64_t standby_rejected;
 	uint64_t by_centre;
 	uint64_t oversized;
 	uint64_t clean_starts;
@@ -79,6 +82,8 @@ struct centres {
 
 /* As they are now; free with centres_fini(). */
 void centres_collect(struct sources *s, struct centres *out);
+/* What all nodes have counted: of each only the WIS2 figures, and duplicates. */
+void centres_of_cluster(struct cluster *cluster, struct centres *out);
 void centres_fini(struct centres *c);
 
 struct process {

@@ -13,23 +13,31 @@
 struct centre_row {
 	enum metric metric;
 	size_t place;
-	bool is_wis2; /* carries report_by (MON-01) */
+	enum {
+		OF_NODE, /* what this node has counted */
+		OF_WIS2, /* of the whole cluster; carries report_by (MON-01) */
+		OF_CLUSTER,
+		OF_STANDBY, /* where there is a cluster */
+	} of;
 };
 
 #define PLACE(member) offsetof(struct centre, member)
 
 static const struct centre_row centre_rows[] = {
-	{METRIC_RECEIVED, PLACE(received), true},
-	{METRIC_PUBLISHED, PLACE(published), true},
-	{METRIC_INVALID_TOPIC, PLACE(checks[CHECK_TOPIC]), true},
-	{METRIC_INVALID_FORMAT, PLACE(checks[CHECK_MESSAGE]), true},
-	{METRIC_NO_METADATA, PLACE(checks[CHECK_METADATA]), true},
-	{METRIC_DUPLICATES, PLACE(duplicates), false},
-	{METRIC_BY_CENTRE, PLACE(by_centre), false},
-	{METRIC_OVERSIZED, PLACE(oversized), false},
-	{METRIC_SESSION_LOSS, PLACE(clean_starts), false},
-	{METRIC_SOURCE_CONNECTS, PLACE(connects), false},
-	{METRIC_SOURCE_BYTES, PLACE(bytes), false},
+	{METRIC_RECEIVED, PLACE(received), OF_WIS2},
+	{METRIC_PUBLISHED, PLACE(published), OF_WIS2},
+	{METRIC_INVALID_TOPIC, PLACE(checks[CHECK_TOPIC]), OF_WIS2},
+	{METRIC_INVALID_FORMAT, PLACE(checks[CHECK_MESSAGE]), OF_WIS2},
+	{METRIC_NO_METADATA, PLACE(checks[CHECK_METADATA]), OF_WIS2},
+	{METRIC_DUPLICATES, PLACE(duplicates), OF_CLUSTER},
+	{METRIC_STANDBY_RECEIVED, PLACE(standby_received), OF_STANDBY},
+	{METRIC_STANDBY_DUPLICATES, PLACE(standby_duplicates), OF_STANDBY},
+	{METRIC_STANDBY_REJECTED, PLACE(standby_rejected), OF_STANDBY},
+	{METRIC_BY_CENTRE, PLACE(by_centre), OF_NODE},
+	{METRIC_OVERSIZED, PLACE(oversized), OF_NODE},
+	{METRIC_SESSION_LOSS, PLACE(clean_starts), OF_NODE},
+	{METRIC_SOURCE_CONNECTS, PLACE(connects), OF_NODE},
+	{METRIC_SOURCE_BYTES, PLACE(bytes), OF_NODE},
 };
 
 static void label_centre(struct buf *labels, const struct centre *c, const char *report_by)
@@ -51,7 +59,7 @@ static void write_row(struct exposition *e, const struct centres *centres,
 		uint64_t value;
 
 		memcpy(&value, (const char *)c + row->place, sizeof(value));
-		label_centre(&labels, c, row->is_wis2 ? report_by : NULL);
+		label_centre(&labels, c, row->of == OF_WIS2 ? report_by : NULL);
 		exposition_count(e, row->metric, &labels, value);
 	}
 	buf_fini(&labels);
@@ -178,24 +186,37 @@ static void write_delays(struct exposition *e, const struct centres *centres)
 	buf_fini(&labels);
 }
 
-static void write_centres(struct exposition *e, struct admin *a)
+/* WIS2's series are the cluster's on every node: one voice (architecture.md). */
+static void write_rows(
+	struct exposition *e, struct admin *a, const struct centres *own, const struct centres *all)
 {
 	size_t rows = sizeof(centre_rows) / sizeof(centre_rows[0]);
-	struct centres centres;
 	size_t i = 0;
 
-	centres_collect(a->settings.sources, &centres);
-	for (; i < rows && centre_rows[i].is_wis2; i++)
-		write_row(e, &centres, &centre_rows[i], a->centre_id);
-	write_wis2_gauges(e, &centres, a->centre_id);
+	for (; i < rows && centre_rows[i].of == OF_WIS2; i++)
+		write_row(e, all, &centre_rows[i], a->centre_id);
+	write_wis2_gauges(e, all, a->centre_id);
 	for (; i < rows; i++)
-		write_row(e, &centres, &centre_rows[i], NULL);
+		if (centre_rows[i].of != OF_STANDBY || a->settings.cluster)
+			write_row(e, centre_rows[i].of == OF_CLUSTER ? all : own, &centre_rows[i],
+				NULL);
+}
+
+static void write_centres(struct exposition *e, struct admin *a)
+{
+	struct centres own, shared = {0};
+
+	centres_collect(a->settings.sources, &own);
+	if (a->settings.cluster)
+		centres_of_cluster(a->settings.cluster, &shared);
+	write_rows(e, a, &own, a->settings.cluster ? &shared : &own);
 	exposition_family(e, METRIC_FIRST);
 	sources_each(a->settings.sources, write_first, e);
-	write_rejected(e, &centres);
+	write_rejected(e, &own);
 	write_each_source(e, a);
-	write_delays(e, &centres);
-	centres_fini(&centres);
+	write_delays(e, &own);
+	centres_fini(&own);
+	centres_fini(&shared);
 }
 
 /* --- single numbers --------------------------------------------------- */

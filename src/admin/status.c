@@ -53,6 +53,14 @@ static json_t *rejected_of(const struct source_figures *f)
 	return rules;
 }
 
+/* null: other machines hold it, or there are none */
+static json_t *slot_of_holder(const struct source_figures *f)
+{
+	uint64_t holder = count_read(&f->holder);
+
+	return holder ? json_integer(NUMBER(holder - 1)) : json_null();
+}
+
 struct source_list {
 	json_t *list;
 	struct view centre_id;
@@ -68,7 +76,7 @@ static void add_source(void *context, const struct source_view *v)
 	json_array_append_new(sources->list,
 		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o, s:o, s:o, s:o, s:o, "
 			  "s:o,"
-			  " s:o, s:o, s:o, s:o, s:o}",
+			  " s:o, s:o, s:o, s:o, s:o, s:o, s:b}",
 			"name", v->name, "centre_id", v->centre_id, "kind", v->kind, "url", v->url,
 			"state", v->state, "last_error", v->last_error, "enabled", v->enabled,
 			"connected", count_read(&f->connected) != 0, "protocol",
@@ -80,7 +88,8 @@ static void add_source(void *context, const struct source_view *v)
 			figure(&f->checks[CHECK_MESSAGE]), "no_metadata",
 			figure(&f->checks[CHECK_METADATA]), "foreign",
 			figure(&f->checks[CHECK_CENTRE]), "connects", figure(&f->connects),
-			"rejected", rejected_of(f)));
+			"rejected", rejected_of(f), "slot", slot_of_holder(f), "voice",
+			count_read(&f->is_voice) != 0));
 }
 
 uint32_t sources_write(struct admin *a, struct view centre_id, struct buf *out)

@@ -20,6 +20,7 @@
 #include "base/mem.h"
 #include "cli/control.h"
 #include "cli/quantity.h"
+#include "cluster/tally_book.h"
 #include "commit/roaming.h"
 
 #define LEAST_MS (3600u * 1000u)       /* a full disk removes messages down to one hour */
@@ -148,6 +149,34 @@ static void share_sessions(struct server *s)
 	broker_set_roaming(s->broker, &roaming);
 }
 
+static void on_source(void *context, const struct source_view *v)
+{
+	const struct source_figures *f = v->figures;
+	const struct tally one = {.source = v->name,
+		.centre = v->centre_id,
+		.connected = count_read(&f->connected) != 0,
+		.figures = {
+			[TALLY_RECEIVED] = count_read(&f->received),
+			[TALLY_PUBLISHED] = count_read(&f->published),
+			[TALLY_INVALID_TOPIC] = count_read(&f->checks[CHECK_TOPIC]),
+			[TALLY_INVALID_FORMAT] = count_read(&f->checks[CHECK_MESSAGE]),
+			[TALLY_NO_METADATA] = count_read(&f->checks[CHECK_METADATA]),
+			[TALLY_REPEATS] = count_read(&f->duplicates),
+			[TALLY_AHEAD] = count_read(&f->ahead),
+			[TALLY_LAST_MS] = count_read(&f->last_message_ms),
+		}};
+
+	tally_book_add(context, &one);
+}
+
+/* The thread of the cluster ends before the sources go. */
+static void on_tally(void *context, struct tally_book *book)
+{
+	struct server *s = context;
+
+	sources_each(s->sources, on_source, book);
+}
+
 void server_share_sources(struct server *s)
 {
 	const struct config *c = s->config;
@@ -179,6 +208,7 @@ static int join_cluster(struct server *s)
 		.dir = dir,
 		.version = ISOBAR_VERSION,
 		.on_holding = on_holding,
+		.on_tally = on_tally,
 		.context = s,
 		.roles = config_cluster_roles(from),
 		.replicas = from->replicas,

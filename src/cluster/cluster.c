@@ -22,6 +22,7 @@
 #include "cluster/follower.h"
 #include "cluster/members.h"
 #include "cluster/sessions.h"
+#include "cluster/tally.h"
 #include "cluster/writer.h"
 #include "net/address.h"
 #include "net/tls.h"
@@ -30,8 +31,9 @@
 #define CLUSTER_FORMAT 1
 #define LOOK_EVERY_MS 250u
 #define AGREE_EVERY_MS 1000u
+#define TALLY_FINISH_MS 1000u
 
-#define SCRIPTS (1 + MEMBERS_SCRIPTS + SESSIONS_SCRIPTS)
+#define SCRIPTS (1 + MEMBERS_SCRIPTS + SESSIONS_SCRIPTS + 1)
 
 enum cluster_kind { KIND_UNKNOWN, KIND_OURS, KIND_OTHER };
 
@@ -42,6 +44,7 @@ struct cluster {
 	struct follower *follower;
 	struct members *members;
 	struct sessions *sessions;
+	struct tallies *tallies;
 	struct tls_context *tls;
 	pthread_t thread;
 	bool is_running;
@@ -73,6 +76,7 @@ static void begin_modules(struct cluster *c)
 	follower_begin(c->follower);
 	members_begin(c->members);
 	sessions_begin(c->sessions);
+	tally_begin(c->tallies);
 }
 
 static void on_agreement(struct redis_request *q, const struct resp *reply)
@@ -294,6 +298,7 @@ static int make_client(struct cluster *c, char **why)
 	scripts[0] = claim_script();
 	memcpy(&scripts[1], members_scripts, sizeof(members_scripts));
 	sessions_scripts(&scripts[1 + MEMBERS_SCRIPTS]);
+	scripts[SCRIPTS - 1] = tally_script;
 	if (err == 0)
 		c->core.redis = redis_new(&(struct redis_config){.loop = c->core.loop,
 			.resolver = c->settings.resolver,
@@ -331,6 +336,7 @@ static void on_nodes(void *context, const struct nodes *nodes)
 	pthread_mutex_lock(&c->lock);
 	nodes_copy(&c->nodes, nodes);
 	pthread_mutex_unlock(&c->lock);
+	tally_set_nodes(c->tallies, nodes);
 }
 
 void cluster_set_sources(struct cluster *c, const char *const *names, uint32_t n)
@@ -345,6 +351,12 @@ void cluster_each_node(
 	for (uint32_t i = 0; i < c->nodes.count; i++)
 		on_node(context, &c->nodes.list[i]);
 	pthread_mutex_unlock(&c->lock);
+}
+
+void cluster_each_tally(
+	struct cluster *c, void (*on_tally)(void *context, const struct tally *t), void *context)
+{
+	tally_each(c->tallies, on_tally, context);
 }
 
 char *cluster_elsewhere(struct cluster *c)
@@ -415,6 +427,7 @@ static int make_modules(struct cluster *c, char **why)
 	if (err < 0)
 		return err;
 	c->follower = follower_new(&c->core);
+	c->tallies = tally_new(&c->core);
 	c->members = members_new(&(struct members_config){.loop = c->core.loop,
 		.redis = c->core.redis,
 		.node = c->settings.node,
@@ -494,6 +507,7 @@ void cluster_stop(struct cluster *c)
 {
 	if (c == NULL || !c->is_running)
 		return;
+	tally_finish(c->tallies, TALLY_FINISH_MS);
 	loop_stop(c->core.loop);
 	pthread_join(c->thread, NULL);
 	c->is_running = false;
@@ -508,6 +522,7 @@ void cluster_free(struct cluster *c)
 	follower_free(c->follower);
 	sessions_free(c->sessions);
 	members_free(c->members);
+	tally_free(c->tallies);
 	nodes_fini(&c->nodes);
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->left);

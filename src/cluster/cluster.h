@@ -29,6 +29,29 @@ enum cluster_failure {
 	CLUSTER_LOCAL, /* the same, and delivered to this node's subscribers meanwhile */
 };
 
+/* What the holders of a source, or of all sources of a centre, have counted. */
+enum tally_figure {
+	TALLY_RECEIVED, /* at the voice, as all but the next, TALLY_AHEAD and TALLY_LAST_MS */
+	TALLY_PUBLISHED,
+	TALLY_INVALID_TOPIC,
+	TALLY_INVALID_FORMAT,
+	TALLY_NO_METADATA,
+	TALLY_REPEATS, /* messages that had been published, for whatever source */
+	TALLY_AHEAD,   /* published for a holder that is not the voice */
+	TALLY_SUMS,
+	TALLY_LAST_MS = TALLY_SUMS, /* wall clock; the largest */
+	TALLY_DUPLICATES,           /* see cluster/tally_book.h; the largest; not of a source */
+	TALLY_FIGURES,
+};
+
+struct tally {
+	const char *source;
+	const char *centre;
+	bool connected;
+	uint64_t figures[TALLY_FIGURES];
+};
+struct tally_book;
+
 struct cluster_settings {
 	struct commit *commit; /* borrowed for life, as the resolver */
 	struct resolver *resolver;
@@ -53,6 +76,8 @@ struct cluster_settings {
 	/* This node holds a source with this slot (CLUSTER_NOT_HELD: others do), as its voice or not.
 	 * At first it holds none. On the cluster's thread. */
 	void (*on_holding)(void *context, const char *source, uint32_t slot, bool is_voice);
+	/* Calls tally_book_add() for each source. NULL: there are none. On the cluster's thread. */
+	void (*on_tally)(void *context, struct tally_book *book);
 	void *context;
 };
 #define CLUSTER_NOT_HELD UINT32_MAX
@@ -130,6 +155,11 @@ struct cluster_figures {
 	uint64_t shards[FOLLOW_STATES]; /* how many are in each state */
 };
 void cluster_figures(struct cluster *c, struct cluster_figures *out);
+
+/* What all nodes have counted of each centre (source NULL), as Redis has it: it never goes back. While
+ * Redis is out of reach as known last; none when it has not been reached since the start. Any thread. */
+void cluster_each_tally(
+	struct cluster *c, void (*on_tally)(void *context, const struct tally *t), void *context);
 
 /* The nodes as last seen, in order of name; valid during the call. Any thread. */
 void cluster_each_node(

@@ -84,6 +84,7 @@ static void on_done(struct commit_owner *o, uint32_t token, enum commit_outcome 
 
 	if (outcome == COMMIT_FIRST) {
 		count_add(&s->figures.published, 1);
+		count_add(&s->figures.ahead, !s->is_voice);
 		firsts_add(&s->firsts, centre);
 	} else {
 		count_add(s->is_voice ? &s->figures.duplicates : &s->figures.standby_duplicates, 1);

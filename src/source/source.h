@@ -70,6 +70,7 @@ struct source_figures {
 	count rejected[RULE_COUNT]; /* messages whose verdict named it, discarded or not */
 	count checks[CHECK_COUNT];  /* the same by check (monitoring.md, section 1) */
 	count by_centre;            /* let through by their centre's record, metadata_id unknown */
+	count ahead;                /* of `published`, while another holder was the voice */
 	count standby_received;     /* while another holder was the voice */
 	count standby_duplicates;
 	count standby_rejected;
