@@ -50,7 +50,7 @@ static bool is_overdue(const struct follower *f, const struct tail *t)
 {
 	uint64_t place = t->records[t->at].message.log_id;
 
-	if (loop_now_ms(f->core->loop) - t->arrived_ms < FOLLOWER_PATIENCE_MS)
+	if (loop_now_ms(f->core->loop) - t->ready_ms < FOLLOWER_PATIENCE_MS)
 		return false;
 	for (uint32_t i = 0; i < f->core->shards; i++) {
 		if (tail_may_bring(&f->tails[i], place))

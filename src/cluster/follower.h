@@ -7,8 +7,8 @@
  *
  * **Order.** What one source connection delivered in order, and was first with, stays in order per
  * topic: a record names the one before it and is kept back until that is known, at most
- * FOLLOWER_PATIENCE_MS after it was read; while another shard is behind and may still bring it,
- * longer. What stands behind it in its shard waits as well, so that a place says how far a shard got.
+ * FOLLOWER_PATIENCE_MS after it could be written; while another shard is behind, or asks replicas
+ * about what it read, and so may still bring it, longer. What stands behind it in its shard waits as well, so that a place says how far a shard got.
  *
  * **Where it goes on.** The last place of each shard in the journal's index; bookmark.h for what the
  * index does not know. A node without either begins with the oldest entry that Redis has.

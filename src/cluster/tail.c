@@ -352,7 +352,6 @@ static void on_entries(struct tail *t, const struct resp *reply)
 		return;
 	t->was_refused = false;
 	t->read_to = t->after;
-	t->arrived_ms = now_of(t);
 	t->is_full = n >= t->ask_for;
 	t->load += (uint32_t)n;
 	read_entries(t, (uint32_t)n);
@@ -411,6 +410,7 @@ static void on_confirmed(struct tail *t)
 	count_batch(t);
 	t->after = t->read_to;
 	t->is_ready = true;
+	t->ready_ms = now_of(t);
 	enter(t, t->is_full ? FOLLOW_BEHIND : FOLLOW_LIVE);
 	if (has_batch(t))
 		t->on_batch(t);
@@ -566,8 +566,16 @@ void tail_hold(struct tail *t, bool is_held)
 		enter(t, FOLLOW_BEHIND);
 }
 
+/* Replicas have not said yet whether they have what was read. */
+static bool is_unconfirmed(const struct tail *t)
+{
+	return !t->is_ready && t->count && count_read(&t->figures.state) != FOLLOW_UNSAFE;
+}
+
 bool tail_may_bring(const struct tail *t, uint64_t place)
 {
-	return t->is_full && t->is_under_way && t->step == TAIL_READ &&
+	bool is_reading_on = t->is_full && t->step == TAIL_READ;
+
+	return t->is_under_way && (is_reading_on || is_unconfirmed(t)) &&
 	       place_ms(t->after) <= place_ms(place) + BACK_MS;
 }

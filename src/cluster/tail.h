@@ -65,7 +65,7 @@ struct tail {
 	uint32_t n;
 	uint32_t at; /* taken so far */
 	bool is_ready;
-	uint64_t arrived_ms; /* read */
+	uint64_t ready_ms;
 	struct buf bytes;
 	struct mark done; /* the last one taken */
 
@@ -108,7 +108,8 @@ void tail_fini(struct tail *t);
 void tail_took(struct tail *t, uint32_t n);
 /* The journal takes nothing, or does again. */
 void tail_hold(struct tail *t, bool is_held);
-/* Might what it reads next be older than the place? It is behind, and reading. */
+/* Might it bring something that belongs before the place? It is behind and reading, or asks replicas
+ * about what it read. */
 bool tail_may_bring(const struct tail *t, uint64_t place);
 
 #endif

@@ -376,7 +376,8 @@ def test_under_local_this_nodes_subscribers_go_on_and_what_escaped_is_counted(
         node.wait_degraded("", limit=30)
     check_stream(both.redis, messages)
     there.wait_count(40)
-    assert sum(node.metric("isobar_escaped_total") for node in both) == 15
+    wait_until(lambda: sum(node.metric("isobar_escaped_total") for node in both) == 15,
+               what="all that escaped to be counted")
     for reader in (here, there):
         assert len({m.payload for m in reader.messages}) == len(reader.messages) == 40
 

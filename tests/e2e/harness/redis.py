@@ -133,7 +133,20 @@ class RedisNode:
         return self.process is not None and self.process.is_running()
 
     def role(self):
-        return self.cli("role").split("\n")[0]
+        if self.cluster.tls:
+            return self.cli("role").split("\n")[0]
+        return self.command("role")[0].decode()     # a socket is quicker than a process
+
+    def has_slot_of(self, key):
+        if self.cluster.tls:
+            return not self.cli("object", "encoding", key).startswith("MOVED")
+        try:
+            self.command("exists", key)
+        except AssertionError as refusal:
+            if not str(refusal).startswith("MOVED"):
+                raise
+            return False
+        return True
 
     @property
     def name(self):
@@ -196,7 +209,7 @@ class RedisCluster:
     def master_of(self, key):
         """By the word of a master that has the slot."""
         for node in self.masters():
-            if not node.cli("object", "encoding", key).startswith("MOVED"):
+            if node.has_slot_of(key):
                 return node
         raise AssertionError(f"no master has {key}")
 
