@@ -123,7 +123,7 @@ class Lab:
         """After a failure: what the machines say."""
         for name, machine in self.machines.items():
             print(f"--- {name}\n" + machine.sh("systemctl --failed --no-pager; journalctl -u isobar -u haproxy "
-                                               "-u keepalived --no-pager | tail -n 30"))
+                                               "-u keepalived --no-pager | tail -n 30", check=False).stdout)
 
     # --- the inventory
 
