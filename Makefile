@@ -78,7 +78,7 @@ $(BUILD)/gen/admin/overview.h: tools/embed.awk ui/overview.html
 	@mkdir -p $(@D)
 	awk -v name=overview_html -f tools/embed.awk ui/overview.html > $@
 
-$(BUILD)/gen/cluster/%_script.h: src/cluster/%.lua tools/embed.awk
+$(SCRIPTS:%=$(BUILD)/gen/cluster/%_script.h): $(BUILD)/gen/cluster/%_script.h: src/cluster/%.lua tools/embed.awk
 	@mkdir -p $(@D)
 	awk -v name=$*_lua -f tools/embed.awk $< > $@
 
