@@ -126,6 +126,20 @@ static void judge_shadow(
 			"nothing; leave cluster out with shadow: yes");
 }
 
+/* The filter lies in the cluster's Redis. */
+static void judge_compatible(
+	const struct config_reader *r, const struct yaml *root, const struct config *c)
+{
+	if (c->compatible && config_find(root, "cluster") == NULL)
+		config_fault(r, config_find(config_find(root, "antiloop"), "compatible"),
+			"antiloop.compatible",
+			"shares the duplicate filter in the antiloop's Redis Cluster, and there is "
+			"no "
+			"cluster section; cluster: {redis: [...]} with that one's addresses, or "
+			"no, is "
+			"right");
+}
+
 struct yaml *config_read_main(struct config_reader *r, struct view text, struct config *out)
 {
 	struct yaml *root = yaml_read(text, r->file, r->faults);
@@ -142,6 +156,7 @@ struct yaml *config_read_main(struct config_reader *r, struct view text, struct 
 		move_sources_dir(r, out);
 	judge_catalogues(r, root, out);
 	judge_shadow(r, root, out);
+	judge_compatible(r, root, out);
 	config_judge_cluster(r, root, out);
 	resolve_workers(out);
 	if (out->journal_size_percent)

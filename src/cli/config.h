@@ -86,6 +86,7 @@ struct config {
 	uint32_t journal_sync_ms;
 	uint64_t window_ms;
 	uint64_t ids;
+	bool compatible; /* antiloop.compatible: wis2gb */
 	struct gate_settings checks;
 	char *topic_hierarchy;       /* NULL: built-in */
 	struct hierarchy *hierarchy; /* what was read there; one reference */

@@ -379,9 +379,13 @@ static const struct {
 		"or d "
 		"such as 90s or 24h is right\n"},
 	{"compatible", "antiloop: {compatible: wis2gb}\n",
-		"f.yaml:1:24: antiloop.compatible: not supported by this version; leave it out or "
-		"write "
-		"no\n"},
+		"f.yaml:1:24: antiloop.compatible: shares the duplicate filter in the antiloop's "
+		"Redis Cluster, and there is no cluster section; cluster: {redis: [...]} with that "
+		"one's addresses, or no, is right\n"},
+	{"compatible with what", "antiloop: {compatible: yes}\n",
+		"f.yaml:1:24: antiloop.compatible: \"yes\" is not among the words known; no, "
+		"wis2gb "
+		"are right\n"},
 	{"http_public", "http_public: [ui, everything]\n",
 		"f.yaml:1:19: http_public: \"everything\" is not among the words known; ui, "
 		"metrics, "

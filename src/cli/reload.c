@@ -43,6 +43,7 @@ static void warn_restart(const struct config *old, const struct config *new)
 					 old->journal_sync_ms != new->journal_sync_ms},
 		{"antiloop.window", old->window_ms != new->window_ms},
 		{"antiloop.ids", old->ids != new->ids},
+		{"antiloop.compatible", old->compatible != new->compatible},
 		{"bind", bind_differs(old, new)},
 		{"cluster", config_cluster_differs(&old->cluster, &new->cluster)},
 		{"shadow", old->shadow != new->shadow},

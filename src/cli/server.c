@@ -218,6 +218,7 @@ static int join_cluster(struct server *s)
 		.stream_bytes = from->stream_bytes,
 		.acknowledge = from->acknowledge,
 		.on_failure = from->on_failure,
+		.compatible = c->compatible,
 		.spool_bytes = c->journal_size_bytes / SPOOL_PART,
 		.sync = c->journal_sync,
 		.sync_ms = c->journal_sync_ms,

@@ -144,6 +144,14 @@ uint8_t census_needed(const struct census *c, uint32_t shard)
 	return is_fresh(c, shard) ? c->shards[shard].needed : c->core->settings->acknowledge;
 }
 
+uint8_t census_needed_at(const struct census *c, uint16_t slot)
+{
+	for (uint32_t i = 0; i < c->core->shards; i++)
+		if (redis_share_master(c->core->redis, claim_slot(i), slot))
+			return census_needed(c, i);
+	return c->core->settings->acknowledge;
+}
+
 void census_hurry(struct census *c)
 {
 	if (c->timer.place && c->timer.due_ms > loop_now_ms(c->core->loop) + HURRY_MS)

@@ -28,6 +28,8 @@ void census_free(struct census *c);
 
 /* Replicas that must have an entry of this shard now, at most `acknowledge`. */
 uint8_t census_needed(const struct census *c, uint32_t shard);
+/* The same for a key of any slot: as for a shard on its master. No shard is there: `acknowledge`. */
+uint8_t census_needed_at(const struct census *c, uint16_t slot);
 /* Asks again soon: a WAIT came back short. */
 void census_hurry(struct census *c);
 /* Shards that count with fewer replicas than `acknowledge`. */

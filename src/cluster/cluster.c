@@ -213,6 +213,7 @@ static void show_writer(const struct cluster *c, struct cluster_figures *out)
 	out->spool_messages = count_read(&w->spool_messages);
 	out->spool_bytes = count_read(&w->spool_bytes);
 	out->spool_most_bytes = c->settings.spool_bytes;
+	out->foreign = count_read(&w->foreign);
 	out->escaped = count_read(&w->escaped);
 }
 

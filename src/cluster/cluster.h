@@ -70,6 +70,7 @@ struct cluster_settings {
 	uint64_t stream_bytes; /* of all shards together */
 	uint8_t acknowledge;   /* Redis replicas that must have a message */
 	enum cluster_failure on_failure;
+	bool compatible; /* the filter of the existing antiloop is asked first (wis2gb) */
 	uint64_t spool_bytes;   /* on disk at most, under spool and local */
 	enum journal_sync sync; /* journal.sync, for the spool */
 	uint32_t sync_ms;
@@ -143,6 +144,7 @@ struct cluster_figures {
 	uint64_t spool_messages; /* in the spool now */
 	uint64_t spool_bytes;
 	uint64_t spool_most_bytes;
+	uint64_t foreign; /* messages that the existing antiloop had published */
 	uint64_t escaped; /* published by two nodes, as one did so without Redis (local) */
 	uint64_t read;    /* entries followed */
 	uint64_t lag_entries;

@@ -51,6 +51,14 @@ static inline struct view entry_record(const struct entry *e)
 	return (struct view){(const char *)buf_bytes(&e->parcel->records) + e->at, e->bytes};
 }
 
+/* To be changed in place, by whoever has the entry. */
+static inline uint8_t *entry_bytes(const struct entry *e)
+{
+	struct buf *b = &e->parcel->records;
+
+	return b->data + b->start + e->at;
+}
+
 /* Posts `task` to the core's loop when there is something to take. */
 struct intake *intake_new(const struct cluster_core *core, struct task *task);
 /* Nobody offers any more, and no entry is left. */

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "cluster/legacy.h"
 #include "cluster/record.h"
 #include "cluster/spool.h"
 #include "cluster/writer_inside.h"
@@ -61,8 +62,25 @@ static void add_publisher(struct buf *names, uint32_t *others, const struct entr
 	buf_append(names, r.publisher.p, r.publisher.n);
 }
 
+struct naming {
+	struct buf *names;
+	uint32_t *others;
+};
+
+static bool name_one(void *context, struct entry *e)
+{
+	struct naming *n = context;
+
+	add_publisher(n->names, n->others, e);
+	return true;
+}
+
 static void name_publishers(const struct writer *w, struct buf *names, uint32_t *others)
 {
+	struct naming naming = {names, others};
+
+	if (w->legacy)
+		legacy_each(w->legacy, name_one, &naming);
 	for (uint32_t i = 0; i < w->core->shards; i++) {
 		const struct shard *s = &w->shards[i];
 
@@ -223,14 +241,17 @@ static int by_number(const void *a, const void *b)
 	return (int32_t)(x->number - y->number) < 0 ? -1 : 1;
 }
 
-static void add_waiting(struct buf *all, struct entry *e)
+static bool add_waiting(void *all, struct entry *e)
 {
 	buf_append(all, &e, sizeof(struct entry *));
+	return false;
 }
 
 /* Takes everything that waits out of calls and queues. What is of the spool stays: it is there. */
 static void take_waiting(struct writer *w, struct buf *all)
 {
+	if (w->legacy)
+		legacy_each(w->legacy, add_waiting, all);
 	for (uint32_t i = 0; i < w->core->shards; i++) {
 		struct shard *s = &w->shards[i];
 
@@ -281,7 +302,7 @@ static void drain(struct writer *w)
 		return;
 	w->draining = p->count;
 	for (uint32_t i = 0, n = p->count; i < n; i++)
-		writer_queue(w, &p->entries[i]);
+		writer_take(w, &p->entries[i]);
 	writer_pump(w);
 }
 

@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "mqtt/wire.h"
 
+#define PREVIOUS_AT 23u /* behind version, flags, qos, expiry and id */
+
 static void put_number(struct buf *b, uint32_t value, unsigned bytes)
 {
 	uint8_t *p = buf_reserve(b, bytes);
@@ -79,4 +81,15 @@ int record_decode(struct view bytes, struct record *out)
 		return ERR_MALFORMED;
 	*out = r;
 	return 0;
+}
+
+uint32_t record_set_previous(uint8_t *record, const struct uuid *previous)
+{
+	if (previous) {
+		memcpy(record + PREVIOUS_AT, previous->b, sizeof(previous->b));
+		return 0;
+	}
+	record[1] &= (uint8_t)~RECORD_PREVIOUS;
+	memmove(record + sizeof(previous->b), record, PREVIOUS_AT);
+	return sizeof(previous->b);
 }

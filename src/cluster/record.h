@@ -45,4 +45,8 @@ int record_encode(struct buf *b, const struct record *r);
  * ERR_MALFORMED. */
 int record_decode(struct view bytes, struct record *out);
 
+/* Names another one as previous, or none (NULL), in a record that has one. Gives by how many bytes
+ * it begins later than before. */
+uint32_t record_set_previous(uint8_t *record, const struct uuid *previous);
+
 #endif

@@ -55,6 +55,27 @@ static void what_is_written_is_read(void **state)
 	buf_fini(&b);
 }
 
+static void a_record_may_name_another_one_before_it_or_none(void **state)
+{
+	struct record other = full, got;
+	struct buf b = {0};
+	uint32_t shorter;
+
+	(void)state;
+	other.previous = (struct uuid){{4, 5, 6}};
+	assert_int_equal(record_encode(&b, &full), 0);
+	assert_int_equal(record_set_previous(b.data, &other.previous), 0);
+	assert_int_equal(record_decode(buf_view(&b), &got), 0);
+	same(&got, &other);
+	other.has_previous = false;
+	other.previous = (struct uuid){{0}};
+	shorter = record_set_previous(b.data, NULL);
+	assert_int_equal(shorter, 16);
+	assert_int_equal(record_decode(view_skip(buf_view(&b), shorter), &got), 0);
+	same(&got, &other);
+	buf_fini(&b);
+}
+
 static void version_1_stands_as_it_was_first_written(void **state)
 {
 	static const char bytes[] = "\x01\x85\x01\x01\x02\x03\x04"
@@ -111,6 +132,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_written_is_read),
+		cmocka_unit_test(a_record_may_name_another_one_before_it_or_none),
 		cmocka_unit_test(version_1_stands_as_it_was_first_written),
 		cmocka_unit_test(what_is_cut_or_foreign_is_refused),
 		cmocka_unit_test(texts_that_do_not_fit_are_not_written),

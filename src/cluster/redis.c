@@ -44,6 +44,11 @@ uint32_t redis_chance(struct redis *r)
 	return (uint32_t)(r->chance >> 32);
 }
 
+bool redis_share_master(const struct redis *r, uint16_t a, uint16_t b)
+{
+	return r->masters[a] && r->masters[a] == r->masters[b];
+}
+
 void redis_script_sha(const char *script, char out[REDIS_SHA_BYTES])
 {
 	unsigned char digest[EVP_MAX_MD_SIZE];

@@ -150,6 +150,8 @@ enum redis_state {
 	REDIS_WHOLE,     /* every slot has a master */
 };
 const char *redis_state_text(enum redis_state state);
+/* Two slots lie on one master, by the map; false also while nobody knows. */
+bool redis_share_master(const struct redis *r, uint16_t a, uint16_t b);
 
 /* Written by the loop's thread, read by any. */
 struct redis_figures {

@@ -14,6 +14,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "cluster/census.h"
+#include "cluster/legacy.h"
 #include "cluster/writer_inside.h"
 
 #define BATCH_BYTES (256u << 10)
@@ -142,16 +143,16 @@ static void pump(struct shard *s)
 		make_call(s);
 }
 
-static void log_error_reply(struct writer *w, uint32_t shard, const struct resp *reply)
+void writer_log_reply(struct writer *w, const struct entry *e, const struct resp *reply)
 {
 	char quoted[LOG_QUOTE_BYTES];
 	uint64_t skipped;
 
 	if (!log_allowed(&w->error_log, loop_now_ms(w->core->loop), ERROR_LOG_MS, &skipped))
 		return;
-	log_error("cluster", "claim_refused", "shard=%u redis=%s others=%llu", shard,
+	log_error("cluster", "claim_refused", "shard=%d redis=%s others=%llu", e ? e->shard : -1,
 		reply->type == RESP_ERROR ? log_quote(reply->text.p, reply->text.n, quoted)
-					  : "\"not an answer of the script\"",
+					  : "\"not an answer\"",
 		(unsigned long long)skipped);
 }
 
@@ -168,7 +169,18 @@ static void on_reply(struct redis_request *q, const struct resp *reply)
 		c->entries[i]->first = c->good && (a.first || a.token == c->entries[i]->token);
 	}
 	if (!c->good)
-		log_error_reply(c->shard->writer, c->shard->number, reply);
+		writer_log_reply(c->shard->writer, c->count ? c->entries[0] : NULL, reply);
+}
+
+void writer_settle(struct writer *w, struct entry *e)
+{
+	if (e->parcel->port)
+		writer_answer(
+			w, e->parcel->port, e->ticket, e->first ? COMMIT_FIRST : COMMIT_REPEAT);
+	else
+		outage_on_drained(w, e->first);
+	intake_drop(w->intake, e);
+	loop_defer(w->core->loop, &w->flush);
 }
 
 static void settle(struct call *c)
@@ -177,21 +189,12 @@ static void settle(struct call *c)
 	struct writer *w = s->writer;
 
 	count_add(&w->figures.answered, c->count);
-	for (uint32_t i = 0; i < c->count; i++) {
-		struct entry *e = c->entries[i];
-
-		if (e->parcel->port)
-			writer_answer(w, e->parcel->port, e->ticket,
-				e->first ? COMMIT_FIRST : COMMIT_REPEAT);
-		else
-			outage_on_drained(w, e->first);
-		intake_drop(w->intake, e);
-	}
+	for (uint32_t i = 0; i < c->count; i++)
+		writer_settle(w, c->entries[i]);
 	c->count = 0;
 	c->since_ms = 0;
 	c->next = s->idle;
 	s->idle = c;
-	loop_defer(w->core->loop, &w->flush);
 	pump(s);
 }
 
@@ -249,6 +252,14 @@ void writer_queue(struct writer *w, struct entry *e)
 	s->last = e;
 }
 
+void writer_take(struct writer *w, struct entry *e)
+{
+	if (w->legacy && e->claim)
+		legacy_take(w->legacy, e);
+	else
+		writer_queue(w, e);
+}
+
 void writer_pump(struct writer *w)
 {
 	if (!w->has_begun)
@@ -267,7 +278,7 @@ static void on_inbox(struct task *t)
 		struct parcel *next = p->next;
 
 		for (uint32_t i = 0; i < p->count; i++)
-			(direct ? writer_queue : outage_take)(w, &p->entries[i]);
+			(direct ? writer_take : outage_take)(w, &p->entries[i]);
 		p = next;
 	}
 	if (!w->has_begun && w->queued_ms == 0)
@@ -291,6 +302,8 @@ static uint64_t oldest_wait(const struct writer *w)
 				oldest = since;
 		}
 	}
+	if (w->legacy && legacy_oldest(w->legacy) < oldest)
+		oldest = legacy_oldest(w->legacy);
 	return oldest;
 }
 
@@ -356,6 +369,7 @@ int writer_new(struct writer **out, struct cluster_core *core, char **why)
 	w->again.on_time = on_again;
 	w->look.on_time = on_look;
 	w->intake = intake_new(core, &w->inbox);
+	w->legacy = core->settings->compatible ? legacy_new(w) : NULL;
 	err = outage_new(w, why);
 	if (err < 0)
 		writer_free(w);
@@ -380,6 +394,8 @@ void writer_begin(struct writer *w)
 {
 	w->has_begun = true;
 	w->queued_ms = 0;
+	if (w->legacy)
+		legacy_begin(w->legacy);
 	writer_pump(w);
 }
 
@@ -413,6 +429,7 @@ void writer_free(struct writer *w)
 	}
 	for (uint32_t i = 0; i < w->core->shards; i++)
 		free_shard(w, &w->shards[i]);
+	legacy_free(w->legacy);
 	outage_free(w);
 	intake_free(w->intake);
 	for (unsigned i = 0; i < WRITER_PORTS; i++)

@@ -42,6 +42,7 @@ struct writer_figures {
 	count repeated;   /* calls made again: too few replicas, or an error of Redis' */
 	count waiting_ms; /* so long the oldest call under way has; 0: none */
 	count spooled;    /* messages written to the spool */
+	count foreign;    /* messages that the antiloop of other software had published */
 	count escaped;    /* delivered here under `local` and published by another node as well */
 	count spool_messages; /* in the spool, not committed */
 	count spool_bytes;

@@ -48,9 +48,12 @@ struct spooled {
 	uint32_t ticket;
 };
 
+struct legacy;
+
 struct writer {
 	struct cluster_core *core;
 	struct intake *intake;
+	struct legacy *legacy; /* NULL: our own claims are all */
 	char sha[REDIS_SHA_BYTES];
 	bool has_begun;
 	uint64_t queued_ms; /* before that: when the first entry came */
@@ -84,9 +87,15 @@ static inline enum cluster_state writer_state(const struct writer *w)
 
 void writer_answer(
 	struct writer *w, struct commit_port *port, uint32_t ticket, enum commit_outcome outcome);
+/* On its first step; writer_pump() then sends it. */
+void writer_take(struct writer *w, struct entry *e);
 /* Behind what waits for its shard; writer_pump() sends it. */
 void writer_queue(struct writer *w, struct entry *e);
 void writer_pump(struct writer *w);
+/* The entry is answered, with `first`: it is gone. */
+void writer_settle(struct writer *w, struct entry *e);
+/* A reply that is no answer, now and then; e may be NULL. */
+void writer_log_reply(struct writer *w, const struct entry *e, const struct resp *reply);
 
 /* --- outage.c ------------------------------------------------------------ */
 
