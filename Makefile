@@ -9,6 +9,7 @@
 #   make deb        the Debian package           make test-deb   the package on a fresh Debian with systemd
 #   make test-docker   the image, the compose files and the Kubernetes manifests, for real
 #   make test-ansible  the playbooks, on one, three and seven machines that are containers
+#   make test-cluster  three nodes, Redis Cluster and all around it under load, killed part by part
 #   make differential   verdicts against other readers, on every mutant
 #
 # Debian packages the build and the tests need stand in tools/packages.txt.
@@ -53,7 +54,7 @@ E2E_CORE := tests/e2e/test_core.py $(wildcard tests/e2e/test_conformance_*.py)
 
 .PHONY: all run test unit unit-build e2e differential check asan tsan fuzz fuzz-build fuzzers bench bench-judge bench-connections lint format \
 	conformance-mutants \
-	clean install packages clients deb test-deb test-docker test-ansible
+	clean install packages clients deb test-deb test-docker test-ansible test-cluster
 .DELETE_ON_ERROR:
 
 all: packages
@@ -225,6 +226,11 @@ test-docker:
 test-ansible: $(BUILD)/isobar
 	@tools/packages.sh containers deb ansible
 	@tests/run.sh $(BUILD) containers tests/containers/test_ansible_*.py
+
+# STORY="kill-node kills" SEED= RATE=: see tests/cluster/test_story.py. Some ten minutes, needs root.
+test-cluster: $(BUILD)/isobar
+	@tools/packages.sh build test cluster
+	@tests/run.sh $(BUILD) containers tests/cluster
 
 clean:
 	rm -rf $(BUILD)

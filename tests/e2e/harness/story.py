@@ -20,6 +20,7 @@ import time
 from collections import Counter
 
 from . import haproxy
+from .clients import Subscriber
 from .cluster import SHARDS, ClusterNode
 from .load import Feed, Reader, Readers
 from .mosquitto import Mosquitto
@@ -30,7 +31,6 @@ from .redis import RedisCluster
 CENTRES = ("de-dwd", "ca-eccc-msc", "fr-meteofrance", "jp-jma")
 REPEATER = "cn-cma-global-broker"
 READER = {"user": "everyone", "password": "everyone", "read": ["#"], "session_expiry": "1h"}
-HOLDERS = 2
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 GROUP = 64003           # of the node that is cut off: its packets are known by it
 TABLE = "isobar_test"
@@ -46,22 +46,25 @@ class World:
     """folder: for all files. rate: messages a second at the WIS2 Nodes, and as many repeats. on_failure: of
     the nodes. queue: messages a WIS2 Node keeps for a client, 0: all. clocks: seconds by which the wall
     clocks of the nodes, and of the Redis instances, are off. cut: whether the last node can be cut
-    off. seed: of whatever is random."""
+    off. holders: of each source. seed: of whatever is random."""
 
-    def __init__(self, folder, rate, on_failure="hold", queue=0, clocks=(0, 0, 0), cut=False, seed=1):
-        self.folder, self.rate, self.queue = str(folder), rate, queue
+    def __init__(self, folder, rate, on_failure="hold", queue=0, clocks=(0, 0, 0), cut=False, holders=2,
+                 seed=1):
+        self.folder, self.rate, self.queue, self.each = str(folder), rate, queue, holders
         self.random = random.Random(seed)
         self.redis = RedisCluster(folder)
         for i, instance in enumerate(self.redis.nodes):
             instance.wrapper = clock(clocks[i % len(clocks)])
         self.peers = {centre: self._peer(centre) for centre in CENTRES}
         self.repeater = self._peer(REPEATER)
+        self.repeats = holders > 1  # of which there are none where drops are counted
         self.nodes = [self._node(i, on_failure, clocks[i % len(clocks)], cut) for i in range(3)]
         self.front = haproxy.Front(folder, [(n.fixed["mqtt"], n.fixed["http"]) for n in self.nodes])
         self.feed = self.readers = None
         self.places = {}            # of each shard's stream: read so far
         self.appended = Counter()
         self.touched = set()        # numbers of the nodes that this fault took away
+        self.lost = set()           # ids that need not come, since their WIS2 Node dropped them
         self.lines = []
         self.begun = time.monotonic()
 
@@ -78,7 +81,7 @@ class World:
             wrapper = [*wrapper, "setpriv", f"--regid={GROUP}", "--clear-groups"]
         node = ClusterNode(
             self.folder, self.redis, f"node-{i + 1}", sources, accounts=[READER], wrapper=wrapper,
-            cluster={"on_store_failure": on_failure, "stream": {"keep": "5m"}},
+            cluster={"on_store_failure": on_failure, "replicas": self.each, "stream": {"keep": "5m"}},
             config={"listeners": [f"{scheme}://127.0.0.1:{port}" for scheme, port in ports.items()],
                     "journal": {"size": "4GiB"}})
         node.fixed = ports
@@ -98,7 +101,7 @@ class World:
                                 for reader in self._pair(f"node-{i + 1}", node.fixed["mqtt"])]
                                + self._pair("front", self.front.port))
         wait_until(lambda: all(r.is_subscribed for r in self.readers.readers), 20, "subscriptions")
-        self.feed = Feed(self.peers, self.rate, self.repeater)
+        self.feed = Feed(self.peers, self.rate, self.repeater if self.repeats else None)
         wait_until(lambda: len(self.feed.acknowledged) > self.rate, 20, "the first messages")
         return self
 
@@ -128,7 +131,7 @@ class World:
 
     def is_held(self):
         found = self.holders()
-        return all(found[c] == HOLDERS for c in [*CENTRES, REPEATER])
+        return all(found[c] == self.each for c in [*CENTRES, REPEATER])
 
     def wait_whole(self, limit=60):
         for node in self.nodes:
@@ -179,15 +182,15 @@ class World:
         return max([r.longest[0] for i in range(3) if i not in self.touched
                     for r in self.readers.readers[2 * i:2 * i + 2]] or [0])
 
-    def settle(self, lost=()):
-        """Everything is brought back and counted. lost: ids that need not come."""
+    def settle(self):
+        """Everything is brought back and counted."""
         heal()
         self.redis.mend()
         for node in self.nodes:
             if not node.process.is_running():
                 node.start()
         self.wait_whole(120)
-        acknowledged = [i for i in list(self.feed.acknowledged) if i not in lost]
+        acknowledged = [i for i in list(self.feed.acknowledged) if i not in self.lost]
         for reader in self.readers.readers:
             if reader.is_persistent:
                 wait_until(lambda r=reader: not r.missing(acknowledged), 60,
@@ -195,6 +198,29 @@ class World:
             assert reader.repeats == 0, f"{reader.name}: {reader.repeats} repeats on one connection"
             assert reader.lost_sessions == 0, f"{reader.name}: {reader.lost_sessions} sessions lost"
         self.check_streams(acknowledged)
+
+    def dropped(self):
+        """How many messages the centres' brokers say they dropped."""
+        total = 0
+        for peer in self.peers.values():
+            reader = Subscriber(peer.port, "$SYS/broker/publish/messages/dropped")
+            total += int(reader.wait_count(1)[-1].payload)
+            reader.end()
+        return total
+
+    def wait_drained(self):
+        """Until what the WIS2 Nodes held has been taken, and what came last has come; the ids that no
+        reader got."""
+        persistent = [r for r in self.readers.readers if r.is_persistent]
+        count = len(self.feed.acknowledged) + 2 * self.rate
+        wait_until(lambda: len(self.feed.acknowledged) > count, 60, "more messages")
+        acknowledged = self.feed.acknowledged[:count]
+        last = acknowledged[-len(self.feed.forms):]     # one of each topic, and each topic is in order
+        for reader in persistent:
+            wait_until(lambda r=reader: all(i in r.counts for i in last), 60, f"{reader.name}: the last")
+        lost = [set(r.missing(acknowledged)) for r in persistent]
+        assert all(ids == lost[0] for ids in lost), f"lost: {[len(ids) for ids in lost]}"
+        return lost[0]
 
     def _blame(self, reader, acknowledged):
         missing = reader.missing(acknowledged)
@@ -290,13 +316,33 @@ def outage(world, seconds=30):
         instance.start()
     back = time.monotonic()
     count = len(world.feed.acknowledged)
-    newest = world.feed.acknowledged[count - 1]
-    wait_until(lambda: any(newest in r.counts for r in world.readers.readers), 60, "delivery again")
+
+    def is_caught_up():
+        """What the WIS2 Nodes were given since, if they did not have to drop it."""
+        fresh = world.feed.acknowledged[count:][-2 * world.rate:]
+        return any(i in r.counts for r in world.readers.readers for i in fresh)
+    wait_until(is_caught_up, 60, "delivery again", pause=0.1)
     return f"all of Redis gone for {seconds} s, caught up {time.monotonic() - back:.1f} s after its start"
 
 
 def short_outage(world):
     return outage(world, 3)
+
+
+def outage_held(world):
+    """The same under `hold`, with queues too short: lost is what the WIS2 Nodes dropped, no more, and the
+    log names every one of them. One holder each, so that a broker drops a message once."""
+    before = world.dropped()
+    marks = [node.process.mark() for node in world.nodes]
+    result = outage(world)
+    world.wait_whole()
+    world.lost = world.wait_drained()
+    dropped = world.dropped() - before
+    assert len(world.lost) == dropped, f"lost {len(world.lost)}, dropped by WIS2 Nodes {dropped}"
+    named = "".join(line for node, mark in zip(world.nodes, marks)
+                    for line in node.process.find_log("cluster holding publishers=", mark))
+    assert all(centre in named for centre in world.peers), named
+    return f"{result}; WIS2 Nodes dropped {dropped} messages, and these are what is missing"
 
 
 def rolling(world):
@@ -345,5 +391,5 @@ def kills(world, count=20):
 
 FAULTS = {
     "kill-node": kill_node, "stop-node": stop_node, "kill-master": kill_master, "partition": partition,
-    "outage": outage, "short-outage": short_outage, "rolling": rolling, "kills": kills,
+    "outage": outage, "short-outage": short_outage, "outage-held": outage_held, "rolling": rolling, "kills": kills,
 }
