@@ -228,7 +228,11 @@ test-ansible: $(BUILD)/isobar
 	@tests/run.sh $(BUILD) containers tests/containers/test_ansible_*.py
 
 # STORY="kill-node kills" SEED= RATE=: see tests/cluster/test_story.py. Some ten minutes, needs root.
-test-cluster: $(BUILD)/isobar
+CLUSTER_CLOCK := $(BUILD)/tests/cluster/clock.so
+$(CLUSTER_CLOCK): tests/cluster/clock.c
+	@mkdir -p $(@D)
+	$(CC) -D_GNU_SOURCE -std=c11 $(WARN) -O1 -fPIC -shared -o $@ $<
+test-cluster: $(BUILD)/isobar $(CLUSTER_CLOCK)
 	@tools/packages.sh build test cluster
 	@tests/run.sh $(BUILD) containers tests/cluster
 

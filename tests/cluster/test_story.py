@@ -5,7 +5,7 @@
     RATE=200                    messages a second at the WIS2 Nodes, and as many repeats; 1 000 if not given
     QUEUE=1000 MODE=spool       with STORY: what WIS2 Nodes keep for a client, on_store_failure
 
-Needs root, for a node that is cut off by rules of nftables, and libfaketime.
+Needs root, for a node that is cut off by rules of nftables.
 """
 import os
 import random

@@ -25,21 +25,20 @@ from .cluster import SHARDS, ClusterNode
 from .load import Feed, Reader, Readers
 from .mosquitto import Mosquitto
 from .ports import free_port
-from .process import wait_until
+from .process import binary, wait_until
 from .redis import RedisCluster
 
 CENTRES = ("de-dwd", "ca-eccc-msc", "fr-meteofrance", "jp-jma")
 REPEATER = "cn-cma-global-broker"
 READER = {"user": "everyone", "password": "everyone", "read": ["#"], "session_expiry": "1h"}
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 GROUP = 64003           # of the node that is cut off: its packets are known by it
 TABLE = "isobar_test"
 
 
 def clock(seconds):
-    """A wrapper for a program whose wall clock is so far off; time that passes is the same."""
-    return ["env", f"LD_PRELOAD={FAKETIME}", f"FAKETIME={seconds:+d}s",
-            "FAKETIME_DONT_FAKE_MONOTONIC=1"] if seconds else []
+    """A wrapper for a program whose wall clock is so far off (tests/cluster/clock.c)."""
+    library = os.path.join(os.path.dirname(binary()), "tests", "cluster", "clock.so")
+    return ["env", f"LD_PRELOAD={library}", f"CLOCK_OFFSET={seconds}"] if seconds else []
 
 
 class World:
