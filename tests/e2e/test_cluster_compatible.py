@@ -2,16 +2,19 @@
 Cluster; each id is published by exactly one of the two."""
 import json
 import random
+import threading
+import time
 
 import pytest
 
 from harness import notifications as wnm
 from harness.antiloop import TTL, Antiloop, key_of, masters_by_slot, remembered, slot_of
+from harness.clients import Client, Subscriber
 from harness.cluster import SHARDS, Nodes, stream
 from harness.process import wait_until
 from harness.redis import RedisCluster
 
-DWD = "de-dwd"
+DWD, MSC = "de-dwd", "ca-eccc-msc"
 ACCOUNTS = [{"user": "writer", "password": "writer", "read": ["#"],
              "write": ["origin/a/wis2/#", "free/#"]}]
 CONFIG = {"antiloop": {"compatible": "wis2gb"}}
@@ -235,3 +238,73 @@ def test_what_was_spooled_asks_the_filter_when_redis_is_back(nodes, writer, empt
     assert published(empty) == ids(messages[25:])
     assert one[0].metric("isobar_foreign_repeats_total") == len(theirs) == 25
     assert one[0].metric("isobar_escaped_total") == (25 if mode == "local" else 0)
+
+
+# --- way B of docs/migrating.md -----------------------------------------------------------------
+
+class OldCentre:
+    """The antiloop of one centre: from its WIS2 Node, through the filter, to the old broker."""
+
+    def __init__(self, redis, node, old):
+        self.antiloop = Antiloop(redis)
+        self.reader = Subscriber(node.port, "origin/a/wis2/#", user=None)
+        self.out = Client(old.port, user=None)
+        self.done = 0
+        self.ends = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self):
+        while not self.ends.is_set():
+            rows = self.reader.messages[self.done:]
+            self.antiloop.take(rows, self.out.publish)
+            self.done += len(rows)
+            time.sleep(0.002)
+
+    def end(self):
+        self.ends.set()
+        self.thread.join(10)
+        self.reader.end()
+        self.out.end()
+
+
+def test_centre_by_centre_from_the_antiloops_to_isobar_before_the_old_broker(
+        empty, tmp_path, keeper, node, client):
+    sources = {centre: node(centre) for centre in (DWD, MSC)}
+    old = node("old")
+    world = Subscriber(old.port, "origin/a/wis2/#", user=None)
+    keeper.keep(world.end)
+    settings = {c: {"centre_id": c, "url": sources[c].url, "enabled": False} for c in sources}
+    both = Nodes(tmp_path, empty, 2, sources=settings, config={**CONFIG,
+                                                              "checks": {"metadata": "off"}})
+    both[0].config["publish"] = [{"url": old.url, "topics": ["origin/a/wis2/#"]}]
+    both[0].write_config()
+    keeper.keep(both.end)
+    both.start()
+    olds = {c: OldCentre(empty, sources[c], old) for c in sources}
+    for one in olds.values():
+        keeper.keep(one.end)
+    writers = {c: client(sources[c].port, user=None) for c in sources}
+    sent = []
+
+    def publish(count=60):
+        messages = {c: wnm.valid_many(c, count) for c in sources}
+        for c, rows in messages.items():
+            writers[c].publish_all(rows)
+            sent.extend(rows)
+        world.wait_count(len(sent), 30)
+
+    publish()
+    for centre in (DWD, MSC):
+        for one in both:
+            one.write_source(centre, {**settings[centre], "enabled": True})
+            one.reload()
+        for one in both:
+            one.wait_connected(centre)
+        publish()
+        olds[centre].end()
+        publish()
+    assert sorted(json.loads(m.payload)["id"] for m in world.messages) == ids(sent)
+    theirs = [m for one in olds.values() for m in one.antiloop.published]
+    assert len(theirs) >= 2 * 60 and len(published(empty)) >= 3 * 60
+    assert len(theirs) + len(published(empty)) == len(sent)
