@@ -146,7 +146,7 @@ static int finish(struct account_command *c, const char *action, const char *use
 	}
 	printf("%s: %s done\n", user, action);
 	what = mem_printf("account %s %s", action, user);
-	if (!c->no_reload && control_reload(c->config, what))
+	if (!c->no_reload && control_reload(c->config, what, json_pack("[s]", "accounts")))
 		printf("the running broker reads it\n");
 	free(what);
 	return CLI_DONE;

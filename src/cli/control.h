@@ -37,8 +37,9 @@ void control_stop(struct control *c);
 int control_ask(const struct config *c, const char *command, json_t *order,
 	void (*on_line)(void *context, struct view text, json_t *line), void *context);
 
-/* Has the broker read its files again, if one runs. True: one does. what: for its log. */
-bool control_reload(const struct config *c, const char *what);
+/* Has the broker read its files again, if one runs. True: one does. what: for its log; files (stolen;
+ * NULL: none): a list of those that every node of a cluster is to have, "source/NAME" or "accounts". */
+bool control_reload(const struct config *c, const char *what, json_t *files);
 
 /* A connection to the socket of this data_dir: a descriptor, or negative (errno). */
 int control_connect(const char *data_dir);

@@ -14,6 +14,7 @@
 #include "cli/control.h"
 
 #define PATIENCE_S 10
+#define FILES_AN_ORDER 64u
 #define ANSWER_LARGEST (512u << 20) /* of a broker with half a million clients */
 
 static bool send_order(int fd, json_t *order)
@@ -111,15 +112,41 @@ int control_ask(const struct config *c, const char *command, json_t *order,
 	return status;
 }
 
-bool control_reload(const struct config *c, const char *what)
+static bool send_one(const struct config *c, const char *command, json_t *order)
 {
 	int fd = control_connect(c->data_dir);
 	int status;
 
-	if (fd < 0)
+	if (fd < 0) {
+		json_decref(order);
 		return false;
-	status = converse(
-		fd, "reload", json_pack("{s:s, s:s}", "order", "reload", "what", what), NULL, NULL);
+	}
+	status = converse(fd, command, order, NULL, NULL);
 	close(fd);
 	return status == CLI_DONE;
+}
+
+/* An order has its bound, so many files are told in several. */
+static bool send_files(const struct config *c, const json_t *files)
+{
+	bool sent = true;
+
+	for (size_t at = 0; sent && at < json_array_size(files); at += FILES_AN_ORDER) {
+		json_t *some = json_array();
+
+		for (size_t i = at; i < at + FILES_AN_ORDER && i < json_array_size(files); i++)
+			json_array_append(some, json_array_get(files, i));
+		sent = send_one(
+			c, "reload", json_pack("{s:s, s:o}", "order", "changed", "files", some));
+	}
+	return sent;
+}
+
+bool control_reload(const struct config *c, const char *what, json_t *files)
+{
+	bool sent = send_files(c, files) &&
+		    send_one(c, "reload", json_pack("{s:s, s:s}", "order", "reload", "what", what));
+
+	json_decref(files);
+	return sent;
 }

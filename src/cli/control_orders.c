@@ -18,6 +18,7 @@
 #include "broker/roster.h"
 #include "broker/snapshot.h"
 #include "cli/cli.h"
+#include "cli/everywhere.h"
 
 #define LISTED_AT_ONCE 500u
 #define NOTICE_BYTES 4000u
@@ -52,6 +53,22 @@ static void log_order(const struct order *o, const char *order, const char *what
 static const char *text_in(const json_t *order, const char *name)
 {
 	return json_string_value(json_object_get(order, name));
+}
+
+/* Has been done here: all other nodes are to do it. */
+static void share(const struct order *o, const char *about, const json_t *order)
+{
+	if (!o->is_told)
+		everywhere_tell(o->server->everywhere, about, o->by, order);
+}
+
+static void share_ban(const struct order *o, const struct ban *ban, const json_t *order)
+{
+	char *about = mem_printf(
+		"ban/%s/%s", ban->kind == BAN_ADDRESS ? "address" : "client_id", ban->what);
+
+	share(o, about, order);
+	free(about);
 }
 
 /* --- clients ---------------------------------------------------------- */
@@ -160,6 +177,7 @@ static void kick(struct order *o, const json_t *order)
 	}
 	n = kick_all(o, query);
 	log_order(o, "kick", what_of(&query, order), n);
+	share(o, "", order);
 	put_count(o, n);
 }
 
@@ -173,7 +191,9 @@ static void put_ban(void *context, const struct ban *ban)
 static void list_bans(struct order *o, const json_t *order)
 {
 	(void)order;
+	pthread_mutex_lock(&o->server->bans_lock);
 	bans_each(broker_bans(o->server->broker), put_ban, o);
+	pthread_mutex_unlock(&o->server->bans_lock);
 	order_end(o, CLI_DONE, NULL);
 }
 
@@ -227,7 +247,9 @@ static void ban(struct order *o, const json_t *order)
 
 	if (!read_ban(o, order, &one))
 		return;
+	pthread_mutex_lock(&o->server->bans_lock);
 	err = bans_add(broker_bans(o->server->broker), &one);
+	pthread_mutex_unlock(&o->server->bans_lock);
 	if (err) {
 		put_failure(o, err);
 		return;
@@ -238,6 +260,7 @@ static void ban(struct order *o, const json_t *order)
 		query.client_id = one.what;
 	n = kick_all(o, query);
 	log_order(o, "ban", one.what, n);
+	share_ban(o, &one, order);
 	put_count(o, n);
 }
 
@@ -248,12 +271,15 @@ static void unban(struct order *o, const json_t *order)
 
 	if (!read_ban(o, order, &one))
 		return;
+	pthread_mutex_lock(&o->server->bans_lock);
 	err = bans_remove(broker_bans(o->server->broker), one.kind, one.what);
+	pthread_mutex_unlock(&o->server->bans_lock);
 	if (err) {
 		put_failure(o, err);
 		return;
 	}
 	log_order(o, "unban", one.what, 1);
+	share_ban(o, &one, order);
 	order_end(o, CLI_DONE, NULL);
 }
 
@@ -295,6 +321,20 @@ static void notice(struct order *o, const json_t *order)
 		return;
 	}
 	log_order(o, "notice", text.description, 1);
+	order_end(o, CLI_DONE, NULL);
+}
+
+/* Files that every node of a cluster is to have as they are here; `reload` follows. */
+static void changed(struct order *o, const json_t *order)
+{
+	const json_t *files = json_object_get(order, "files");
+
+	for (size_t i = 0; i < json_array_size(files); i++) {
+		const char *name = json_string_value(json_array_get(files, i));
+
+		if (name)
+			everywhere_change(o->server->everywhere, name, o->by);
+	}
 	order_end(o, CLI_DONE, NULL);
 }
 
@@ -343,12 +383,24 @@ static const struct {
 	{"unban", unban},
 	{"notice", notice},
 	{"health", health},
+	{"changed", changed},
 	{"reload", reload},
 	{"snapshot", snapshot},
 	{"records", order_records},
 	{"refused", order_refused},
 	{"known", order_known},
 };
+
+bool order_is_shared(const json_t *order)
+{
+	static const char *const shared[] = {"kick", "ban", "unban"};
+	const char *name = text_in(order, "order");
+
+	for (size_t i = 0; name && i < sizeof(shared) / sizeof(shared[0]); i++)
+		if (strcmp(shared[i], name) == 0)
+			return true;
+	return false;
+}
 
 void order_carry_out(struct order *o, struct view line)
 {

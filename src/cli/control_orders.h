@@ -14,10 +14,14 @@
 struct order {
 	struct server *server;
 	const char *by;                /* who asks: "root uid=0 pid=4711" */
+	bool is_told;                  /* by another node: nobody else is to be told */
 	struct buf lines;              /* of the answer, not yet sent */
 	bool (*send)(struct order *o); /* sends them and empties it; false: nobody listens */
 	void *context;
 };
+
+/* May it come from another node? */
+bool order_is_shared(const json_t *order);
 
 /* Does what the line asks, and ends the answer with the line that has `status`. */
 void order_carry_out(struct order *o, struct view line);

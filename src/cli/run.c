@@ -16,6 +16,7 @@
 #include "cli/arguments.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
+#include "cli/everywhere.h"
 #include "cli/notify.h"
 #include "cli/server.h"
 #include "journal/journal.h"
@@ -62,6 +63,7 @@ static sigset_t block_signals(void)
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1); /* other nodes have told of orders */
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -141,9 +143,9 @@ static void serve_until_stopped(struct server *server, const char *file, const s
 			log_info("cli", "stopping", "signal=%s", number == SIGINT ? "INT" : "TERM");
 			return;
 		}
-		if (number == SIGHUP)
+		if (everywhere_look(server->everywhere) || number == SIGHUP)
 			reload(server, file);
-		else
+		else if (number != SIGUSR1)
 			server_look(server);
 		tell_alive(server);
 	}

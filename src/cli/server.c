@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cli/control.h"
+#include "cli/everywhere.h"
 #include "cli/quantity.h"
 #include "cluster/tally_book.h"
 #include "commit/roaming.h"
@@ -177,6 +178,13 @@ static void on_tally(void *context, struct tally_book *book)
 	sources_each(s->sources, on_source, book);
 }
 
+static void on_order(void *context, struct view text)
+{
+	struct server *s = context;
+
+	everywhere_take(s->everywhere, text);
+}
+
 void server_share_sources(struct server *s)
 {
 	const struct config *c = s->config;
@@ -209,6 +217,7 @@ static int join_cluster(struct server *s)
 		.version = ISOBAR_VERSION,
 		.on_holding = on_holding,
 		.on_tally = on_tally,
+		.on_order = on_order,
 		.context = s,
 		.roles = config_cluster_roles(from),
 		.replicas = from->replicas,
@@ -226,8 +235,10 @@ static int join_cluster(struct server *s)
 	char *why = NULL;
 	int err = 0;
 
-	if (from->redis_count)
+	if (from->redis_count) {
+		s->everywhere = everywhere_new(s);
 		err = cluster_new(&s->cluster, &settings, &why);
+	}
 	if (err < 0)
 		log_error("cli", "cannot_join_cluster", "why=\"%s\"", why ? why : err_text(err));
 	free(why);
@@ -510,6 +521,7 @@ int server_start(struct server *s, struct config **config)
 
 	*s = (struct server){.config = *config, .centre_id = mem_text((*config)->centre_id)};
 	*config = NULL;
+	pthread_mutex_init(&s->bans_lock, NULL);
 	s->tickets = tls_tickets_new(clock_mono_ms());
 	if (s->tickets == NULL)
 		log_error("cli", "no_random_numbers", "why=\"OpenSSL has none for ticket keys\"");
@@ -657,6 +669,8 @@ void server_stop(struct server *s)
 	librarian_free(s->librarian);
 	shelf_fini(&s->shelf);
 	cluster_free(s->cluster);
+	everywhere_free(s->everywhere);
+	pthread_mutex_destroy(&s->bans_lock);
 	if (s->resolver)
 		resolver_free(s->resolver);
 	if (s->hierarchy)

@@ -31,6 +31,7 @@
 #include "source/source.h"
 
 struct control;
+struct everywhere;
 struct server;
 
 struct worker {
@@ -94,7 +95,9 @@ struct server {
 	struct tls_tickets *tickets;       /* of all its TLS listeners */
 	struct served *served;
 	uint32_t served_count;
-	struct control *control; /* orders of operators; NULL: not yet */
+	struct everywhere *everywhere; /* orders of other nodes; NULL: one machine */
+	pthread_mutex_t bans_lock;     /* for those who change or list bans */
+	struct control *control;       /* orders of operators; NULL: not yet */
 };
 
 /* Takes config (*config becomes NULL). 0, or negative after the cause was logged; then everything

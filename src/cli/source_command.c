@@ -30,7 +30,7 @@ struct source_command {
 	bool force;
 	bool no_reload;
 	struct config *config;
-	bool changed;
+	json_t *changed; /* list of "source/NAME" */
 };
 
 #define FIELD(name) offsetof(struct source_command, name)
@@ -64,6 +64,14 @@ static const struct argument_table table = {
 	"of\n"
 	"each key it cannot take why.",
 	rows, sizeof(rows) / sizeof(rows[0])};
+
+/* Remembers a file that was changed; gives the status. */
+static int note(struct source_command *s, const char *name, int status)
+{
+	if (status == CLI_DONE)
+		json_array_append_new(s->changed, json_sprintf("source/%s", name));
+	return status;
+}
 
 static const struct source_config *find(const struct source_command *s, const char *name)
 {
@@ -149,9 +157,8 @@ static int remove_one(struct source_command *s, const char *name)
 	}
 	if (status == CLI_DONE)
 		printf("removed %s\n", path);
-	s->changed |= status == CLI_DONE;
 	free(path);
-	return status;
+	return note(s, name, status);
 }
 
 static int turn(struct source_command *s, const char *name, bool enabled)
@@ -172,11 +179,10 @@ static int turn(struct source_command *s, const char *name, bool enabled)
 	}
 	if (status == CLI_DONE)
 		printf("%s %s\n", enabled ? "enabled" : "disabled", name);
-	s->changed |= status == CLI_DONE;
 	buf_fini(&text);
 	buf_fini(&changed);
 	free(path);
-	return status;
+	return note(s, name, status);
 }
 
 static int enable(struct source_command *s, const char *name)
@@ -225,10 +231,9 @@ static int add(struct source_command *s, const char *name)
 	status = source_file_write(s->config, name, buf_view(&text), s->force);
 	if (status == CLI_DONE)
 		printf("added %s\n", name);
-	s->changed |= status == CLI_DONE;
 	buf_fini(&text);
 	free(secret);
-	return status;
+	return note(s, name, status);
 }
 
 static void print_notes(struct view notes)
@@ -257,6 +262,7 @@ static int import_text(struct source_command *s, const char *path, struct view t
 		if (status == CLI_DONE)
 			printf("%s: imported as %s/%s.yaml\n", path, s->config->sources_dir,
 				source);
+		note(s, source, status);
 		free(source);
 	} else {
 		fprintf(stderr,
@@ -265,7 +271,6 @@ static int import_text(struct source_command *s, const char *path, struct view t
 			path);
 	}
 	print_notes(buf_view(&notes));
-	s->changed |= status == CLI_DONE;
 	buf_fini(&yaml);
 	buf_fini(&notes);
 	free(copy);
@@ -328,7 +333,8 @@ static int run(struct source_command *s, const struct action *a, int n, char **o
 		worst = status > worst ? status : worst;
 	}
 	what = mem_printf("source %s %s", a->name, operands[0]);
-	if (s->changed && !s->no_reload && control_reload(s->config, what))
+	if (json_array_size(s->changed) && !s->no_reload &&
+		control_reload(s->config, what, json_incref(s->changed)))
 		printf("the running broker reads it\n");
 	free(what);
 	return worst;
@@ -352,7 +358,7 @@ static bool load(struct source_command *s)
 
 int cli_source(int argc, char **argv)
 {
-	struct source_command s = {0};
+	struct source_command s = {.changed = json_array()};
 	int at = arguments_read(&table, argc, argv, &s);
 	const struct action *action;
 	int status = CLI_USAGE;
@@ -365,5 +371,6 @@ int cli_source(int argc, char **argv)
 	if (load(&s))
 		status = run(&s, action, argc - at - 1, argv + at + 1);
 	config_free(s.config);
+	json_decref(s.changed);
 	return status;
 }

@@ -21,6 +21,7 @@
 #include "cluster/core.h"
 #include "cluster/follower.h"
 #include "cluster/members.h"
+#include "cluster/orders.h"
 #include "cluster/sessions.h"
 #include "cluster/tally.h"
 #include "cluster/writer.h"
@@ -33,7 +34,7 @@
 #define AGREE_EVERY_MS 1000u
 #define TALLY_FINISH_MS 1000u
 
-#define SCRIPTS (1 + MEMBERS_SCRIPTS + SESSIONS_SCRIPTS + 1)
+#define SCRIPTS (1 + MEMBERS_SCRIPTS + SESSIONS_SCRIPTS + ORDERS_SCRIPTS + 1)
 
 enum cluster_kind { KIND_UNKNOWN, KIND_OURS, KIND_OTHER };
 
@@ -45,6 +46,7 @@ struct cluster {
 	struct members *members;
 	struct sessions *sessions;
 	struct tallies *tallies;
+	struct orders *orders;
 	struct tls_context *tls;
 	pthread_t thread;
 	bool is_running;
@@ -77,6 +79,7 @@ static void begin_modules(struct cluster *c)
 	members_begin(c->members);
 	sessions_begin(c->sessions);
 	tally_begin(c->tallies);
+	orders_begin(c->orders);
 }
 
 static void on_agreement(struct redis_request *q, const struct resp *reply)
@@ -299,6 +302,7 @@ static int make_client(struct cluster *c, char **why)
 	scripts[0] = claim_script();
 	memcpy(&scripts[1], members_scripts, sizeof(members_scripts));
 	sessions_scripts(&scripts[1 + MEMBERS_SCRIPTS]);
+	memcpy(&scripts[SCRIPTS - 1 - ORDERS_SCRIPTS], orders_scripts, sizeof(orders_scripts));
 	scripts[SCRIPTS - 1] = tally_script;
 	if (err == 0)
 		c->core.redis = redis_new(&(struct redis_config){.loop = c->core.loop,
@@ -358,6 +362,11 @@ void cluster_each_tally(
 	struct cluster *c, void (*on_tally)(void *context, const struct tally *t), void *context)
 {
 	tally_each(c->tallies, on_tally, context);
+}
+
+int cluster_tell_order(struct cluster *c, const char *about, struct view text)
+{
+	return orders_tell(c->orders, about, text);
 }
 
 char *cluster_elsewhere(struct cluster *c)
@@ -429,6 +438,7 @@ static int make_modules(struct cluster *c, char **why)
 		return err;
 	c->follower = follower_new(&c->core);
 	c->tallies = tally_new(&c->core);
+	c->orders = orders_new(&c->core);
 	c->members = members_new(&(struct members_config){.loop = c->core.loop,
 		.redis = c->core.redis,
 		.node = c->settings.node,
@@ -524,6 +534,7 @@ void cluster_free(struct cluster *c)
 	sessions_free(c->sessions);
 	members_free(c->members);
 	tally_free(c->tallies);
+	orders_free(c->orders);
 	nodes_fini(&c->nodes);
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->left);

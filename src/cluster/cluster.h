@@ -79,6 +79,9 @@ struct cluster_settings {
 	void (*on_holding)(void *context, const char *source, uint32_t slot, bool is_voice);
 	/* Calls tally_book_add() for each source. NULL: there are none. On the cluster's thread. */
 	void (*on_tally)(void *context, struct tally_book *book);
+	/* An operator's order to another node, or of while this one was away; text is as it was told. On
+	 * the cluster's thread. */
+	void (*on_order)(void *context, struct view text);
 	void *context;
 };
 #define CLUSTER_NOT_HELD UINT32_MAX
@@ -157,6 +160,11 @@ struct cluster_figures {
 	uint64_t shards[FOLLOW_STATES]; /* how many are in each state */
 };
 void cluster_figures(struct cluster *c, struct cluster_figures *out);
+
+/* Tells all other nodes of an order, and those that are away when they come back; a later one about the
+ * same thing takes the place of the one before, about "" there is nothing to come back to. Goes on
+ * trying while Redis is out of reach. 0, ERR_TOO_LARGE, or ERR_FULL: too many wait. Any thread. */
+int cluster_tell_order(struct cluster *c, const char *about, struct view text);
 
 /* What all nodes have counted of each centre (source NULL), as Redis has it: it never goes back. While
  * Redis is out of reach as known last; none when it has not been reached since the start. Any thread. */

@@ -1,8 +1,12 @@
 """A cluster is one Global Broker from wherever one looks: figures, orders, on a real Redis Cluster."""
+import os
+import signal
+
 import pytest
 
 from harness import notifications as wnm
 from harness.cluster import Nodes
+from harness.isobar import isobar
 from harness.process import wait_until
 from harness.redis import RedisCluster
 
@@ -117,7 +121,6 @@ def test_every_node_shows_the_figures_of_all_and_they_outlive_who_counted(nodes,
 
 
 def test_the_last_sums_stay_while_redis_is_out_of_reach(nodes, node, client, empty):
-    import signal
     peer = node(CENTRE)
     two = nodes(2, sources={CENTRE: {"centre_id": CENTRE, "kind": "node", "url": peer.url}})
     wait_holders(two)
@@ -135,3 +138,65 @@ def test_the_last_sums_stay_while_redis_is_out_of_reach(nodes, node, client, emp
     for broker in two:
         broker.wait_degraded("")
     wait_shown(two, received=30, published=30, connected=1)
+
+
+# --- orders ------------------------------------------------------------------------------------------
+
+def order(broker, *words, status=0, text=None):
+    result = isobar(*words[:2], "-c", broker.path, *words[2:], text=text)
+    assert result.returncode == status, result
+    return result
+
+
+def names(broker):
+    return {s["name"] for s in broker.get_json("/api/v1/sources")["sources"]}
+
+
+def test_a_source_changed_on_one_node_is_changed_on_all_and_on_one_that_was_away(nodes, node):
+    first, second, away = three = nodes(3)
+    peers = {centre: node(centre) for centre in ("de-dwd", "fr-meteofrance")}
+    order(first, "source", "add", "de-dwd", "--url", peers["de-dwd"].url)
+    wait_until(lambda: all("de-dwd" in names(n) for n in three), 10)
+    wait_holders(three)
+    away.process.wait_log(r'cli operator order=file what="source/de-dwd" by="node-1: .*uid=')
+
+    away.kill()
+    order(second, "source", "add", "fr-meteofrance", "--url", peers["fr-meteofrance"].url)
+    order(first, "source", "remove", "de-dwd")
+    wait_until(lambda: all(names(n) == {"fr-meteofrance"} for n in (first, second)), 10)
+    away.start()        # brings nothing back, and gets what is new
+    wait_until(lambda: all(names(n) == {"fr-meteofrance"} for n in three), 10,
+               lambda: f"sources: {[names(n) for n in three]}")
+    order(away, "source", "disable", "fr-meteofrance")
+    wait_until(lambda: not any(s["enabled"] for n in three
+                               for s in n.get_json("/api/v1/sources")["sources"]), 10)
+
+
+def test_accounts_kicks_and_bans_hold_on_every_node(nodes, client):
+    first, second = nodes(2)
+    with open(os.path.join(first.folder, "accounts.yaml"), "w", encoding="utf-8") as file:
+        file.write('- user: everyone\n  password: everyone\n  read: ["#"]\n')
+    order(first, "account", "add", "ops", "--admin", "--password-file", "-", text="s3cret-of-ops\n")
+    second.process.wait_log(r'operator order=file what="accounts"')
+    second.process.wait_log(r"cli reloaded")
+    on_second = client(second.port, user="ops", password="s3cret-of-ops", client_id="noisy")
+    order(first, "client", "kick", "noisy", status=1)       # none was here
+    on_second.wait_disconnected()
+    order(first, "client", "ban", "noisy", "--why", "test")
+    second.process.wait_log(r'operator order=ban what="?noisy"? .*by="?node-1: ')
+    order(second, "client", "unban", "noisy")
+    first.process.wait_log(r"operator order=unban what=\"?noisy")
+    order(first, "client", "unban", "noisy", status=1)      # it is not
+
+
+def test_what_is_no_order_is_dropped_and_said(nodes, empty):
+    one, = nodes(1)
+    put = empty.master_of("{isobar}:orders").command
+    rows = ['{"by":"x","node":"y","order":{"order":"file","name":"source/../x","text":"a"}}',
+            '{"by":"x","node":"y","order":{"order":"reload"}}', "{"]
+    for i, text in enumerate(rows, start=1):
+        mark = one.process.mark()
+        put("hset", "{isobar}:orders", "", str(i), f"f{i}", f"{i} z/1 {text}")
+        one.process.wait_log(r"cli order_refused", since=mark)
+    put("hset", "{isobar}:orders", "", "4", "f4", "no number")
+    order(one, "source", "list")
