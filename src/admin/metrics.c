@@ -499,6 +499,29 @@ static const struct {
 };
 
 /* Nothing on one machine. */
+enum node_state { NODE_ALIVE, NODE_DRAINING, NODE_DEAD, NODE_STATES };
+
+static void count_node(void *context, const struct node *n)
+{
+	uint64_t *counts = context;
+
+	if (!n->alive)
+		counts[NODE_DEAD]++;
+	else
+		counts[n->draining ? NODE_DRAINING : NODE_ALIVE]++;
+}
+
+static void write_nodes(struct exposition *e, struct cluster *c)
+{
+	static const char *const states[] = {"alive", "draining", "dead"};
+	uint64_t counts[NODE_STATES] = {0};
+
+	cluster_each_node(c, count_node, counts);
+	exposition_family(e, METRIC_CLUSTER_NODES);
+	for (unsigned i = 0; i < NODE_STATES; i++)
+		one_labelled(e, METRIC_CLUSTER_NODES, "state", states[i], counts[i]);
+}
+
 static void write_cluster(struct exposition *e, struct admin *a)
 {
 	struct cluster_figures f;
@@ -510,6 +533,7 @@ static void write_cluster(struct exposition *e, struct admin *a)
 	for (unsigned i = 0; i < CLUSTER_STATES; i++)
 		one_labelled(e, METRIC_CLUSTER_STATE, "state",
 			cluster_state_text((enum cluster_state)i), f.state == i);
+	write_nodes(e, a->settings.cluster);
 	exposition_family(e, METRIC_FOLLOW_SHARDS);
 	for (unsigned i = 0; i < FOLLOW_STATES; i++)
 		one_labelled(e, METRIC_FOLLOW_SHARDS, "state",

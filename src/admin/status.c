@@ -232,6 +232,28 @@ static json_t *catalogue_of(const struct admin *a)
 		(double)f.next_ms / 1000, "pairs", NUMBER(f.pairs), "catalogues", lists);
 }
 
+static void add_node(void *context, const struct node *n)
+{
+	json_t *roles = json_array();
+
+	if (n->roles & NODE_SOURCES)
+		json_array_append_new(roles, json_string("sources"));
+	if (n->roles & NODE_SUBSCRIBERS)
+		json_array_append_new(roles, json_string("subscribers"));
+	json_array_append_new(
+		context, json_pack("{s:s, s:b, s:b, s:o, s:s, s:s}", "name", n->name, "alive",
+				 n->alive, "draining", n->draining, "roles", roles, "version",
+				 n->version, "advertise", n->advertise));
+}
+
+static json_t *nodes_of(const struct admin *a)
+{
+	json_t *list = json_array();
+
+	cluster_each_node(a->settings.cluster, add_node, list);
+	return list;
+}
+
 /* null on one machine */
 static json_t *cluster_of(const struct admin *a)
 {
@@ -240,12 +262,12 @@ static json_t *cluster_of(const struct admin *a)
 	if (a->settings.cluster == NULL)
 		return json_null();
 	cluster_figures(a->settings.cluster, &f);
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:I, s:I, s:f}", "node", f.node,
+	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:I, s:I, s:f, s:o}", "node", f.node,
 		"state", cluster_state_text(f.state), "degraded", f.degraded ? f.degraded : "",
 		"redis", f.redis, "redis_connections", NUMBER(f.connections), "claims",
 		NUMBER(f.claims), "waiting_seconds", (double)f.waiting_ms / 1000, "spool_messages",
 		NUMBER(f.spool_messages), "lag_messages", NUMBER(f.lag_entries), "lag_seconds",
-		(double)f.lag_ms / 1000);
+		(double)f.lag_ms / 1000, "nodes", nodes_of(a));
 }
 
 static json_t *listeners_of(struct admin *a)

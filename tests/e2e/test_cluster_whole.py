@@ -142,6 +142,21 @@ def test_the_last_sums_stay_while_redis_is_out_of_reach(nodes, node, client, emp
 
 # --- orders ------------------------------------------------------------------------------------------
 
+def test_the_status_of_each_node_names_all(nodes):
+    two = nodes(2)
+
+    def seen(broker):
+        cluster = broker.get_json("/api/v1/status")["cluster"]
+        return cluster["node"], [(n["name"], n["alive"], n["draining"], n["roles"]) for n in cluster["nodes"]]
+    every = ["sources", "subscribers"]
+    for broker in two:
+        wait_until(lambda broker=broker: seen(broker) == (broker.name, [
+            ("node-1", True, False, every), ("node-2", True, False, every)]), 10, lambda: f"{seen(broker)}")
+        assert broker.metric("isobar_cluster_nodes", state="alive") == 2
+    two[1].kill()
+    two[0].wait_metric("isobar_cluster_nodes", 1, state="dead")
+
+
 def order(broker, *words, status=0, text=None):
     result = isobar(*words[:2], "-c", broker.path, *words[2:], text=text)
     assert result.returncode == status, result
