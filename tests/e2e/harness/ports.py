@@ -11,9 +11,9 @@ _random = random.Random(os.getpid() ^ random.SystemRandom().getrandbits(32))
 _given = set()
 
 
-def free_port():
+def free_port(low=20000, high=32000):
     while True:
-        port = _random.randrange(20000, 32000)
+        port = _random.randrange(low, high)
         if port in _given:
             continue
         with socket.socket() as s:

@@ -10,9 +10,9 @@ from .process import Process, wait_until
 
 
 def _port():
-    """One whose port for the cluster's own bus is free as well."""
+    """One whose port for the cluster's own bus, 10 000 above, is free as well and not ephemeral."""
     while True:
-        port = free_port()
+        port = free_port(10000, 20000)
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port + 10000))

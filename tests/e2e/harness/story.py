@@ -12,6 +12,8 @@ reaches every persistent reader, no id stands in the streams twice, no reader sa
 connection, no session was lost. The longest gap in delivery is printed, not judged: a busy machine has
 gaps of its own (the gap of three quiet seconds before the fault is printed with it).
 """
+import base64
+import json
 import os
 import random
 import signal
@@ -29,8 +31,9 @@ from .process import binary, wait_until
 from .redis import RedisCluster
 
 CENTRES = ("de-dwd", "ca-eccc-msc", "fr-meteofrance", "jp-jma")
+BASIC = {"Authorization": "Basic " + base64.b64encode(b"everyone:everyone").decode()}
 REPEATER = "cn-cma-global-broker"
-READER = {"user": "everyone", "password": "everyone", "read": ["#"], "session_expiry": "1h"}
+READER = {"user": "everyone", "password": "everyone", "read": ["#"], "session_expiry": "1h", "admin": True}
 GROUP = 64003           # of the node that is cut off: its packets are known by it
 TABLE = "isobar_test"
 
@@ -117,6 +120,15 @@ class World:
                 thing.end()
 
     # --- the state it is in
+
+    def reached_by_front(self):
+        """The number of the node that the persistent reader behind HAProxy is connected to."""
+        name = self.readers.readers[-2].name
+        for number, node in enumerate(self.nodes):
+            status, _, body = node.get(f"/api/v1/clients?client_id={name}", headers=BASIC)
+            if status == 200 and json.loads(body)["clients"]:
+                return number
+        raise AssertionError(f"nobody has {name}")
 
     def holders(self):
         """Of each source: so many are connected."""
@@ -344,6 +356,21 @@ def outage_held(world):
     return f"{result}; WIS2 Nodes dropped {dropped} messages, and these are what is missing"
 
 
+def outage_moved(world):
+    """Clients have to change nodes while there is no Redis: the front's node dies."""
+    for instance in world.redis.nodes:
+        instance.kill()
+    world.pause(2)
+    number = world.reached_by_front()
+    world.touched.add(number)
+    world.nodes[number].kill()
+    world.pause(3)
+    for instance in world.redis.nodes:
+        instance.start()
+    world.nodes[number].start()
+    return f"all of Redis gone, and node-{number + 1} killed meanwhile"
+
+
 def rolling(world):
     """Every program is restarted, one after the other."""
     for number, node in enumerate(world.nodes):
@@ -390,5 +417,6 @@ def kills(world, count=20):
 
 FAULTS = {
     "kill-node": kill_node, "stop-node": stop_node, "kill-master": kill_master, "partition": partition,
-    "outage": outage, "short-outage": short_outage, "outage-held": outage_held, "rolling": rolling, "kills": kills,
+    "outage": outage, "short-outage": short_outage, "outage-held": outage_held,
+    "outage-moved": outage_moved, "rolling": rolling, "kills": kills,
 }
