@@ -145,6 +145,7 @@ struct broker *broker_new(struct commit *c, struct commit_port *const *ports, un
 	}
 	b->journal = commit_journal(c);
 	b->shadow = settings->shadow;
+	b->roams = settings->roams;
 	b->shelf = settings->shelf;
 	b->passwords = passwords_new();
 	b->workers = mem_new(port_count * sizeof(*b->workers));

@@ -46,6 +46,7 @@ struct broker_settings {
 	struct accounts *accounts;   /* reffed */
 	struct shelf *shelf;         /* borrowed for the broker's life; NULL: no metadata check */
 	bool shadow;                 /* serve nothing */
+	bool roams;                  /* broker_set_roaming() follows: the cluster has the wills */
 	const char *dir;             /* sessions are stored here; NULL: not. Read by broker_new() */
 	const char *retained_dir;    /* retained messages likewise */
 	const char *bans_file;       /* and who is banned */

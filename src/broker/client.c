@@ -106,7 +106,7 @@ static int on_disconnect(struct client *c, const struct mqtt_packet *p)
 		c->session->expiry_ms = expiry_within(c, asked);
 	}
 	if (p->reason.reason == MQTT_RC_SUCCESS) /* [MQTT-3.1.2-10], [MQTT-3.14.4-3] */
-		will_free(&c->session->will);
+		will_forget(c->session);
 	conn_close(&c->conn, ERR_CLOSED, "DISCONNECT");
 	return 0;
 }

@@ -282,7 +282,8 @@ static bool resume(struct client *c, struct session *s, int *err)
 		return false;
 	}
 	if (roam_is_stale(c->connect->ask, s)) {
-		s->owner = 0; /* what is elsewhere stays */
+		s->owner = 0;   /* what is elsewhere stays */
+		will_forget(s); /* its client has been back since, elsewhere */
 		session_end(s);
 		return false;
 	}

@@ -286,6 +286,8 @@ static struct session *restore(const struct load *l, const struct row *row, stru
 		session_discard(s);
 		return NULL;
 	}
+	if (w->broker->roams)
+		will_free(&s->will); /* as the last run's, it is the cluster's */
 	w->broker->subscriptions += s->subscriptions.count;
 	walks_restore(s);
 	s->expiry_ms = row->expiry_ms;

@@ -266,7 +266,7 @@ static void let_go(struct session *s, uint32_t owner)
 	persist_row(s, &row);
 	roaming->give(
 		roaming->context, buf_view(&key), owner - 1, passport_of(s, &row, PASSPORT_EXACT));
-	will_free(&s->will); /* it goes along */
+	will_forget(s); /* the client is back, elsewhere */
 	session_end(s);
 	buf_fini(&key);
 }
@@ -330,7 +330,7 @@ static void on_late(void *context, struct view key, uint32_t owner)
 
 struct roaming_host broker_roaming_host(struct broker *b)
 {
-	return (struct roaming_host){on_taken_away, on_late, b};
+	return (struct roaming_host){on_taken_away, on_late, will_inherit, b};
 }
 
 void broker_set_roaming(struct broker *b, const struct roaming *roaming)

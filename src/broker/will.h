@@ -14,6 +14,11 @@
  * the store holds the will, so that the delay goes on over a restart, and a crash of this process is
  * to a lasting session the loss of a connection.
  *
+ * In a cluster it is the cluster that keeps the wills of connected clients, those of sessions that do not last
+ * as well (commit/roaming.h): after this process' end they are published by whichever machine it gives
+ * them to, and those in this store's rows count no more. Each has an identifier of its own, which is
+ * that of the message outside the WIS2 trees, so that the shared log takes it once.
+ *
  * Threads: the session's worker.
  */
 #ifndef BROKER_WILL_H
@@ -26,6 +31,7 @@
 #include "mqtt/packet.h"
 
 struct broker_worker;
+struct roaming_will;
 struct session;
 struct will;
 
@@ -33,7 +39,8 @@ struct will;
 struct wills {
 	struct commit_owner owner;
 	struct commit_waiter waiter;
-	struct list waiting; /* the journal took none of these yet */
+	struct list waiting;   /* the journal took none of these yet */
+	struct list submitted; /* it took these; in the order in which on_done comes */
 };
 void wills_init(struct broker_worker *w);
 /* What waits is lost, and logged. */
@@ -43,6 +50,12 @@ void wills_fini(struct broker_worker *w);
 struct will *will_new(const struct mqtt_will *m);
 /* Forgets *will (NULL: harmless), which becomes NULL. Not while its delay runs. */
 void will_free(struct will **will);
+
+/* The connection ends in good order, or the session goes to another machine: nothing is published. */
+void will_forget(struct session *s);
+
+/* The will of a client of a machine that has died; on_will() of struct roaming_host. */
+void will_inherit(void *broker, struct view run, struct view key, const struct roaming_will *will);
 
 /* A connection begins: what waited is forgotten, *will is taken (NULL: none). */
 void will_connected(struct session *s, struct will **will);

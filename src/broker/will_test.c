@@ -9,6 +9,8 @@
 #include "base/error.h"
 
 #define TOPIC_AT 32u /* behind the head */
+#define FLAGS_AT 28u
+#define ID_BYTES 16u
 
 /* A will with a delay, an expiry and a content type, as in a row. */
 static void encoded(struct buf *out)
@@ -39,7 +41,7 @@ static void only_what_subscribers_get_is_kept_of_the_properties(void **state)
 
 	(void)state;
 	encoded(&b);
-	assert_int_equal(buf_length(&b), TOPIC_AT + 3 + 4 + 4);
+	assert_int_equal(buf_length(&b), TOPIC_AT + 3 + 4 + 4 + ID_BYTES);
 	assert_memory_equal(b.data + TOPIC_AT, "a/bgone\x03\x00\x01t", 11);
 	buf_fini(&b);
 }
@@ -55,6 +57,28 @@ static void a_will_comes_back_from_its_bytes(void **state)
 	assert_int_equal(will_decode(buf_view(&b), &will), 0);
 	will_encode(will, &again);
 	assert_true(view_equal(buf_view(&b), buf_view(&again)));
+	will_free(&will);
+	buf_fini(&again);
+	buf_fini(&b);
+}
+
+static void a_will_of_a_row_without_identifier_gets_one(void **state)
+{
+	struct buf b = {0};
+	struct buf again = {0};
+	struct will *will = NULL;
+
+	(void)state;
+	encoded(&b);
+	b.data[FLAGS_AT] = 1;
+	assert_int_equal(
+		will_decode((struct view){(const char *)b.data, buf_length(&b) - ID_BYTES}, &will),
+		0);
+	will_encode(will, &again);
+	assert_int_equal(buf_length(&again), buf_length(&b));
+	assert_int_equal(again.data[FLAGS_AT], 3);
+	assert_memory_not_equal(again.data + buf_length(&b) - ID_BYTES,
+		b.data + buf_length(&b) - ID_BYTES, ID_BYTES);
 	will_free(&will);
 	buf_fini(&again);
 	buf_fini(&b);
@@ -93,6 +117,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_what_subscribers_get_is_kept_of_the_properties),
 		cmocka_unit_test(a_will_comes_back_from_its_bytes),
+		cmocka_unit_test(a_will_of_a_row_without_identifier_gets_one),
 		cmocka_unit_test(no_bytes_are_no_will),
 		cmocka_unit_test(what_is_cut_or_too_long_is_refused),
 	};

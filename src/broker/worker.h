@@ -122,6 +122,7 @@ struct broker {
 	pthread_cond_t stopped;
 	unsigned workers_stopped;
 	struct roaming roaming; /* all NULL: one machine */
+	bool roams;             /* it is set before the loops run */
 	char *elsewhere;        /* set before the workers stop; NULL: nowhere */
 };
 

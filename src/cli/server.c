@@ -464,6 +464,7 @@ static int make_rooms(struct server *s)
 	broker.retained_dir = retained_dir;
 	broker.bans_file = bans_file;
 	broker.shelf = &s->shelf;
+	broker.roams = s->cluster != NULL;
 	s->broker = broker_new(s->commit, ports, s->worker_count, &broker);
 	free(dir);
 	free(retained_dir);

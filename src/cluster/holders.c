@@ -120,3 +120,20 @@ void holder_decide(const struct holder_terms *t, const char *source, const struc
 		out->swap = slot_to_take(t, &wanted, own_rank, leases);
 	out->voice = out->slot != HOLDER_NONE && voice_of(t, leases) == out->slot;
 }
+
+const struct node *holder_first(const struct nodes *nodes, const char *what)
+{
+	const struct node *first = NULL;
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < nodes->count; i++) {
+		const struct node *node = &nodes->list[i];
+		uint64_t weight = weight_of(what, node->name);
+
+		if (!node->alive || node->draining || (first && weight <= most))
+			continue;
+		first = node;
+		most = weight;
+	}
+	return first;
+}

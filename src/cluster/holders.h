@@ -42,6 +42,10 @@ struct holder_step {
 	bool release;  /* it is mine, and to be nobody's; else it is to be mine */
 };
 
+/* The living node, not about to leave, that takes care of what there is one of: first in the order of
+ * hash(what, node). NULL: none is alive. */
+const struct node *holder_first(const struct nodes *nodes, const char *what);
+
 void holder_decide(const struct holder_terms *t, const char *source, const struct leases *leases,
 	struct holder_step *out);
 

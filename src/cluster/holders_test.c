@@ -292,6 +292,38 @@ static void fewer_replicas_release_the_higher_slots(void **state)
 	world_fini(&w);
 }
 
+/* Of what there is one of: all see the same node, the next one when that goes, and all get their share. */
+static void one_living_node_takes_care(void **state)
+{
+	uint32_t share[NODES] = {0};
+	struct world w;
+
+	(void)state;
+	world_init(&w, NODES, 1);
+	for (uint32_t i = 0; i < SOURCES; i++) {
+		char name[16];
+		struct node *first;
+		const struct node *next;
+
+		name_of(name, "run", i);
+		first = &w.nodes.list[holder_first(&w.nodes, name) - w.nodes.list];
+		share[first - w.nodes.list]++;
+		first->draining = true;
+		next = holder_first(&w.nodes, name);
+		assert_ptr_not_equal(next, first);
+		first->draining = false;
+		first->alive = false;
+		assert_ptr_equal(holder_first(&w.nodes, name), next);
+		first->alive = true;
+	}
+	for (uint32_t i = 0; i < NODES; i++) {
+		assert_in_range(share[i], SOURCES / NODES / 3, SOURCES / NODES * 3);
+		w.nodes.list[i].alive = false;
+	}
+	assert_null(holder_first(&w.nodes, "run"));
+	world_fini(&w);
+}
+
 static void any_story_ends_well(void **state)
 {
 	const char *seed = getenv("ISOBAR_SEED");
@@ -337,6 +369,7 @@ int main(void)
 		cmocka_unit_test(a_newcomer_takes_its_share_and_nothing_else_moves),
 		cmocka_unit_test(who_leaves_holds_on_until_another_has_taken_over),
 		cmocka_unit_test(fewer_replicas_release_the_higher_slots),
+		cmocka_unit_test(one_living_node_takes_care),
 		cmocka_unit_test(any_story_ends_well),
 	};
 

@@ -468,6 +468,11 @@ bool members_has_run(const struct members *m, struct view run)
 	return nodes_by_run(&m->nodes, run) != NULL;
 }
 
+const struct nodes *members_nodes(const struct members *m)
+{
+	return &m->nodes;
+}
+
 /* --- the list of sources ---------------------------------------------------------------- */
 
 static int by_text(const void *a, const void *b)

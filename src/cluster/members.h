@@ -59,6 +59,9 @@ bool members_is_cut_off(const struct members *m);
 /* Is it a run, "NODE/START", of a node that lives? */
 bool members_has_run(const struct members *m, struct view run);
 
+/* The nodes as last read; borrowed until the loop's next turn. */
+const struct nodes *members_nodes(const struct members *m);
+
 /* The names of all sources that are configured, in any order; copied. Any thread. */
 void members_set_sources(struct members *m, const char *const *names, uint32_t n);
 

@@ -13,6 +13,7 @@
 #include "cluster/mail.h"
 #include "cluster/members.h"
 #include "cluster/rows.h"
+#include "cluster/wills.h"
 #include "cluster/take_script.h" /* made of take.lua by tools/embed.awk */
 
 /* What another thread asks: one of these. */
@@ -20,7 +21,16 @@ struct order {
 	struct list link;
 	struct row_order *row;
 	struct roaming_take *take;
+	struct will_order *will;
 	struct buf mark;
+};
+
+struct will_order {
+	struct roaming_will will; /* its bytes: in `bytes` */
+	struct buf run;
+	struct buf key;
+	struct buf bytes;
+	bool is_done;
 };
 
 /* One take from the script to the answer; and on, when that comes late. */
@@ -56,6 +66,7 @@ struct sessions {
 	struct list takings;
 	struct list givings;
 	struct rows *rows;
+	struct wills *wills;
 	pthread_mutex_t lock; /* of the inbox */
 	struct list inbox;
 	struct task task;
@@ -65,6 +76,7 @@ void sessions_scripts(const char *out[SESSIONS_SCRIPTS])
 {
 	out[0] = take_lua;
 	out[1] = rows_script();
+	out[2] = wills_script();
 }
 
 /* --- taking ------------------------------------------------------------------- */
@@ -230,6 +242,8 @@ static void on_take_done(struct redis_request *q, int err)
 	struct view run = buf_view(&g->run);
 	struct view node = run;
 
+	if (run.n)
+		wills_cancel(s->wills, run, buf_view(&g->key));
 	if (g->take == NULL && g->owner && s->host.on_late)
 		s->host.on_late(s->host.context, buf_view(&g->key), g->owner);
 	if (is_late(g))
@@ -337,10 +351,39 @@ static void tell_given(void *context, struct view key, uint32_t owner)
 
 /* --- orders of other threads ----------------------------------------------------------------- */
 
+static void obey_will(struct sessions *s, struct will_order *o)
+{
+	o->will.bytes = buf_view(&o->bytes);
+	if (o->is_done)
+		wills_done(s->wills, buf_view(&o->run), buf_view(&o->key), &o->will.id);
+	else
+		wills_put(s->wills, buf_view(&o->key), &o->will);
+}
+
+static void will_order_free(struct will_order *o)
+{
+	if (o == NULL)
+		return;
+	buf_fini(&o->run);
+	buf_fini(&o->key);
+	buf_fini(&o->bytes);
+	free(o);
+}
+
+static void order_free(struct order *o)
+{
+	row_order_free(o->row);
+	will_order_free(o->will);
+	buf_fini(&o->mark);
+	free(o);
+}
+
 static void obey(struct sessions *s, struct order *o)
 {
 	if (o->take)
 		begin_taking(s, o->take);
+	else if (o->will)
+		obey_will(s, o->will);
 	else if (o->row == NULL)
 		rows_mark(s->rows, buf_view(&o->mark));
 	else if (o->row->kind == ROW_GIVE && buf_length(&o->row->row) == 0)
@@ -349,9 +392,7 @@ static void obey(struct sessions *s, struct order *o)
 		rows_put(s->rows, o->row);
 		o->row = NULL;
 	}
-	row_order_free(o->row);
-	buf_fini(&o->mark);
-	free(o);
+	order_free(o);
 }
 
 static void on_inbox(struct task *t)
@@ -427,9 +468,30 @@ static void mark(void *context, struct view text)
 	hand_over(context, &o);
 }
 
+static void will(void *context, struct view key, const struct roaming_will *what)
+{
+	struct will_order *o = mem_new(sizeof(*o));
+
+	o->will = *what;
+	buf_append(&o->key, key.p, key.n);
+	buf_append(&o->bytes, what->bytes.p, what->bytes.n);
+	hand_over(context, &(struct order){.will = o});
+}
+
+static void will_done(void *context, struct view run, struct view key, const struct uuid *id)
+{
+	struct will_order *o = mem_new(sizeof(*o));
+
+	o->is_done = true;
+	o->will.id = *id;
+	buf_append(&o->run, run.p, run.n);
+	buf_append(&o->key, key.p, key.n);
+	hand_over(context, &(struct order){.will = o});
+}
+
 struct roaming sessions_roaming(struct sessions *s)
 {
-	return (struct roaming){take, put, give, drop, mark, s};
+	return (struct roaming){take, put, give, drop, mark, will, will_done, s};
 }
 
 /* --- life ---------------------------------------------------------------------------------------- */
@@ -447,6 +509,7 @@ struct sessions *sessions_new(struct cluster_core *core, struct members *members
 	buf_fini(&run);
 	redis_script_sha(take_lua, s->take_sha);
 	s->rows = rows_new(core, s->run, tell_given, s);
+	s->wills = wills_new(core, members, s->run, &s->host);
 	s->task.run = on_inbox;
 	list_init(&s->takings);
 	list_init(&s->givings);
@@ -464,6 +527,7 @@ void sessions_begin(struct sessions *s)
 {
 	s->has_begun = true;
 	mail_begin(s->mail);
+	wills_begin(s->wills);
 }
 
 void sessions_free(struct sessions *s)
@@ -472,6 +536,7 @@ void sessions_free(struct sessions *s)
 		return;
 	mail_free(s->mail);
 	rows_free(s->rows);
+	wills_free(s->wills);
 	while (!list_is_empty(&s->givings)) {
 		struct giving *g = container_of(s->givings.next, struct giving, link);
 
@@ -484,9 +549,7 @@ void sessions_free(struct sessions *s)
 		struct order *o = container_of(s->inbox.next, struct order, link);
 
 		list_remove(&o->link);
-		row_order_free(o->row);
-		buf_fini(&o->mark);
-		free(o);
+		order_free(o);
 	}
 	pthread_mutex_destroy(&s->lock);
 	free(s->run);

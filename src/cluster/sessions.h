@@ -6,7 +6,7 @@
  *
  * A take is one script. When a living node had the session it gets a letter, and the answer waits for its
  * own, at most SESSIONS_PATIENCE_MS; then what is in Redis counts. How rows and marks get there:
- * cluster/rows.h.
+ * cluster/rows.h. Wills: cluster/wills.h.
  *
  * Threads: struct roaming's functions as they say; the rest on the cluster's loop.
  */
@@ -22,7 +22,7 @@
 struct sessions;
 struct members;
 
-#define SESSIONS_SCRIPTS 2
+#define SESSIONS_SCRIPTS 3
 void sessions_scripts(const char *out[SESSIONS_SCRIPTS]);
 
 /* members: who is alive; borrowed. */
