@@ -135,9 +135,9 @@ def test_a_will_with_delay_waits_for_its_client(redis, nodes, with_will, watch, 
     clients = [with_will(one, name, delay=delay, expiry=3600)
                for name, delay in (("back", 4), ("away", 4), ("patient", 3000))]
     wait_kept(redis, 3)
+    killed = time.monotonic()
     one.kill()
     abandon(*clients)
-    killed = time.monotonic()
     back = connect(two, "back", clean=False, expiry=3600)
     assert back.connects[-1] == (0, True)
     wait_kept(redis, 2)
