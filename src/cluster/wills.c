@@ -10,6 +10,7 @@
 #include "cluster/holders.h"
 #include "cluster/members.h"
 #include "cluster/slots.h"
+#include "cluster/will_value.h"
 #include "cluster/unwill_script.h" /* made of unwill.lua by tools/embed.awk */
 
 #define RUNS_KEY "{isobar}:wills"
@@ -21,7 +22,6 @@
 #define GIVEN_MOST 256u /* wills that the broker is publishing */
 #define SCAN_COUNT 64u
 #define PASS_MOST_MS 30000u /* between two passes over what still waits its delay */
-#define ID_BYTES 16u
 #define RUN_MOST (NODE_NAME_MOST + 21u)
 
 enum change { CHANGE_NONE, CHANGE_PUT, CHANGE_DONE, CHANGE_DROP };
@@ -86,33 +86,6 @@ const char *wills_script(void)
 	return unwill_lua;
 }
 
-/* --- a value ---------------------------------------------------------------------- */
-
-void will_value_put(struct buf *b, const struct roaming_will *will)
-{
-	uint8_t delay[8];
-
-	for (unsigned i = 0; i < sizeof(delay); i++)
-		delay[i] = (uint8_t)(will->delay_ms >> (56 - 8 * i));
-	buf_append(b, &will->id, ID_BYTES);
-	buf_append(b, delay, sizeof(delay));
-	buf_append(b, will->bytes.p, will->bytes.n);
-}
-
-int will_value_parse(struct view value, struct roaming_will *out)
-{
-	const size_t head = ID_BYTES + 8;
-
-	if (value.n <= head)
-		return ERR_MALFORMED;
-	memcpy(&out->id, value.p, ID_BYTES);
-	out->delay_ms = 0;
-	for (size_t i = ID_BYTES; i < head; i++)
-		out->delay_ms = out->delay_ms << 8 | (uint8_t)value.p[i];
-	out->bytes = view_skip(value, head);
-	return 0;
-}
-
 /* --- changes ------------------------------------------------------------------------ */
 
 static struct view run_of(const struct kept *k)
@@ -160,7 +133,7 @@ static void put_command(struct kept *k, struct view run_key)
 	resp_bytes(b, run_key);
 	resp_bytes(b, key_of(k));
 	if (k->busy == CHANGE_DONE)
-		resp_bytes(b, (struct view){(const char *)&k->id, ID_BYTES});
+		resp_bytes(b, (struct view){(const char *)&k->id, WILL_ID_BYTES});
 	else if (k->busy == CHANGE_PUT)
 		resp_bytes(b, buf_view(&k->value));
 }
@@ -290,7 +263,7 @@ void wills_done(struct wills *w, struct view run, struct view key, const struct 
 	struct kept *k = find(w, run.n ? run : view_of(w->run), key, true);
 	bool is_written = k->change == CHANGE_PUT || k->busy == CHANGE_PUT;
 
-	if (k->change == CHANGE_DROP || (is_written && memcmp(&k->id, id, ID_BYTES) != 0))
+	if (k->change == CHANGE_DROP || (is_written && memcmp(&k->id, id, WILL_ID_BYTES) != 0))
 		return; /* what is on its way leaves nothing of this will */
 	if (k->change != CHANGE_PUT)
 		k->id = *id;

@@ -41,8 +41,4 @@ void wills_done(struct wills *w, struct view run, struct view key, const struct 
 /* This node has taken the session from `run`: its client is back. */
 void wills_cancel(struct wills *w, struct view run, struct view key);
 
-/* A value in the hash. 0, or ERR_MALFORMED; *out borrows. */
-void will_value_put(struct buf *b, const struct roaming_will *will);
-int will_value_parse(struct view value, struct roaming_will *out);
-
 #endif

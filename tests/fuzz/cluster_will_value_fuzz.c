@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cluster/wills.h"
+#include "cluster/will_value.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -1,5 +1,5 @@
 /* What stands in Redis of a will; the rest is in tests/e2e/test_cluster_wills.py. */
-#include "cluster/wills.h"
+#include "cluster/will_value.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
