@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 
+#define CLOCKS_APART_MS 10u
 #define SLOW_BYTES 100L /* a second */
 #define PAGE_RECORDS "10000"
 #define POLL_MS 1000
@@ -158,7 +159,8 @@ static enum fetch_outcome fail_transfer(struct fetch *f, CURLcode code)
 	if (f->result->bytes > f->fetcher->limits.bytes)
 		return fail(f, "more than %llu MiB",
 			(unsigned long long)f->fetcher->limits.bytes >> 20);
-	if (code == CURLE_OPERATION_TIMEDOUT && clock_mono_ms() >= f->end_ms)
+	/* curl's milliseconds begin at other moments than ours. */
+	if (code == CURLE_OPERATION_TIMEDOUT && clock_mono_ms() + CLOCKS_APART_MS >= f->end_ms)
 		return fail(f, "not done after %u s", f->fetcher->limits.total_ms / 1000);
 	return fail(f, "%s%s%s", curl_easy_strerror(code), f->error[0] ? ": " : "", f->error);
 }
