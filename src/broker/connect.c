@@ -310,6 +310,10 @@ static int claim_session(struct client *c)
 			fetch(c, owner);
 			return 0;
 		}
+		if (roam_is_unknown(c->connect->ask) && !c->connect->clean_start &&
+			c->connect->expiry_ms)
+			return refuse(c, ERR_BUSY,
+				"other nodes may have this session and cannot be asked now");
 		err = begin_session(c, key, &s); /* [MQTT-3.1.2-6] */
 		if (err)
 			return err;

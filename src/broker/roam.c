@@ -103,6 +103,11 @@ void roam_forget(struct roam_ask *ask)
 		ask_free(ask);
 }
 
+bool roam_is_unknown(const struct roam_ask *ask)
+{
+	return ask && !ask->take.is_known;
+}
+
 bool roam_is_stale(const struct roam_ask *ask, const struct session *s)
 {
 	return ask && ask->take.is_known && ask->take.before && s->owner != ask->take.before;

@@ -31,6 +31,10 @@ struct roam_ask *roam_ask(struct client *c, struct view key, void (*on_answer)(s
 /* The answer, or the waiting for it, is not needed any more. NULL: nothing. */
 void roam_forget(struct roam_ask *ask);
 
+/* The cluster could not be asked: what a client left elsewhere is not known, and a new session in its
+ * place would lose it. */
+bool roam_is_unknown(const struct roam_ask *ask);
+
 /* By the answer: another machine has had the session since this one did. */
 bool roam_is_stale(const struct roam_ask *ask, const struct session *s);
 /* Fills a session that was just made (offline) with what the other machine left; false: there is

@@ -207,7 +207,7 @@ def test_who_was_away_while_his_client_was_elsewhere_does_not_go_on_from_his_own
     assert set(wait_all([first, second, third], sent).values()) == {1}
 
 
-def test_clients_are_served_while_redis_is_out_of_reach(nodes, session, redis, publish):
+def test_clients_are_served_while_redis_is_out_of_reach(nodes, session, client, redis, publish):
     one, two = nodes(2)
     first = session(one, False)
     first.subscribe(ALL)
@@ -221,6 +221,11 @@ def test_clients_are_served_while_redis_is_out_of_reach(nodes, session, redis, p
         again = session(one, True)
         print(f"connected after {time.monotonic() - begun:.1f} s")
         again.disconnect()
+        session(one, False, name="passer-by", clean=True, expiry=0).disconnect()
+        # A new session here would lose what the client has left elsewhere.
+        other = client(two.port, user="partner", password="partner", client_id="roamer",
+                       clean=False, expiry=3600, connect=False)
+        assert other.refused() == 0x89
     finally:
         for instance in redis.nodes:
             instance.process.signal(signal.SIGCONT)
