@@ -60,6 +60,11 @@ struct roaming;
 struct roaming_host;
 void broker_set_roaming(struct broker *b, const struct roaming *roaming);
 struct roaming_host broker_roaming_host(struct broker *b);
+/* As well: shared subscriptions with members on several machines (commit/sharing.h). */
+struct sharing;
+struct sharing_host;
+void broker_set_sharing(struct broker *b, const struct sharing *sharing);
+struct sharing_host broker_sharing_host(struct broker *b);
 /* Tells clients (0x8B), saves sessions, closes; loops still run. Waits until done. */
 void broker_stop(struct broker *b);
 /* Before broker_stop(): clients are better served there, and are told so (0x9C and this server reference,

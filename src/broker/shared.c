@@ -7,7 +7,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "broker/client.h"
-#include "broker/shared_group.h"
+#include "broker/shared_part.h"
 #include "broker/store.h"
 #include "mqtt/filter.h"
 
@@ -52,8 +52,10 @@ struct shared *shared_find(struct broker *b, struct view key, uint64_t from)
 		return g;
 	g = mem_new(sizeof(*g) + b->worker_count * sizeof(g->desks[0]));
 	group_init(g, b, key, from);
+	g->part = shared_part_new(b, from);
 	map_put(&all->groups, buf_view(&g->key), g);
 	all->count = all->groups.count;
+	shared_tell(g);
 	return g;
 }
 
@@ -67,6 +69,7 @@ static void group_free(struct shared *g)
 	buf_fini(&g->returned);
 	buf_fini(&g->redealt[0]);
 	buf_fini(&g->redealt[1]);
+	free(g->part);
 	free(g);
 }
 
@@ -79,6 +82,8 @@ void shareds_fini(struct shareds *all)
 		group_free(g);
 	}
 	map_fini(&all->groups);
+	if (all->reader.journal)
+		journal_reader_close(&all->reader);
 	pthread_mutex_destroy(&all->lock);
 }
 
@@ -93,6 +98,7 @@ void shared_end_unheld(struct shared *g)
 	if (b->store && g->saved_hash)
 		store_remove(b->store, buf_view(&g->key));
 	shared_forget_prefetch(g);
+	shared_tell(g);
 	group_free(g);
 }
 
@@ -189,8 +195,10 @@ static void take_seat(struct shared_member *m)
 	m->is_seated = true;
 	m->is_starved = room == 0;
 	shared_set_credit(m, room);
-	if (list_is_empty(&d->members))
+	if (list_is_empty(&d->members)) {
 		list_append(&d->worker->shared.desks, &d->link);
+		shared_tell(m->group);
+	}
 	list_append(&d->members, &m->seat);
 	shared_come_by(d); /* something may wait */
 }
@@ -207,8 +215,10 @@ static void leave_seat(struct shared_member *m)
 	shared_give_back(m->group, &m->hand);
 	buf_clear(&m->open);
 	list_remove(&m->seat);
-	if (list_is_empty(&d->members))
+	if (list_is_empty(&d->members)) {
 		list_remove(&d->link);
+		shared_tell(m->group);
+	}
 }
 
 /* What it has in flight at QoS 1 is its no more and goes back. With the group's lock. */

@@ -20,6 +20,8 @@
  * the QoS published and granted to it. At QoS 1, what a member had open when its connection ended
  * goes to the front, with a new packet identifier and without DUP; at QoS 2 it stays with its session.
  *
+ * In a cluster each machine deals only records of the shards that it owns (broker/shared_part.h).
+ *
  * Threads: functions on a session or a worker on its worker's thread; the rest says so.
  */
 #ifndef BROKER_SHARED_H
@@ -35,6 +37,7 @@
 #include "base/map.h"
 #include "broker/row.h"
 #include "broker/subscriptions.h"
+#include "journal/journal.h"
 #include "net/loop.h"
 
 struct broker;
@@ -47,6 +50,8 @@ struct shareds {
 	pthread_mutex_t lock; /* of the map and who is in it; taken before a group's */
 	struct map groups;
 	_Atomic uint64_t count;
+	uint64_t parts;               /* numbers given, see shared_part.h */
+	struct journal_reader reader; /* the cluster's thread; open when there is a cluster */
 };
 void shareds_init(struct shareds *all);
 void shareds_fini(struct shareds *all);

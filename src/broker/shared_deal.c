@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 #include "broker/lost.h"
-#include "broker/shared_group.h"
+#include "broker/shared_part.h"
 
 #define DEAL_RECORDS 8192u /* index entries looked at per turn */
 
@@ -201,12 +201,24 @@ static void skip_removed(struct shared *g, struct broker_worker *w)
 	count_add(&w->counts.skipped_records, gone);
 }
 
+/* All of it is dealt by other machines, or will be: when a shard comes to be owned the cursor goes back to
+ * where it was left. */
+static void pass_over(struct shared *g, uint64_t tail)
+{
+	buf_clear(&g->returned);
+	atomic_store_explicit(&g->cursor, tail, memory_order_relaxed);
+}
+
 /* First what was given back. */
 static enum deal_answer deal_returned(struct shared *g, struct broker_worker *w)
 {
 	while (positions_count(&g->returned)) {
 		uint64_t seq = positions_at(&g->returned, 0);
 
+		if (g->part && shared_part_is_others(g->part, w, seq)) {
+			buf_consume(&g->returned, sizeof(seq));
+			continue;
+		}
 		if (list_is_empty(&g->turn) || warm_to(g, w, seq) == seq)
 			return DEAL_BLOCKED;
 		buf_consume(&g->returned, sizeof(seq));
@@ -224,14 +236,22 @@ static enum deal_answer deal_new(struct shared *g, struct broker_worker *w, uint
 	uint64_t seq = g->cursor;
 
 	for (; seq < end; seq++) {
+		const struct journal_entry *e;
+
 		if (segment == NULL || seq >= segment->end)
 			segment = journal_find(w->journal, seq);
-		if (segment == NULL || wants_ask(&g->wants, &g->filters, g->account, segment,
-					       &segment->entries[seq - segment->base]) < 0)
+		if (segment == NULL)
 			continue;
-		if (list_is_empty(&g->turn))
-			break;
-		deal_to(container_of(g->turn.next, struct shared_member, in_turn), seq);
+		e = &segment->entries[seq - segment->base];
+		if (g->part && !shared_part_wants(g->part, e, seq))
+			continue;
+		if (wants_ask(&g->wants, &g->filters, g->account, segment, e) >= 0) {
+			if (list_is_empty(&g->turn))
+				break;
+			deal_to(container_of(g->turn.next, struct shared_member, in_turn), seq);
+		}
+		if (g->part)
+			shared_part_note(g->part, e, seq);
 	}
 	atomic_store_explicit(&g->cursor, seq, memory_order_relaxed);
 	return seq < end ? DEAL_BLOCKED : DEAL_DONE;
@@ -244,6 +264,8 @@ enum deal_answer shared_deal(struct shared *g, struct broker_worker *w)
 	uint64_t warm;
 	enum deal_answer answer;
 
+	if (g->part && g->part->owned == 0)
+		pass_over(g, tail);
 	skip_removed(g, w);
 	g->is_live = false;
 	answer = deal_returned(g, w);

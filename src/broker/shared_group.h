@@ -48,6 +48,7 @@ struct shared_desk {
 };
 
 struct shared_prefetch;
+struct shared_part;
 
 struct shared {
 	pthread_mutex_t lock;
@@ -71,6 +72,7 @@ struct shared {
 	uint64_t noted_ms;
 	struct buf redealt[2];
 	uint64_t saved_hash;
+	struct shared_part *part;   /* L what is dealt here of it; NULL: all, there is no cluster */
 	struct shared_desk desks[]; /* one per worker */
 };
 

@@ -19,6 +19,7 @@
 #include "broker/will.h"
 #include "commit/commit.h"
 #include "commit/roaming.h"
+#include "commit/sharing.h"
 
 /* Written by the worker, read by any thread. */
 struct worker_counts {
@@ -121,9 +122,10 @@ struct broker {
 	pthread_mutex_t stop_lock;
 	pthread_cond_t stopped;
 	unsigned workers_stopped;
-	struct roaming roaming; /* all NULL: one machine */
+	struct roaming roaming; /* all NULL: one machine; and sharing */
 	bool roams;             /* it is set before the loops run */
-	char *elsewhere;        /* set before the workers stop; NULL: nowhere */
+	struct sharing sharing;
+	char *elsewhere; /* set before the workers stop; NULL: nowhere */
 };
 
 /* A message that a subscriber wanted was not added to its batch. */

@@ -23,6 +23,7 @@
 #include "cli/quantity.h"
 #include "cluster/tally_book.h"
 #include "commit/roaming.h"
+#include "commit/sharing.h"
 
 #define LEAST_MS (3600u * 1000u)       /* a full disk removes messages down to one hour */
 #define SPOOL_PART 4                   /* of journal.size, may lie in the spool */
@@ -141,13 +142,16 @@ static void on_holding(void *context, const char *source, uint32_t slot, bool is
 		is_voice);
 }
 
-/* Sessions follow their clients from node to node. */
+/* Sessions follow their clients from node to node, groups have members on several. */
 static void share_sessions(struct server *s)
 {
 	struct roaming_host host = broker_roaming_host(s->broker);
 	struct roaming roaming = cluster_roaming(s->cluster, &host);
+	struct sharing_host sharing_host = broker_sharing_host(s->broker);
+	struct sharing sharing = cluster_sharing(s->cluster, &sharing_host);
 
 	broker_set_roaming(s->broker, &roaming);
+	broker_set_sharing(s->broker, &sharing);
 }
 
 static void on_source(void *context, const struct source_view *v)

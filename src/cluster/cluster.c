@@ -20,6 +20,7 @@
 #include "cluster/census.h"
 #include "cluster/core.h"
 #include "cluster/follower.h"
+#include "cluster/groups.h"
 #include "cluster/members.h"
 #include "cluster/orders.h"
 #include "cluster/sessions.h"
@@ -34,7 +35,7 @@
 #define AGREE_EVERY_MS 1000u
 #define TALLY_FINISH_MS 1000u
 
-#define SCRIPTS (1 + MEMBERS_SCRIPTS + SESSIONS_SCRIPTS + ORDERS_SCRIPTS + 1)
+#define SCRIPTS (1 + MEMBERS_SCRIPTS + SESSIONS_SCRIPTS + 1 + ORDERS_SCRIPTS + 1)
 
 enum cluster_kind { KIND_UNKNOWN, KIND_OURS, KIND_OTHER };
 
@@ -47,6 +48,7 @@ struct cluster {
 	struct sessions *sessions;
 	struct tallies *tallies;
 	struct orders *orders;
+	struct groups *groups;
 	struct tls_context *tls;
 	pthread_t thread;
 	bool is_running;
@@ -80,6 +82,7 @@ static void begin_modules(struct cluster *c)
 	sessions_begin(c->sessions);
 	tally_begin(c->tallies);
 	orders_begin(c->orders);
+	groups_begin(c->groups);
 }
 
 static void on_agreement(struct redis_request *q, const struct resp *reply)
@@ -302,6 +305,7 @@ static int make_client(struct cluster *c, char **why)
 	scripts[0] = claim_script();
 	memcpy(&scripts[1], members_scripts, sizeof(members_scripts));
 	sessions_scripts(&scripts[1 + MEMBERS_SCRIPTS]);
+	scripts[1 + MEMBERS_SCRIPTS + SESSIONS_SCRIPTS] = groups_script();
 	memcpy(&scripts[SCRIPTS - 1 - ORDERS_SCRIPTS], orders_scripts, sizeof(orders_scripts));
 	scripts[SCRIPTS - 1] = tally_script;
 	if (err == 0)
@@ -425,6 +429,12 @@ struct roaming cluster_roaming(struct cluster *c, const struct roaming_host *hos
 	return sessions_roaming(c->sessions);
 }
 
+struct sharing cluster_sharing(struct cluster *c, const struct sharing_host *host)
+{
+	groups_set_host(c->groups, host);
+	return groups_sharing(c->groups);
+}
+
 /* --- life ------------------------------------------------------------------------------ */
 
 static int make_modules(struct cluster *c, char **why)
@@ -451,6 +461,7 @@ static int make_modules(struct cluster *c, char **why)
 		.on_nodes = on_nodes,
 		.context = c});
 	c->sessions = sessions_new(&c->core, c->members);
+	c->groups = groups_new(&c->core, c->members);
 	log = writer_log(c->writer);
 	commit_set_log(c->core.commit, &log);
 	return 0;
@@ -532,6 +543,7 @@ void cluster_free(struct cluster *c)
 		redis_free(c->core.redis);
 	follower_free(c->follower);
 	sessions_free(c->sessions);
+	groups_free(c->groups);
 	members_free(c->members);
 	tally_free(c->tallies);
 	orders_free(c->orders);

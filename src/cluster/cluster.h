@@ -93,6 +93,10 @@ int cluster_new(struct cluster **out, const struct cluster_settings *settings, c
 struct roaming;
 struct roaming_host;
 struct roaming cluster_roaming(struct cluster *c, const struct roaming_host *host);
+/* As well: commit/sharing.h. */
+struct sharing;
+struct sharing_host;
+struct sharing cluster_sharing(struct cluster *c, const struct sharing_host *host);
 /* The thread; workers may run already. 0 or ERR_SYSTEM. */
 int cluster_start(struct cluster *c);
 /* The names of all sources that are configured; copied. Any thread. */

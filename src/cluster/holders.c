@@ -12,10 +12,9 @@ struct wanted {
 	uint32_t count;
 };
 
-/* The same on every machine and in every version. */
-static uint64_t weight_of(const char *source, const char *node)
+uint64_t holder_weight(struct view what, const char *node)
 {
-	return XXH64(node, strlen(node), XXH64(source, strlen(source), 0));
+	return XXH64(node, strlen(node), XXH64(what.p, what.n, 0));
 }
 
 static void rank(struct wanted *w, uint32_t most, const struct node *node, uint64_t weight)
@@ -42,7 +41,7 @@ static void want(const struct holder_terms *t, const char *source, struct wanted
 		const struct node *node = &t->nodes->list[i];
 
 		if (node_serves(node, NODE_SOURCES))
-			rank(out, t->replicas, node, weight_of(source, node->name));
+			rank(out, t->replicas, node, holder_weight(view_of(source), node->name));
 	}
 }
 
@@ -128,7 +127,7 @@ const struct node *holder_first(const struct nodes *nodes, const char *what)
 
 	for (uint32_t i = 0; i < nodes->count; i++) {
 		const struct node *node = &nodes->list[i];
-		uint64_t weight = weight_of(what, node->name);
+		uint64_t weight = holder_weight(view_of(what), node->name);
 
 		if (!node->alive || node->draining || (first && weight <= most))
 			continue;

@@ -19,6 +19,10 @@
 
 #include "cluster/nodes.h"
 
+/* A node's weight for something: the highest is to have it (rendezvous hashing). The same on every
+ * machine and in every version. */
+uint64_t holder_weight(struct view what, const char *node);
+
 #define HOLDERS_MOST 16u
 #define HOLDER_NONE UINT32_MAX
 

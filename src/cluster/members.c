@@ -463,14 +463,14 @@ bool members_is_cut_off(const struct members *m)
 	return m->beats && loop_now_ms(m->config.loop) - m->nodes.taken_ms >= NODE_SILENT_MS;
 }
 
-bool members_has_run(const struct members *m, struct view run)
-{
-	return nodes_by_run(&m->nodes, run) != NULL;
-}
-
 const struct nodes *members_nodes(const struct members *m)
 {
 	return &m->nodes;
+}
+
+bool members_has_run(const struct members *m, struct view run)
+{
+	return nodes_by_run(&m->nodes, run) != NULL;
 }
 
 /* --- the list of sources ---------------------------------------------------------------- */

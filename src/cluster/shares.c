@@ -1,0 +1,137 @@
+/* cluster/shares.c - a group's hash to a table, a table to steps */
+#include "cluster/shares.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "cluster/holders.h"
+
+void share_table_fini(struct share_table *t)
+{
+	free(t->members);
+	*t = (struct share_table){0};
+}
+
+/* --- reading ------------------------------------------------------------------ */
+
+/* A number of `base` that is all of the text. */
+static bool read_number(struct view text, int base, uint64_t *out)
+{
+	char digits[24];
+	char *end;
+
+	if (text.n == 0 || text.n >= sizeof(digits))
+		return false;
+	memcpy(digits, text.p, text.n);
+	digits[text.n] = '\0';
+	*out = strtoull(digits, &end, base);
+	return *end == '\0' && digits[0] != '-' && digits[0] != '+';
+}
+
+static void read_shard(struct share_table *t, struct view field, struct view value)
+{
+	struct view run = view_cut(&value, ' ');
+	struct share_row *row;
+	uint64_t shard, place;
+
+	if (!read_number(view_skip(field, 1), 10, &shard) || shard >= SHARDS || run.n == 0 ||
+		run.n >= SHARE_RUN_BYTES || !read_number(value, 16, &place))
+		return;
+	row = &t->shards[shard];
+	memcpy(row->run, run.p, run.n);
+	row->run[run.n] = '\0';
+	row->place = place;
+}
+
+static void read_member(struct share_table *t, struct view name, struct view value)
+{
+	struct view start = view_cut(&value, ' ');
+	struct share_member *m = &t->members[t->member_count];
+	uint64_t number;
+
+	if (!node_name_is_good(name) || !read_number(start, 16, &number))
+		return;
+	snprintf(m->run, sizeof(m->run), "%.*s/%.*s", (int)name.n, name.p, (int)start.n, start.p);
+	m->is_seated = view_equal(value, VIEW("seated"));
+	t->member_count++;
+}
+
+void share_table_take(struct share_table *t, const struct resp *reply)
+{
+	uint32_t n = reply->type == RESP_ARRAY ? reply->count / 2 : 0;
+
+	if (reply->type != RESP_ARRAY)
+		return;
+	share_table_fini(t);
+	t->members = mem_new((n + 1) * sizeof(*t->members));
+	t->is_read = true;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct resp *field = resp_item(reply, 2 * i, RESP_STRING);
+		const struct resp *value = resp_item(reply, 2 * i + 1, RESP_STRING);
+
+		if (field == NULL || value == NULL || field->text.n == 0)
+			continue;
+		if (field->text.p[0] == '#')
+			read_shard(t, field->text, value->text);
+		else
+			read_member(t, field->text, value->text);
+	}
+}
+
+/* --- deciding ------------------------------------------------------------------ */
+
+/* The run that is to have it; NULL: nobody is connected. */
+static const char *wanted(const struct share_table *t, const struct nodes *nodes, struct view what)
+{
+	const char *best = NULL;
+	uint64_t most = 0;
+
+	for (uint32_t i = 0; i < t->member_count; i++) {
+		const struct share_member *m = &t->members[i];
+		const struct node *node = nodes_by_run(nodes, view_of(m->run));
+		uint64_t weight;
+
+		if (!m->is_seated || node == NULL || node->draining)
+			continue;
+		weight = holder_weight(what, node->name);
+		if (best == NULL || weight > most) {
+			best = m->run;
+			most = weight;
+		}
+	}
+	return best;
+}
+
+/* Lives, and has sessions of the group: it hands over by itself. */
+static bool is_there(const struct share_table *t, const struct nodes *nodes, const char *run)
+{
+	for (uint32_t i = 0; i < t->member_count; i++) {
+		if (strcmp(t->members[i].run, run) == 0)
+			return nodes_by_run(nodes, view_of(run)) != NULL;
+	}
+	return false;
+}
+
+enum share_step share_decide(const struct share_table *t, const struct nodes *nodes,
+	struct view group, uint32_t shard, const char *me, const char **to)
+{
+	const struct share_row *row = &t->shards[shard];
+	struct buf what = {0};
+	const char *best;
+
+	buf_append(&what, group.p, group.n);
+	buf_printf(&what, "#%u", shard);
+	best = wanted(t, nodes, buf_view(&what));
+	buf_fini(&what);
+	*to = best ? best : me;
+	if (row->run[0] == '\0')
+		return SHARE_CLAIM;
+	if (strcmp(row->run, *to) == 0)
+		return SHARE_STAY;
+	if (strcmp(row->run, me) == 0)
+		return SHARE_HAND_OVER;
+	if (best == NULL || strcmp(best, me) != 0)
+		return SHARE_STAY;
+	return is_there(t, nodes, row->run) ? SHARE_AWAIT : SHARE_TAKE;
+}

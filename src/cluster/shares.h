@@ -1,0 +1,54 @@
+/* cluster/shares.h - which node deals which shard of a group of shared subscriptions
+ *
+ *	NODE      "START seated"        it has connected members, or "held": offline sessions only
+ *	#SHARD    "NODE/START PLACE"    who deals the shard, and up to where all is acknowledged
+ *
+ * Each shard is wanted at the living node with connected members that comes first in the order of
+ * hash(group and shard, node). Who has one that is wanted elsewhere hands it over; what a dead node,
+ * or one without any session of the group, has is taken. While nobody is connected all stays.
+ *
+ * Pure: replies in, steps out.
+ */
+#ifndef CLUSTER_SHARES_H
+#define CLUSTER_SHARES_H
+
+#include "cluster/core.h"
+#include "cluster/nodes.h"
+
+#define SHARE_RUN_BYTES (NODE_NAME_MOST + 18u) /* "NODE/START" and a NUL */
+
+struct share_row {
+	char run[SHARE_RUN_BYTES]; /* "": nobody's yet */
+	uint64_t place;
+};
+
+struct share_member {
+	char run[SHARE_RUN_BYTES];
+	bool is_seated;
+};
+
+/* A group as it was last read. */
+struct share_table {
+	struct share_row shards[SHARDS];
+	struct share_member *members;
+	uint32_t member_count;
+	bool is_read;
+};
+void share_table_fini(struct share_table *t);
+
+/* Takes the reply of group.lua; what is not well-formed is passed over. */
+void share_table_take(struct share_table *t, const struct resp *reply);
+
+enum share_step {
+	SHARE_STAY,
+	SHARE_AWAIT,     /* it is wanted here: its owner is to hand it over */
+	SHARE_CLAIM,     /* nobody has it */
+	SHARE_TAKE,      /* from one that deals no more; it goes on at the place written */
+	SHARE_HAND_OVER, /* it is mine and wanted elsewhere */
+};
+
+/* me: a run. For CLAIM and HAND_OVER *to is who is to have it; borrowed from t or me. */
+enum share_step share_decide(const struct share_table *t, const struct nodes *nodes,
+	struct view group, uint32_t shard, const char *me, const char **to);
+
+#endif

@@ -1,0 +1,150 @@
+/* Who is to deal a shard, by what Redis and the nodes say. */
+#include "cluster/shares.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/mem.h"
+
+static const char me[] = "a/0000000000000001";
+static const char b[] = "b/0000000000000002";
+
+/* a, b and c with the starts 1, 2 and 3. */
+static void nodes_init(struct nodes *n, const char *dead, const char *draining)
+{
+	*n = (struct nodes){.list = mem_new(3 * sizeof(*n->list)), .count = 3};
+	for (uint32_t i = 0; i < 3; i++) {
+		char name[2] = {(char)('a' + i), '\0'};
+
+		n->list[i] = (struct node){.name = mem_text(name),
+			.start = i + 1,
+			.alive = strchr(dead, name[0]) == NULL,
+			.draining = strchr(draining, name[0]) != NULL};
+	}
+}
+
+/* Words between spaces; '_' is a space within one. */
+static void table_of(struct share_table *t, const char *words)
+{
+	char *text = mem_text(words);
+	struct resp items[16];
+	struct resp reply = {.type = RESP_ARRAY, .items = items};
+	char *rest = NULL;
+
+	for (char *word = strtok_r(text, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
+		for (char *p = word; *p; p++) {
+			if (*p == '_')
+				*p = ' ';
+		}
+		items[reply.count++] = (struct resp){.type = RESP_STRING, .text = view_of(word)};
+	}
+	share_table_take(t, &reply);
+	free(text);
+}
+
+static void a_shard_goes_where_members_are(void **state)
+{
+	static const struct {
+		const char *name;
+		const char *table;
+		const char *dead;
+		const char *draining;
+		enum share_step step;
+		const char *to; /* NULL: does not matter */
+	} rows[] = {
+		{"nobody has it", "a 1_seated", "", "", SHARE_CLAIM, me},
+		{"nobody has it, another is to", "b 2_seated", "", "", SHARE_CLAIM, b},
+		{"nobody is connected", "a 1_held", "", "", SHARE_CLAIM, me},
+		{"mine", "a 1_seated #0 a/0000000000000001_5", "", "", SHARE_STAY, NULL},
+		{"mine, and only b is connected", "a 1_held b 2_seated #0 a/0000000000000001_5", "",
+			"", SHARE_HAND_OVER, b},
+		{"mine, and b is dead", "a 1_held b 2_seated #0 a/0000000000000001_5", "b", "",
+			SHARE_STAY, NULL},
+		{"mine, and I am about to leave", "a 1_seated b 2_seated #0 a/0000000000000001_5",
+			"", "a", SHARE_HAND_OVER, b},
+		{"mine, and nobody is connected", "a 1_held #0 a/0000000000000001_5", "", "",
+			SHARE_STAY, NULL},
+		{"of one that has to hand it over", "a 1_seated b 2_held #0 b/0000000000000002_5",
+			"", "", SHARE_AWAIT, me},
+		{"of a dead one", "a 1_seated b 2_seated #0 b/0000000000000002_5", "b", "",
+			SHARE_TAKE, me},
+		{"of a run before", "a 1_seated b 2_held #0 b/0000000000000001_5", "", "",
+			SHARE_TAKE, me},
+		{"of one without sessions", "a 1_seated #0 b/0000000000000002_5", "", "",
+			SHARE_TAKE, me},
+		{"of a dead one, and nobody is connected", "a 1_held #0 b/0000000000000002_5", "b",
+			"", SHARE_STAY, NULL},
+		{"of a dead one, and only c is connected",
+			"a 1_held c 3_seated #0 b/0000000000000002_5", "b", "", SHARE_STAY, NULL},
+		{"what is malformed does not count",
+			"a 1_seated b x_seated ../x 1_seated #0 b #16 a/1_5", "", "", SHARE_CLAIM,
+			me},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct share_table t = {0};
+		struct nodes nodes;
+		const char *to;
+
+		print_message("%s\n", rows[i].name);
+		nodes_init(&nodes, rows[i].dead, rows[i].draining);
+		table_of(&t, rows[i].table);
+		for (uint32_t k = 0; k < t.member_count; k++) { /* starts are written short here */
+			struct view rest = view_of(t.members[k].run);
+			char name = t.members[k].run[0];
+
+			view_cut(&rest, '/');
+			snprintf(t.members[k].run, sizeof(t.members[k].run), "%c/%016lx", name,
+				strtoul(rest.p, NULL, 16));
+		}
+		assert_int_equal(share_decide(&t, &nodes, VIEW("group"), 0, me, &to), rows[i].step);
+		if (rows[i].to)
+			assert_string_equal(to, rows[i].to);
+		share_table_fini(&t);
+		nodes_fini(&nodes);
+	}
+}
+
+static void shards_are_spread_over_all_and_all_agree(void **state)
+{
+	static const char *const runs[] = {
+		"a/0000000000000001", "b/0000000000000002", "c/0000000000000003"};
+	uint32_t share[3] = {0};
+	struct share_table t = {0};
+	struct nodes nodes;
+
+	(void)state;
+	nodes_init(&nodes, "", "");
+	table_of(&t, "a 0000000000000001_seated b 0000000000000002_seated "
+		     "c 0000000000000003_seated");
+	for (uint32_t k = 0; k < SHARDS; k++) {
+		const char *to[3];
+
+		for (uint32_t i = 0; i < 3; i++) {
+			assert_int_equal(
+				share_decide(&t, &nodes, VIEW("group"), k, runs[i], &to[i]),
+				SHARE_CLAIM);
+			assert_string_equal(to[i], to[0]);
+		}
+		share[to[0][0] - 'a']++;
+	}
+	for (uint32_t i = 0; i < 3; i++)
+		assert_true(share[i] >= 2);
+	share_table_fini(&t);
+	nodes_fini(&nodes);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_shard_goes_where_members_are),
+		cmocka_unit_test(shards_are_spread_over_all_and_all_agree),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
