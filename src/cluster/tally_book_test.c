@@ -26,8 +26,7 @@ static char *changes(struct tally_book *b, bool all)
 
 	tally_book_changes(b, all, &out);
 	assert_true(buf_length(&out) < sizeof(text));
-	memcpy(text, buf_bytes(&out), buf_length(&out));
-	text[buf_length(&out)] = '\0';
+	snprintf(text, sizeof(text), "%.*s", VIEW_ARG(buf_view(&out)));
 	buf_fini(&out);
 	return text;
 }
