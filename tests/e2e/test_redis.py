@@ -123,7 +123,8 @@ def test_the_whole_cluster_restarts_and_has_forgotten_its_scripts(empty, load):
     empty.restart()
     status, told = run.end()
     check_claims(status, told, 40000)
-    assert told["reloaded"] >= 3, told
+    # The last masters may have been killed before they were asked for the script.
+    assert told["reloaded"] >= 1, told
     empty.wait_whole()
     check_streams(empty, load, 40000)
 
