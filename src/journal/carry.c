@@ -1,6 +1,5 @@
 #include "journal/carry.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,7 +10,6 @@
 #include "base/mem.h"
 #include "journal/segment.h"
 
-#define NUMBER_DIGITS 10
 #define CHUNK 1024u /* entries read at once */
 
 struct carry {
@@ -24,13 +22,11 @@ struct carry {
 
 /* --- the folder ------------------------------------------------------- */
 
-static void note(struct carry *c, const char *name)
+static void note(void *context, uint32_t number, const char *kind)
 {
-	uint32_t number;
+	struct carry *c = context;
 
-	if (strspn(name, "0123456789") != NUMBER_DIGITS || name[NUMBER_DIGITS] != '.')
-		return;
-	number = (uint32_t)strtoul(name, NULL, 10);
+	(void)kind;
 	for (size_t i = c->count; i-- > 0;) {
 		if (c->numbers[i] == number)
 			return;
@@ -49,21 +45,11 @@ static int by_number(const void *a, const void *b)
 
 static int list_numbers(struct carry *c)
 {
-	int fd = openat(c->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
+	int err = segment_each_file(c->dir, note, c);
 
-	if (dir == NULL) {
-		if (fd >= 0)
-			close(fd);
-		return ERR_SYSTEM;
-	}
-	while ((entry = readdir(dir)) != NULL)
-		note(c, entry->d_name);
-	closedir(dir);
 	if (c->count)
 		qsort(c->numbers, c->count, sizeof(*c->numbers), by_number);
-	return 0;
+	return err;
 }
 
 /* -1: it is not there. */

@@ -12,7 +12,6 @@
  * A segment marked bad (a page could not be read, journal/guard.c) keeps its index but not its
  * packets; readers then find only what is newer, as they are promised a run without gaps.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,7 +25,6 @@
 #include "journal/guard.h"
 #include "journal/internal.h"
 
-#define NUMBER_DIGITS 10
 #define CHUNK 1024u /* entries read at once */
 
 /* The files of one number. */
@@ -55,19 +53,10 @@ static struct found *found_of(struct folder *f, uint32_t number)
 	return &f->at[f->n++];
 }
 
-/* Notes a name such as "0000000042.index"; others are none of ours. */
-static void note(struct folder *f, const char *name)
+static void note(void *context, uint32_t number, const char *kind)
 {
-	char *kind;
-	unsigned long number;
-	struct found *found;
+	struct found *found = found_of(context, number);
 
-	if (strspn(name, "0123456789") != NUMBER_DIGITS || name[NUMBER_DIGITS] != '.')
-		return;
-	number = strtoul(name, &kind, 10);
-	if (number > UINT32_MAX / 2)
-		return;
-	found = found_of(f, (uint32_t)number);
 	found->packets |= strcmp(kind, ".packets") == 0;
 	found->index |= strcmp(kind, ".index") == 0;
 	found->topics |= strcmp(kind, ".topics") == 0;
@@ -84,21 +73,11 @@ static int by_number(const void *a, const void *b)
 
 static int list_folder(const struct journal *j, struct folder *f)
 {
-	int fd = openat(j->dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
+	int err = segment_each_file(j->dir_fd, note, f);
 
-	if (dir == NULL) {
-		if (fd >= 0)
-			close(fd);
-		return ERR_SYSTEM;
-	}
-	while ((entry = readdir(dir)) != NULL)
-		note(f, entry->d_name);
-	closedir(dir);
 	if (f->n)
 		qsort(f->at, f->n, sizeof(*f->at), by_number);
-	return 0;
+	return err;
 }
 
 static void remove_kind(const struct journal *j, uint32_t number, const char *kind)

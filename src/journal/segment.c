@@ -1,5 +1,6 @@
 #include "journal/segment.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include "base/mem.h"
 #include "journal/guard.h"
 
+#define NUMBER_DIGITS 10
 #define HEAD_MAGIC UINT64_C(0x314c4e4a42534900)
 #define SEAL_MAGIC UINT64_C(0x4c4145534a425349)
 
@@ -22,7 +24,34 @@ _Static_assert(sizeof(struct segment_head) <= SEGMENT_SEAL_AT, "head and seal do
 
 void segment_name(char out[SEGMENT_NAME_BYTES], uint32_t number, const char *kind)
 {
-	snprintf(out, SEGMENT_NAME_BYTES, "%010u.%s", number, kind);
+	snprintf(out, SEGMENT_NAME_BYTES, "%0*u.%s", NUMBER_DIGITS, number, kind);
+}
+
+int segment_each_file(
+	int dir, void (*on_file)(void *context, uint32_t number, const char *kind), void *context)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *folder = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (folder == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return ERR_SYSTEM;
+	}
+	while ((entry = readdir(folder)) != NULL) {
+		const char *name = entry->d_name;
+		unsigned long number;
+		char *kind;
+
+		if (strspn(name, "0123456789") != NUMBER_DIGITS || name[NUMBER_DIGITS] != '.')
+			continue;
+		number = strtoul(name, &kind, 10);
+		if (number <= UINT32_MAX / 2)
+			on_file(context, (uint32_t)number, kind);
+	}
+	closedir(folder);
+	return 0;
 }
 
 struct segment *segment_new(uint32_t number)

@@ -75,6 +75,9 @@ struct segment {
 
 /* "0000000042.packets"; kind: packets, index, topics, bad. */
 void segment_name(char out[SEGMENT_NAME_BYTES], uint32_t number, const char *kind);
+/* Every file of the folder that is named so, in no order; kind: ".packets". 0 or ERR_SYSTEM. */
+int segment_each_file(
+	int dir, void (*on_file)(void *context, uint32_t number, const char *kind), void *context);
 
 /* A segment without files. */
 struct segment *segment_new(uint32_t number);
