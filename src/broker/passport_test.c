@@ -11,13 +11,14 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "commit/fixture.h"
 #include "mqtt/inflight.h"
 
 #define SHARDS 3u
 #define RECORDS 60u /* of each shard: places 1, 2, 3 ... */
 
 struct machine {
-	char dir[64];
+	char dir[FIXTURE_DIR_BYTES];
 	struct commit *commit;
 	struct journal_reader reader;
 	struct passport_desk desk;
@@ -46,33 +47,17 @@ static void follow(struct machine *m, uint32_t shard, uint32_t from, uint32_t n)
 
 static void machine_init(struct machine *m)
 {
-	struct commit_config config = {
-		.journal = {.dir = m->dir,
-			.keep_ms = 3600000,
-			.size_bytes = 64u << 20,
-			.index_keep_ms = 3600000,
-			.least_ms = 3600000,
-			.sync = JOURNAL_SYNC_NEVER},
-		.window_ms = 3600000,
-		.ids = 20000,
-	};
-	char *why = NULL;
 
-	snprintf(m->dir, sizeof(m->dir), "/tmp/isobar-passport-%s", "XXXXXX");
-	assert_non_null(mkdtemp(m->dir));
-	assert_int_equal(commit_open(&m->commit, &config, &why), 0);
+	m->commit = fixture_open_commit(m->dir, 20000);
 	journal_reader_open(commit_journal(m->commit), &m->reader);
 	m->desk = (struct passport_desk){m->commit, commit_journal(m->commit), &m->reader};
 }
 
 static void machine_fini(struct machine *m)
 {
-	char command[128];
 
 	journal_reader_close(&m->reader);
-	commit_close(m->commit);
-	snprintf(command, sizeof(command), "rm -r %s", m->dir);
-	assert_int_equal(system(command), 0);
+	fixture_close_commit(m->dir, m->commit);
 }
 
 /* One by one by turns. */

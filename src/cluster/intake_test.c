@@ -10,9 +10,10 @@
 #include "cluster/intake.h"
 #include "cluster/previous.h"
 #include "cluster/record.h"
+#include "commit/fixture.h"
 
 struct fixture {
-	char dir[64];
+	char dir[FIXTURE_DIR_BYTES];
 	struct cluster_core core;
 	struct commit_port *port;
 	struct intake *intake;
@@ -27,26 +28,9 @@ static void on_task(struct task *t)
 
 static void fixture_init(struct fixture *f)
 {
-	struct commit_config config = {
-		.journal = {.dir = f->dir,
-			.keep_ms = 3600000,
-			.size_bytes = 64u << 20,
-			.index_keep_ms = 3600000,
-			.least_ms = 3600000,
-			.sync = JOURNAL_SYNC_NEVER},
-		.window_ms = 3600000,
-		.ids = 1000,
-	};
-	char *why = NULL;
 
 	*f = (struct fixture){.core = {.name = "node/1", .shards = 16}, .task.run = on_task};
-	snprintf(f->dir, sizeof(f->dir),
-		"/tmp/isobar-intake-"
-		"XX"
-		"XX"
-		"XX");
-	assert_non_null(mkdtemp(f->dir));
-	assert_int_equal(commit_open(&f->core.commit, &config, &why), 0);
+	f->core.commit = fixture_open_commit(f->dir, 1000);
 	f->core.loop = loop_new();
 	f->port = commit_port_new(f->core.commit, f->core.loop, 0);
 	f->intake = intake_new(&f->core, &f->task);
@@ -54,14 +38,11 @@ static void fixture_init(struct fixture *f)
 
 static void fixture_fini(struct fixture *f)
 {
-	char command[128];
 
 	intake_free(f->intake);
 	commit_port_free(f->port);
 	loop_free(f->core.loop);
-	commit_close(f->core.commit);
-	snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	assert_int_equal(system(command), 0);
+	fixture_close_commit(f->dir, f->core.commit);
 }
 
 static struct commit_request request(uint32_t id, const char *topic, bool claim)

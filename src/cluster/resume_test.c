@@ -10,13 +10,14 @@
 #include <cmocka.h>
 
 #include "base/mem.h"
+#include "commit/fixture.h"
 #include "commit/follow.h"
 
 #define SHARDS_HERE 3u
 #define MINUTE (60000ull << 24)
 
 struct fixture {
-	char dir[64];
+	char dir[FIXTURE_DIR_BYTES];
 	struct commit *commit;
 	struct resume from[SHARDS_MOST];
 	struct bookmark m;
@@ -26,25 +27,8 @@ struct fixture {
 static int set_up(void **state)
 {
 	struct fixture *f = mem_new(sizeof(*f));
-	struct commit_config config = {
-		.journal = {.dir = f->dir,
-			.keep_ms = 3600000,
-			.size_bytes = 64u << 20,
-			.index_keep_ms = 3600000,
-			.least_ms = 3600000,
-			.sync = JOURNAL_SYNC_NEVER},
-		.window_ms = 3600000,
-		.ids = 1000,
-	};
-	char *why = NULL;
 
-	snprintf(f->dir, sizeof(f->dir),
-		"/tmp/isobar-resume-"
-		"XX"
-		"XX"
-		"XX");
-	assert_non_null(mkdtemp(f->dir));
-	assert_int_equal(commit_open(&f->commit, &config, &why), 0);
+	f->commit = fixture_open_commit(f->dir, 1000);
 	f->m.count = SHARDS_HERE;
 	*state = f;
 	return 0;
@@ -53,14 +37,10 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	struct fixture *f = *state;
-	char command[128];
-	int status;
 
-	commit_close(f->commit);
-	snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	status = system(command);
+	fixture_close_commit(f->dir, f->commit);
 	free(f);
-	return status;
+	return 0;
 }
 
 /* A record of this shard at this place into the journal. */

@@ -7,12 +7,13 @@
 
 #include "base/check.h"
 #include "base/error.h"
+#include "commit/fixture.h"
 #include "commit/follow.h"
 
 #define MOST 600
 
 struct fixture {
-	char dir[64];
+	char dir[FIXTURE_DIR_BYTES];
 	struct commit *commit;
 	struct loop *loop;
 	struct commit_port *port;
@@ -64,26 +65,9 @@ static void on_ready(struct commit_waiter *w)
 
 static void fixture_init(struct fixture *f)
 {
-	struct commit_config config = {
-		.journal = {.dir = f->dir,
-			.keep_ms = 3600000,
-			.size_bytes = 64u << 20,
-			.index_keep_ms = 3600000,
-			.least_ms = 3600000,
-			.sync = JOURNAL_SYNC_NEVER},
-		.window_ms = 3600000,
-		.ids = 10000,
-	};
-	char *why = NULL;
 
 	*f = (struct fixture){.owner.on_done = on_done, .waiter.on_ready = on_ready};
-	snprintf(f->dir, sizeof(f->dir),
-		"/tmp/isobar-log-"
-		"XX"
-		"XX"
-		"XX");
-	assert_non_null(mkdtemp(f->dir));
-	assert_int_equal(commit_open(&f->commit, &config, &why), 0);
+	f->commit = fixture_open_commit(f->dir, 10000);
 	commit_set_log(f->commit, &(struct commit_log){.offer = offer, .context = f});
 	f->loop = loop_new();
 	f->port = commit_port_new(f->commit, f->loop, 0);
@@ -92,13 +76,10 @@ static void fixture_init(struct fixture *f)
 
 static void fixture_fini(struct fixture *f)
 {
-	char command[128];
 
 	commit_port_free(f->port);
 	loop_free(f->loop);
-	commit_close(f->commit);
-	snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	assert_int_equal(system(command), 0);
+	fixture_close_commit(f->dir, f->commit);
 }
 
 static struct journal_message message(uint32_t id)
