@@ -13,6 +13,7 @@ from harness.clients import Client, MosquittoSub, Subscriber  # noqa: E402
 from harness.isobar import Isobar  # noqa: E402
 from harness.mosquitto import Mosquitto  # noqa: E402
 from harness.peer import Peer  # noqa: E402
+from harness.redis import RedisCluster  # noqa: E402
 
 
 class _Keeper:
@@ -120,3 +121,24 @@ def peer(hall, keeper):
 @pytest.fixture
 def authority(tmp_path):
     return Authority(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory):
+    """A Redis Cluster of six, for all tests of a module."""
+    cluster = RedisCluster(tmp_path_factory.mktemp("redis"))
+    try:
+        yield cluster.start()
+    finally:
+        cluster.end()
+
+
+@pytest.fixture
+def empty(redis):
+    """The six, whole, without a key and with their usual time limit."""
+    redis.mend()
+    for node in redis.nodes:
+        node.cli("config", "set", "cluster-node-timeout", redis.node_timeout_ms)
+    for node in redis.masters():
+        node.cli("flushall")
+    return redis

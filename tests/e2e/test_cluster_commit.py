@@ -17,26 +17,6 @@ WRITER = {"user": "writer", "password": "writer", "read": ["#"],
 WINDOW = 50
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory):
-    cluster = RedisCluster(tmp_path_factory.mktemp("redis"))
-    try:
-        yield cluster.start()
-    finally:
-        cluster.end()
-
-
-@pytest.fixture
-def empty(redis):
-    """The six, whole, without a key and with their usual time limit."""
-    redis.mend()
-    for node in redis.nodes:
-        node.cli("config", "set", "cluster-node-timeout", redis.node_timeout_ms)
-    for node in redis.masters():
-        node.cli("flushall")
-    return redis
-
-
 @pytest.fixture
 def nodes(empty, tmp_path, keeper):
     """nodes(n, **settings): so many running nodes on an empty Redis Cluster."""

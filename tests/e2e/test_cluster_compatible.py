@@ -12,31 +12,11 @@ from harness.antiloop import TTL, Antiloop, key_of, masters_by_slot, remembered,
 from harness.clients import Client, Subscriber
 from harness.cluster import SHARDS, Nodes, stream
 from harness.process import wait_until
-from harness.redis import RedisCluster
 
 DWD, MSC = "de-dwd", "ca-eccc-msc"
 ACCOUNTS = [{"user": "writer", "password": "writer", "read": ["#"],
              "write": ["origin/a/wis2/#", "free/#"]}]
 CONFIG = {"antiloop": {"compatible": "wis2gb"}}
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory):
-    cluster = RedisCluster(tmp_path_factory.mktemp("redis"))
-    try:
-        yield cluster.start()
-    finally:
-        cluster.end()
-
-
-@pytest.fixture
-def empty(redis):
-    redis.mend()
-    for node in redis.nodes:
-        node.cli("config", "set", "cluster-node-timeout", redis.node_timeout_ms)
-    for node in redis.masters():
-        node.cli("flushall")
-    return redis
 
 
 @pytest.fixture

@@ -8,29 +8,11 @@ from harness import notifications as wnm
 from harness.clients import assert_same
 from harness.cluster import Nodes, add, encode, stream
 from harness.process import wait_until
-from harness.redis import RedisCluster
 
 DWD = "de-dwd"
 ACCOUNTS = [{"user": "writer", "password": "writer", "read": ["#"],
              "write": ["origin/a/wis2/#", "free/#"]},
             {"user": "everyone", "password": "everyone", "read": ["#"]}]
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory):
-    cluster = RedisCluster(tmp_path_factory.mktemp("redis"))
-    try:
-        yield cluster.start()
-    finally:
-        cluster.end()
-
-
-@pytest.fixture
-def empty(redis):
-    redis.wait_whole()
-    for node in redis.masters():
-        node.cli("flushall")
-    return redis
 
 
 @pytest.fixture

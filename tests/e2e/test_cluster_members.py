@@ -10,27 +10,9 @@ from harness import wire
 from harness.clients import assert_same
 from harness.cluster import ClusterNode, Nodes
 from harness.process import wait_until
-from harness.redis import RedisCluster
 
 CENTRES = ["de-dwd", "ca-eccc-msc", "fr-meteofrance", "jp-jma", "br-inmet", "us-noaa-nws"]
 READER = {"user": "everyone", "password": "everyone", "read": ["#"], "session_expiry": "1h"}
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory):
-    cluster = RedisCluster(tmp_path_factory.mktemp("redis"))
-    try:
-        yield cluster.start()
-    finally:
-        cluster.end()
-
-
-@pytest.fixture
-def empty(redis):
-    redis.wait_whole()
-    for node in redis.masters():
-        node.cli("flushall")
-    return redis
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from harness import notifications as wnm
 from harness.clients import V4, V5
 from harness.cluster import Nodes
 from harness.process import wait_until
-from harness.redis import RedisCluster
 
 DWD = "de-dwd"
 ALL = "origin/a/wis2/#"
@@ -21,23 +20,11 @@ VERSIONS = pytest.mark.parametrize("version", [V4, V5], ids=["3.1.1", "5"])
 QOS = pytest.mark.parametrize("qos", [1, 2])
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory):
-    cluster = RedisCluster(tmp_path_factory.mktemp("redis"))
-    try:
-        yield cluster.start()
-    finally:
-        cluster.end()
-
-
 @pytest.fixture
-def nodes(redis, tmp_path, keeper):
+def nodes(empty, tmp_path, keeper):
     """nodes(n): running nodes on an empty Redis Cluster."""
     def make(n, **settings):
-        redis.wait_whole()
-        for node in redis.masters():
-            node.cli("flushall")
-        made = Nodes(tmp_path, redis, n, accounts=[PARTNER], **settings)
+        made = Nodes(tmp_path, empty, n, accounts=[PARTNER], **settings)
         keeper.keep(made.end)
         return made.start()
     return make

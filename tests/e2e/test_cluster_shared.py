@@ -7,7 +7,6 @@ import pytest
 from harness.clients import V4, V5
 from harness.cluster import Nodes
 from harness.process import wait_until
-from harness.redis import RedisCluster
 
 OWNER = {"user": "owner", "password": "owner", "read": ["free/#"], "write": ["free/#"],
          "max_qos": 2, "session_expiry": "1h"}
@@ -16,23 +15,11 @@ TOPICS = 64                     # over all shards
 QOS = pytest.mark.parametrize("qos", [1, 2])
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory):
-    cluster = RedisCluster(tmp_path_factory.mktemp("redis"))
-    try:
-        yield cluster.start()
-    finally:
-        cluster.end()
-
-
 @pytest.fixture
-def nodes(redis, tmp_path, keeper):
+def nodes(empty, tmp_path, keeper):
     """nodes(n): running nodes on an empty Redis Cluster."""
     def make(n, **settings):
-        redis.wait_whole()
-        for node in redis.masters():
-            node.cli("flushall")
-        made = Nodes(tmp_path, redis, n, accounts=[OWNER], **settings)
+        made = Nodes(tmp_path, empty, n, accounts=[OWNER], **settings)
         keeper.keep(made.end)
         return made.start()
     return make

@@ -8,7 +8,6 @@ from harness import notifications as wnm
 from harness.cluster import Nodes
 from harness.isobar import isobar
 from harness.process import wait_until
-from harness.redis import RedisCluster
 
 CENTRE = "de-dwd"
 READER = {"user": "everyone", "password": "everyone", "read": ["#"], "session_expiry": "1h"}
@@ -17,23 +16,6 @@ PUBLISHED = "wmo_wis2_gb_messages_published_total"
 INVALID = "wmo_wis2_gb_messages_invalid_format_total"
 CONNECTED = "wmo_wis2_gb_connected_flag"
 DUPLICATES = "isobar_duplicates_total"
-
-
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory):
-    cluster = RedisCluster(tmp_path_factory.mktemp("redis"))
-    try:
-        yield cluster.start()
-    finally:
-        cluster.end()
-
-
-@pytest.fixture
-def empty(redis):
-    redis.wait_whole()
-    for node in redis.masters():
-        node.cli("flushall")
-    return redis
 
 
 @pytest.fixture

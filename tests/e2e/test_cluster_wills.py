@@ -6,29 +6,16 @@ import pytest
 from harness.clients import V5, properties
 from harness.cluster import Nodes, stream
 from harness.process import wait_until
-from harness.redis import RedisCluster
 
 PARTNER = {"user": "partner", "password": "partner", "read": ["#"], "max_qos": 2,
            "write": ["free/#"], "session_expiry": "1h"}
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory):
-    cluster = RedisCluster(tmp_path_factory.mktemp("redis"))
-    try:
-        yield cluster.start()
-    finally:
-        cluster.end()
-
-
 @pytest.fixture
-def nodes(redis, tmp_path, keeper):
+def nodes(empty, tmp_path, keeper):
     """nodes(n): running nodes on an empty Redis Cluster."""
     def make(n, **settings):
-        redis.wait_whole()
-        for node in redis.masters():
-            node.cli("flushall")
-        made = Nodes(tmp_path, redis, n, accounts=[PARTNER], **settings)
+        made = Nodes(tmp_path, empty, n, accounts=[PARTNER], **settings)
         keeper.keep(made.end)
         return made.start()
     return make

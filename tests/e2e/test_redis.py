@@ -39,23 +39,6 @@ class Load:
         return status, json.loads(found.group(0))
 
 
-@pytest.fixture(scope="module")
-def redis(tmp_path_factory):
-    cluster = RedisCluster(tmp_path_factory.mktemp("redis"))
-    try:
-        yield cluster.start()
-    finally:
-        cluster.end()
-
-
-@pytest.fixture
-def empty(redis):
-    redis.wait_whole()
-    for node in redis.masters():
-        node.cli("flushall")
-    return redis
-
-
 @pytest.fixture
 def load(keeper):
     def make(cluster, *words, env=None):
