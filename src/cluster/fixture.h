@@ -1,0 +1,274 @@
+/* cluster/fixture.h - for *_test.c only: a Redis of one machine that answers as each test wants
+ *
+ *     module under test --> struct redis --> played: notes the command, serve() --> played_say()
+ *
+ * What belongs to the connection (CLUSTER SLOTS, SCRIPT LOAD, READONLY, PING, WAIT) is answered here; all
+ * else is the test's. With `is_silent` nothing is answered any more; played_cut() ends all
+ * connections. A call of a script is noted as "EVALSHA KEY ARGUMENT ...", a command of more words as it
+ * came, each with a line end, a NUL as '~'.
+ */
+#ifndef CLUSTER_FIXTURE_H
+#define CLUSTER_FIXTURE_H
+
+#include "net/harness.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "cluster/core.h"
+#include "net/conn.h"
+#include "net/listener.h"
+
+#define PLAYED_VISITS_MOST 256u
+
+struct played;
+
+/* A connection to it. */
+struct played_visit {
+	struct conn conn;
+	struct played *played;
+	struct resp_reader *reader;
+	bool is_closed;
+};
+
+/* c: the command, borrowed; a script's key and arguments begin at item 3. */
+typedef void played_serve(struct played_visit *v, const struct resp *c);
+
+struct played {
+	struct loop *loop;
+	struct resolver *resolver;
+	struct redis *redis; /* the client, to this machine */
+	struct listener *listener;
+	uint16_t port;
+	struct played_visit *visits[PLAYED_VISITS_MOST];
+	uint32_t visit_count;
+	played_serve *serve;
+	void *context;
+	struct buf asked;
+	uint32_t replicas; /* that WAIT finds */
+	uint32_t waits;
+	bool is_silent;
+};
+
+/* --- answers ------------------------------------------------------------ */
+
+static inline void played_say(struct played_visit *v, const char *text)
+{
+	conn_push(&v->conn, text, strlen(text));
+}
+
+static inline void played_integer(struct played_visit *v, int64_t n)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), ":%lld\r\n", (long long)n);
+	played_say(v, text);
+}
+
+static inline void played_bulk(struct played_visit *v, struct view text)
+{
+	struct buf b = {0};
+
+	buf_printf(&b, "$%zu\r\n", text.n);
+	buf_append(&b, text.p, text.n);
+	buf_text(&b, "\r\n");
+	conn_push(&v->conn, buf_bytes(&b), buf_length(&b));
+	buf_fini(&b);
+}
+
+/* Its n elements follow. */
+static inline void played_array(struct played_visit *v, uint32_t n)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "*%u\r\n", n);
+	played_say(v, text);
+}
+
+/* --- what was asked ------------------------------------------------------- */
+
+static inline struct view played_word(const struct resp *c, uint32_t i)
+{
+	return i < c->count ? c->items[i].text : (struct view){NULL, 0};
+}
+
+static inline bool played_is(const struct resp *c, const char *word)
+{
+	return view_equal(played_word(c, 0), view_of(word));
+}
+
+static inline void played_note(struct played *p, const struct resp *c)
+{
+	bool is_script = played_is(c, "EVALSHA");
+
+	for (uint32_t i = 0; i < c->count; i++) {
+		struct view word = c->items[i].text;
+
+		if (is_script && (i == 1 || i == 2))
+			continue;
+		buf_text(&p->asked, i ? " " : "");
+		for (size_t k = 0; k < word.n; k++)
+			buf_printf(&p->asked, "%c", word.p[k] ? word.p[k] : '~');
+	}
+	buf_text(&p->asked, "\n");
+}
+
+static inline bool played_was_asked(const struct played *p, const char *text)
+{
+	return memmem(buf_bytes(&p->asked), buf_length(&p->asked), text, strlen(text)) != NULL;
+}
+
+/* How often this stands in what was asked. */
+static inline uint32_t played_count(const struct played *p, const char *text)
+{
+	struct view rest = buf_view(&p->asked);
+	const char *at;
+	uint32_t n = 0;
+
+	for (; rest.n && (at = memmem(rest.p, rest.n, text, strlen(text))) != NULL; n++)
+		rest = view_skip(rest, (size_t)(at - rest.p) + strlen(text));
+	return n;
+}
+
+struct played_wish {
+	const struct played *played;
+	const char *text;
+	uint32_t n;
+};
+
+static inline bool played_has(void *wish)
+{
+	const struct played_wish *w = wish;
+
+	return played_count(w->played, w->text) >= w->n;
+}
+
+/* Until this was asked n times since the last buf_clear(&p->asked). */
+static inline void played_await(struct played *p, const char *text, uint32_t n)
+{
+	struct played_wish wish = {p, text, n};
+
+	drive_until(p->loop, played_has, &wish);
+}
+
+/* --- the machine ------------------------------------------------------------ */
+
+static inline void played_slots(struct played_visit *v)
+{
+	char text[96];
+
+	snprintf(text, sizeof(text), "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n",
+		v->played->port);
+	played_say(v, text);
+}
+
+static inline void played_obey(struct played_visit *v, const struct resp *c)
+{
+	struct played *p = v->played;
+
+	if (played_is(c, "CLUSTER"))
+		played_slots(v);
+	else if (played_is(c, "SCRIPT"))
+		played_say(v, "$1\r\nx\r\n");
+	else if (played_is(c, "READONLY") || played_is(c, "PING"))
+		played_say(v, "+OK\r\n");
+	else if (played_is(c, "WAIT")) {
+		p->waits++;
+		played_integer(v, p->replicas);
+	} else {
+		played_note(p, c);
+		p->serve(v, c);
+	}
+}
+
+static inline ssize_t played_on_bytes(struct conn *c, const uint8_t *bytes, size_t n)
+{
+	struct played_visit *v = container_of(c, struct played_visit, conn);
+	const struct resp *command;
+
+	if (v->played->is_silent)
+		return (ssize_t)n;
+	resp_feed(v->reader, bytes, n);
+	while (v->conn.state == CONN_OPEN && resp_next(v->reader, &command) > 0)
+		played_obey(v, command);
+	return (ssize_t)n;
+}
+
+static inline void played_on_close(struct conn *c, int err, const char *why)
+{
+	(void)err, (void)why;
+	container_of(c, struct played_visit, conn)->is_closed = true;
+}
+
+static const struct conn_handler played_handler = {
+	.on_bytes = played_on_bytes, .on_close = played_on_close};
+
+static inline void played_on_accept(void *context, const struct arrival *a)
+{
+	struct played *p = context;
+	struct played_visit *v = mem_new(sizeof(*v));
+	struct conn_options options = {0};
+
+	v->played = p;
+	v->reader = resp_reader_new(1u << 20);
+	assert_true(p->visit_count < PLAYED_VISITS_MOST);
+	p->visits[p->visit_count++] = v;
+	assert_int_equal(conn_accept(&v->conn, p->loop, a, &options, &played_handler), 0);
+}
+
+/* All connections end, as when the machine is restarted; it takes new ones. */
+static inline void played_cut(struct played *p)
+{
+	for (uint32_t i = 0; i < p->visit_count; i++) {
+		if (!p->visits[i]->is_closed)
+			conn_close(&p->visits[i]->conn, 0, NULL);
+	}
+}
+
+/* p is zero but for `serve` and `context`. config: what is to differ, NULL: nothing. */
+static inline void played_open(struct played *p, const struct redis_config *config)
+{
+	struct address at = loopback(0);
+	struct redis_seed seed = {"127.0.0.1", 0};
+	struct redis_config c = config ? *config : (struct redis_config){0};
+
+	p->loop = loop_new();
+	p->resolver = resolver_new();
+	assert_int_equal(listener_open(&p->listener, p->loop, &at, true, played_on_accept, p), 0);
+	at = listener_address(p->listener);
+	seed.port = p->port = address_port(&at);
+	c.loop = p->loop;
+	c.resolver = p->resolver;
+	c.seeds = &seed;
+	c.seed_count = 1;
+	if (c.pause_most_ms == 0)
+		c.pause_most_ms = 20;
+	p->redis = redis_new(&c);
+}
+
+/* First the client, which tells ERR_SHUTDOWN to what is under way; then the modules are freed; then
+ * played_close(). */
+static inline void played_end_client(struct played *p)
+{
+	redis_free(p->redis);
+	p->redis = NULL;
+}
+
+static inline void played_close(struct played *p)
+{
+	if (p->redis)
+		played_end_client(p);
+	listener_close(p->listener);
+	for (uint32_t i = 0; i < p->visit_count; i++) {
+		if (!p->visits[i]->is_closed)
+			conn_abort(&p->visits[i]->conn);
+		resp_reader_free(p->visits[i]->reader);
+		free(p->visits[i]);
+	}
+	buf_fini(&p->asked);
+	loop_free(p->loop);
+	resolver_free(p->resolver);
+}
+
+#endif
