@@ -123,9 +123,9 @@ def authority(tmp_path):
     return Authority(tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def redis(tmp_path_factory):
-    """A Redis Cluster of six, for all tests of a module."""
+    """A Redis Cluster of six, for all tests of a run (with -n: of one of its processes)."""
     cluster = RedisCluster(tmp_path_factory.mktemp("redis"))
     try:
         yield cluster.start()
