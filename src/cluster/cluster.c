@@ -21,6 +21,7 @@
 #include "cluster/core.h"
 #include "cluster/follower.h"
 #include "cluster/groups.h"
+#include "cluster/mail.h"
 #include "cluster/members.h"
 #include "cluster/orders.h"
 #include "cluster/sessions.h"
@@ -49,6 +50,7 @@ struct cluster {
 	struct tallies *tallies;
 	struct orders *orders;
 	struct groups *groups;
+	struct mail *mail;
 	struct tls_context *tls;
 	pthread_t thread;
 	bool is_running;
@@ -79,6 +81,7 @@ static void begin_modules(struct cluster *c)
 	writer_begin(c->writer);
 	follower_begin(c->follower);
 	members_begin(c->members);
+	mail_begin(c->mail);
 	sessions_begin(c->sessions);
 	tally_begin(c->tallies);
 	orders_begin(c->orders);
@@ -460,8 +463,9 @@ static int make_modules(struct cluster *c, char **why)
 		.on_holding = on_holding,
 		.on_nodes = on_nodes,
 		.context = c});
-	c->sessions = sessions_new(&c->core, c->members);
-	c->groups = groups_new(&c->core, c->members);
+	c->mail = mail_new(&c->core);
+	c->sessions = sessions_new(&c->core, c->members, c->mail);
+	c->groups = groups_new(&c->core, c->members, c->mail);
 	log = writer_log(c->writer);
 	commit_set_log(c->core.commit, &log);
 	return 0;
@@ -544,6 +548,7 @@ void cluster_free(struct cluster *c)
 	follower_free(c->follower);
 	sessions_free(c->sessions);
 	groups_free(c->groups);
+	mail_free(c->mail);
 	members_free(c->members);
 	tally_free(c->tallies);
 	orders_free(c->orders);

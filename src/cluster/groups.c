@@ -14,6 +14,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "cluster/group_script.h" /* made of group.lua by tools/embed.awk */
+#include "cluster/mail.h"
 #include "cluster/members.h"
 #include "cluster/rows.h"
 #include "cluster/shares.h"
@@ -29,6 +30,7 @@ struct crew {
 	struct buf key;
 	uint64_t number; /* of the broker's object */
 	uint64_t due_ms;
+	uint64_t woken_ms;          /* when who has its shards was last woken */
 	uint64_t ending_ms[SHARDS]; /* since when a shard is ENDING */
 	struct vector acked;
 	struct vector dealt;
@@ -43,6 +45,7 @@ struct crew {
 struct groups {
 	struct cluster_core *core;
 	struct members *members;
+	struct mail *mail;
 	struct sharing_host host;
 	char sha[REDIS_SHA_BYTES];
 	char run[SHARE_RUN_BYTES];
@@ -192,6 +195,42 @@ static void turn_within(struct groups *s, uint64_t pause_ms)
 
 /* --- its answer ------------------------------------------------------------------ */
 
+/* Who rests would hear only within a minute that its shards are wanted here. */
+static void wake_holders(struct crew *c)
+{
+	struct groups *s = c->groups;
+	uint64_t now = loop_now_ms(s->core->loop);
+	const char *woken = "";
+
+	if (now < c->woken_ms + GROUPS_EVERY_MS)
+		return;
+	for (uint32_t k = 0; k < s->core->shards; k++) {
+		const char *owner = c->table.shards[k].run;
+		struct view run = view_of(owner);
+		const char *to;
+
+		if (strcmp(owner, woken) == 0 || !share_is_resting(&c->table, owner) ||
+			share_decide(&c->table, members_nodes(s->members), buf_view(&c->key), k,
+				s->run, &to) != SHARE_AWAIT)
+			continue;
+		mail_send(s->mail, view_cut(&run, '/'),
+			&(struct letter){VIEW("wanted"), buf_view(&c->key), 0, {NULL, 0}});
+		woken = owner;
+		c->woken_ms = now;
+	}
+}
+
+static void on_wanted(void *context, const struct letter *letter)
+{
+	struct groups *s = context;
+	struct crew *c = map_get(&s->crews, letter->key);
+
+	if (c == NULL)
+		return;
+	c->due_ms = 0;
+	turn_within(s, CHANGE_MS);
+}
+
 /* How long until it is asked again. */
 static uint64_t pause_of(const struct crew *c)
 {
@@ -262,6 +301,7 @@ static void on_done(struct redis_request *q, int err)
 	}
 	if (take_parts(c))
 		s->host.set(s->host.context, buf_view(&c->key), &c->parts);
+	wake_holders(c);
 	pause = pause_of(c);
 	c->due_ms = loop_now_ms(s->core->loop) + pause;
 	turn_within(s, pause);
@@ -337,13 +377,15 @@ static void changed(void *context)
 
 /* --- life ---------------------------------------------------------------------------- */
 
-struct groups *groups_new(struct cluster_core *core, struct members *members)
+struct groups *groups_new(struct cluster_core *core, struct members *members, struct mail *mail)
 {
 	struct groups *s = mem_new(sizeof(*s));
 	struct buf run = {0};
 
 	s->core = core;
 	s->members = members;
+	s->mail = mail;
+	mail_listen(mail, "wanted", on_wanted, s);
 	node_run(&run, core->settings->node, core->start);
 	snprintf(s->run, sizeof(s->run), "%.*s", (int)buf_length(&run),
 		(const char *)buf_bytes(&run));

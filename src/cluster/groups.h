@@ -3,8 +3,9 @@
  *     isobar:group:USER NUL NUL NAME/FILTER    hash: cluster/shares.h
  *
  * Each node with sessions of a group calls one script: once a second while it has connected members,
- * once a minute else, and at once when the first comes or the last goes. The call says that, writes
- * how far its shards are acknowledged, and reads the rest. A shard changes hands by compare-and-swap:
+ * once a minute else, and at once when the first comes or the last goes, or a letter "wanted" says that
+ * another node waits for one of its shards. The call says that, writes how far its shards are
+ * acknowledged, and reads the rest. A shard changes hands by compare-and-swap:
  *
  *     wanted elsewhere: ENDING --all dealt is acknowledged, or GROUPS_END_MS--> the other's, from there
  *     its node is dead: taken, from the place last written
@@ -27,12 +28,13 @@
 #define GROUPS_GRACE_MS 5000u     /* its last session may be on its way to another node */
 
 struct groups;
+struct mail;
 struct members;
 
 const char *groups_script(void);
 
-/* members: who is alive; borrowed. */
-struct groups *groups_new(struct cluster_core *core, struct members *members);
+/* members: who is alive; both borrowed. */
+struct groups *groups_new(struct cluster_core *core, struct members *members, struct mail *mail);
 void groups_begin(struct groups *s);
 void groups_free(struct groups *s);
 

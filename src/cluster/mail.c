@@ -1,6 +1,7 @@
 /* cluster/mail.c - XADD to another's stream, XREAD of one's own */
 #include "cluster/mail.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -21,8 +22,12 @@ struct mail {
 	struct timer again;
 	struct log_place after;
 	struct list sent; /* under way */
-	void (*on_letter)(void *context, const struct letter *letter);
-	void *context;
+	struct listener {
+		const char *kind;
+		void (*on_letter)(void *context, const struct letter *letter);
+		void *context;
+	} listeners[MAIL_KINDS];
+	size_t listener_count;
 };
 
 struct sending {
@@ -116,6 +121,16 @@ static bool parse_number(const struct resp *text, uint64_t *out)
 	return text && text->text.n > 0;
 }
 
+static void hand_out(const struct mail *m, const struct letter *letter)
+{
+	for (size_t i = 0; i < m->listener_count; i++) {
+		const struct listener *l = &m->listeners[i];
+
+		if (view_equal(letter->kind, view_of(l->kind)))
+			l->on_letter(l->context, letter);
+	}
+}
+
 /* [place, ["kind", ., "key", ., "number", ., "from", .]] */
 static void take_letter(struct mail *m, const struct resp *entry)
 {
@@ -134,7 +149,7 @@ static void take_letter(struct mail *m, const struct resp *entry)
 	letter.kind = kind->text;
 	letter.key = key->text;
 	letter.from = from->text;
-	m->on_letter(m->context, &letter);
+	hand_out(m, &letter);
 }
 
 static void on_read(struct redis_request *q, const struct resp *reply)
@@ -165,14 +180,11 @@ static void on_again(struct timer *t)
 
 /* --- life --------------------------------------------------------------------- */
 
-struct mail *mail_new(struct cluster_core *core,
-	void (*on_letter)(void *context, const struct letter *letter), void *context)
+struct mail *mail_new(struct cluster_core *core)
 {
 	struct mail *m = mem_new(sizeof(*m));
 
 	m->core = core;
-	m->on_letter = on_letter;
-	m->context = context;
 	m->read.block_ms = BLOCK_MS;
 	m->read.repeatable = true;
 	m->read.on_reply = on_read;
@@ -180,6 +192,13 @@ struct mail *mail_new(struct cluster_core *core,
 	m->again.on_time = on_again;
 	list_init(&m->sent);
 	return m;
+}
+
+void mail_listen(struct mail *m, const char *kind,
+	void (*on_letter)(void *context, const struct letter *letter), void *context)
+{
+	assert(m->listener_count < MAIL_KINDS);
+	m->listeners[m->listener_count++] = (struct listener){kind, on_letter, context};
 }
 
 void mail_begin(struct mail *m)

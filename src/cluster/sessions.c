@@ -294,8 +294,10 @@ static void begin_taking(struct sessions *s, struct roaming_take *take)
 
 /* --- letters ---------------------------------------------------------------------- */
 
-static void on_given(struct sessions *s, const struct letter *letter)
+static void on_given(void *context, const struct letter *letter)
 {
+	struct sessions *s = context;
+
 	for (struct list *at = s->takings.next; at != &s->takings; at = at->next) {
 		struct taking *g = container_of(at, struct taking, link);
 
@@ -307,26 +309,20 @@ static void on_given(struct sessions *s, const struct letter *letter)
 	}
 }
 
-static void on_taken_away(struct sessions *s, const struct letter *letter)
+static void on_taken_away(void *context, const struct letter *letter)
 {
-	struct giving *g = mem_new(sizeof(*g));
+	struct sessions *s = context;
+	struct giving *g;
 
+	if (s->host.on_taken_away == NULL)
+		return;
+	g = mem_new(sizeof(*g));
 	buf_append(&g->key, letter->key.p, letter->key.n);
 	buf_append(&g->to, letter->from.p, letter->from.n);
 	g->owner = (uint32_t)letter->number;
 	list_init(&g->link);
 	list_append(&s->givings, &g->link);
 	s->host.on_taken_away(s->host.context, letter->key, g->owner);
-}
-
-static void on_letter(void *context, const struct letter *letter)
-{
-	struct sessions *s = context;
-
-	if (view_equal(letter->kind, VIEW("given")))
-		on_given(s, letter);
-	else if (view_equal(letter->kind, VIEW("taken")) && s->host.on_taken_away)
-		on_taken_away(s, letter);
 }
 
 /* What is to be given is in Redis, or there was nothing. */
@@ -496,14 +492,16 @@ struct roaming sessions_roaming(struct sessions *s)
 
 /* --- life ---------------------------------------------------------------------------------------- */
 
-struct sessions *sessions_new(struct cluster_core *core, struct members *members)
+struct sessions *sessions_new(struct cluster_core *core, struct members *members, struct mail *mail)
 {
 	struct sessions *s = mem_new(sizeof(*s));
 	struct buf run = {0};
 
 	s->core = core;
 	s->members = members;
-	s->mail = mail_new(core, on_letter, s);
+	s->mail = mail;
+	mail_listen(mail, "given", on_given, s);
+	mail_listen(mail, "taken", on_taken_away, s);
 	node_run(&run, core->settings->node, core->start);
 	s->run = mem_text_of(buf_view(&run));
 	buf_fini(&run);
@@ -526,7 +524,6 @@ void sessions_set_host(struct sessions *s, const struct roaming_host *host)
 void sessions_begin(struct sessions *s)
 {
 	s->has_begun = true;
-	mail_begin(s->mail);
 	wills_begin(s->wills);
 }
 
@@ -534,7 +531,6 @@ void sessions_free(struct sessions *s)
 {
 	if (s == NULL)
 		return;
-	mail_free(s->mail);
 	rows_free(s->rows);
 	wills_free(s->wills);
 	while (!list_is_empty(&s->givings)) {

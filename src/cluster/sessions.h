@@ -20,13 +20,15 @@
 #define SESSIONS_TAKE_MS 1000u /* after so long a take is answered as "out of reach" */
 
 struct sessions;
+struct mail;
 struct members;
 
 #define SESSIONS_SCRIPTS 3
 void sessions_scripts(const char *out[SESSIONS_SCRIPTS]);
 
-/* members: who is alive; borrowed. */
-struct sessions *sessions_new(struct cluster_core *core, struct members *members);
+/* members: who is alive; both borrowed. */
+struct sessions *sessions_new(
+	struct cluster_core *core, struct members *members, struct mail *mail);
 void sessions_begin(struct sessions *s);
 void sessions_free(struct sessions *s);
 

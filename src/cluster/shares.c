@@ -103,14 +103,26 @@ static const char *wanted(const struct share_table *t, const struct nodes *nodes
 	return best;
 }
 
-/* Lives, and has sessions of the group: it hands over by itself. */
-static bool is_there(const struct share_table *t, const struct nodes *nodes, const char *run)
+static const struct share_member *member(const struct share_table *t, const char *run)
 {
 	for (uint32_t i = 0; i < t->member_count; i++) {
 		if (strcmp(t->members[i].run, run) == 0)
-			return nodes_by_run(nodes, view_of(run)) != NULL;
+			return &t->members[i];
 	}
-	return false;
+	return NULL;
+}
+
+bool share_is_resting(const struct share_table *t, const char *run)
+{
+	const struct share_member *m = member(t, run);
+
+	return m && !m->is_seated;
+}
+
+/* Lives, and has sessions of the group: it hands over by itself. */
+static bool is_there(const struct share_table *t, const struct nodes *nodes, const char *run)
+{
+	return member(t, run) && nodes_by_run(nodes, view_of(run));
 }
 
 enum share_step share_decide(const struct share_table *t, const struct nodes *nodes,

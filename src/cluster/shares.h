@@ -51,4 +51,7 @@ enum share_step {
 enum share_step share_decide(const struct share_table *t, const struct nodes *nodes,
 	struct view group, uint32_t shard, const char *me, const char **to);
 
+/* This run has sessions of the group, but none is connected: it asks Redis only once a minute. */
+bool share_is_resting(const struct share_table *t, const char *run);
+
 #endif

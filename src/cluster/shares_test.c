@@ -139,11 +139,32 @@ static void shards_are_spread_over_all_and_all_agree(void **state)
 	nodes_fini(&nodes);
 }
 
+static void only_who_has_offline_sessions_alone_rests(void **state)
+{
+	static const struct {
+		const char *run;
+		bool is_resting;
+	} rows[] = {
+		{"a/0000000000000001", false},
+		{"b/0000000000000002", true},
+		{"b/0000000000000003", false},
+		{"c/0000000000000003", false},
+	};
+	struct share_table t = {0};
+
+	(void)state;
+	table_of(&t, "a 0000000000000001_seated b 0000000000000002_held #0 c/0000000000000003_1");
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++)
+		assert_int_equal(share_is_resting(&t, rows[i].run), rows[i].is_resting);
+	share_table_fini(&t);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_shard_goes_where_members_are),
 		cmocka_unit_test(shards_are_spread_over_all_and_all_agree),
+		cmocka_unit_test(only_who_has_offline_sessions_alone_rests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
