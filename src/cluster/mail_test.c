@@ -44,7 +44,9 @@ static int set_up(void **state)
 	r->core.settings = &r->settings;
 	r->core.loop = r->redis.loop;
 	r->core.redis = r->redis.redis;
-	r->mail = mail_new(&r->core, on_letter, r);
+	r->mail = mail_new(&r->core);
+	mail_listen(r->mail, "taken", on_letter, r);
+	mail_listen(r->mail, "given", on_letter, r);
 	*state = r;
 	return 0;
 }
@@ -76,12 +78,12 @@ static void a_letter_goes_to_the_stream_of_its_node_and_says_from_whom(void **st
 		"XADD isobar:mail:there MAXLEN ~ 4096 * kind taken key a number 7 from here\n", 1);
 }
 
-static void letters_are_told_once_each_and_reading_goes_on_behind_the_last(void **state)
+static void letters_of_kinds_that_are_listened_to_are_told_once_each_in_order(void **state)
 {
 	struct rig *r = *state;
 
 	r->streams[0] = STREAM("2", LETTER("5-1", "taken", "7") LETTER("5-2", "given", "8"));
-	r->streams[1] = STREAM("1", LETTER("6-0", "taken", "9"));
+	r->streams[1] = STREAM("2", LETTER("5-9", "other", "0") LETTER("6-0", "taken", "9"));
 	mail_begin(r->mail);
 	played_await(&r->redis, "STREAMS isobar:mail:here 6-0\n", 1);
 	assert_int_equal(played_count(&r->redis, "STREAMS isobar:mail:here 0-0\n"), 1);
@@ -130,7 +132,7 @@ int main(void)
 #define T(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		T(a_letter_goes_to_the_stream_of_its_node_and_says_from_whom),
-		T(letters_are_told_once_each_and_reading_goes_on_behind_the_last),
+		T(letters_of_kinds_that_are_listened_to_are_told_once_each_in_order),
 		T(what_is_no_letter_is_passed_over),
 		T(a_lost_connection_is_read_on_where_it_was),
 		T(a_reply_that_is_an_error_is_asked_again),
