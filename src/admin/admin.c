@@ -46,6 +46,16 @@ static void answer_status(
 	status_write(s->admin, &answer->body);
 }
 
+static void answer_nodes(
+	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
+{
+	(void)r;
+	if (s->admin->settings.cluster)
+		status_write_document(&answer->body, nodes_document(s->admin));
+	else
+		answer_fail(answer, 404, "one machine: no `cluster:` is configured");
+}
+
 static void answer_sources(
 	struct admin_server *s, const struct http_request *r, struct http_answer *answer)
 {
@@ -105,6 +115,7 @@ static const struct route routes[] = {
 	{"/healthz", PAGE_FREE, answer_health},
 	{"/readyz", PAGE_FREE, answer_ready},
 	{"/api/v1/status", PAGE_STATUS, answer_status},
+	{"/api/v1/nodes", PAGE_STATUS, answer_nodes}, /* which are part of the status */
 	{"/api/v1/sources", PAGE_SOURCES, answer_sources},
 	{"/api/v1/rejects", PAGE_REJECTS, answer_rejects},
 	{"/api/v1/messages", PAGE_MESSAGES, messages_answer},

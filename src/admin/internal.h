@@ -6,7 +6,7 @@
  *     messages.c    /api/v1/messages
  *     exposition.c  metrics as text       centre.c   figures of sources, summed per centre
  *     process.c     the process itself, from /proc            targets.c  brokers that are fed
- *     access.c      who may see a page
+ *     access.c      who may see a page       nodes.c    /api/v1/nodes
  */
 #ifndef ADMIN_INTERNAL_H
 #define ADMIN_INTERNAL_H
@@ -119,6 +119,13 @@ struct json_t;
 struct json_t *targets_list(struct admin *a); /* a new reference */
 
 void status_write(struct admin *a, struct buf *out);
+
+/* In a cluster: all nodes, and their sums; a new reference, as the next two. */
+struct json_t *nodes_document(const struct admin *a);
+/* Who holds which source, by name; to be asked by holders_of(). */
+struct json_t *holders_index(const struct admin *a);
+/* null on one machine. */
+struct json_t *holders_of(const struct admin *a, const struct json_t *index, const char *source);
 /* Appends and takes the document. */
 void status_write_document(struct buf *out, struct json_t *document);
 /* A query parameter that is a number; false: it is something else. */

@@ -498,30 +498,18 @@ static const struct {
 	{METRIC_FOLLOW_HELD, offsetof(struct cluster_figures, follow_held), 1},
 };
 
-/* Nothing on one machine. */
-enum node_state { NODE_ALIVE, NODE_DRAINING, NODE_DEAD, NODE_STATES };
-
-static void count_node(void *context, const struct node *n)
-{
-	uint64_t *counts = context;
-
-	if (!n->alive)
-		counts[NODE_DEAD]++;
-	else
-		counts[n->draining ? NODE_DRAINING : NODE_ALIVE]++;
-}
-
 static void write_nodes(struct exposition *e, struct cluster *c)
 {
-	static const char *const states[] = {"alive", "draining", "dead"};
-	uint64_t counts[NODE_STATES] = {0};
+	struct nodes_sum sum;
 
-	cluster_each_node(c, count_node, counts);
+	(void)cluster_sum(c, &sum);
 	exposition_family(e, METRIC_CLUSTER_NODES);
 	for (unsigned i = 0; i < NODE_STATES; i++)
-		one_labelled(e, METRIC_CLUSTER_NODES, "state", states[i], counts[i]);
+		one_labelled(e, METRIC_CLUSTER_NODES, "state", node_state_text((enum node_state)i),
+			sum.states[i]);
 }
 
+/* Nothing on one machine. */
 static void write_cluster(struct exposition *e, struct admin *a)
 {
 	struct cluster_figures f;

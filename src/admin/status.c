@@ -64,6 +64,8 @@ static json_t *slot_of_holder(const struct source_figures *f)
 struct source_list {
 	json_t *list;
 	struct view centre_id;
+	const struct admin *admin;
+	json_t *holders;
 };
 
 static void add_source(void *context, const struct source_view *v)
@@ -76,7 +78,7 @@ static void add_source(void *context, const struct source_view *v)
 	json_array_append_new(sources->list,
 		json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:o, s:o, s:o, s:o, s:o, "
 			  "s:o,"
-			  " s:o, s:o, s:o, s:o, s:o, s:o, s:b}",
+			  " s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o}",
 			"name", v->name, "centre_id", v->centre_id, "kind", v->kind, "url", v->url,
 			"state", v->state, "last_error", v->last_error, "enabled", v->enabled,
 			"connected", count_read(&f->connected) != 0, "protocol",
@@ -89,15 +91,17 @@ static void add_source(void *context, const struct source_view *v)
 			figure(&f->checks[CHECK_METADATA]), "foreign",
 			figure(&f->checks[CHECK_CENTRE]), "connects", figure(&f->connects),
 			"rejected", rejected_of(f), "slot", slot_of_holder(f), "voice",
-			count_read(&f->is_voice) != 0));
+			count_read(&f->is_voice) != 0, "holders",
+			holders_of(sources->admin, sources->holders, v->name)));
 }
 
 uint32_t sources_write(struct admin *a, struct view centre_id, struct buf *out)
 {
-	struct source_list sources = {json_array(), centre_id};
+	struct source_list sources = {json_array(), centre_id, a, holders_index(a)};
 	uint32_t n;
 
 	sources_each(a->settings.sources, add_source, &sources);
+	json_decref(sources.holders);
 	n = (uint32_t)json_array_size(sources.list);
 	status_write_document(out, json_pack("{s:o}", "sources", sources.list));
 	return n;
@@ -232,42 +236,24 @@ static json_t *catalogue_of(const struct admin *a)
 		(double)f.next_ms / 1000, "pairs", NUMBER(f.pairs), "catalogues", lists);
 }
 
-static void add_node(void *context, const struct node *n)
-{
-	json_t *roles = json_array();
-
-	if (n->roles & NODE_SOURCES)
-		json_array_append_new(roles, json_string("sources"));
-	if (n->roles & NODE_SUBSCRIBERS)
-		json_array_append_new(roles, json_string("subscribers"));
-	json_array_append_new(
-		context, json_pack("{s:s, s:b, s:b, s:o, s:s, s:s}", "name", n->name, "alive",
-				 n->alive, "draining", n->draining, "roles", roles, "version",
-				 n->version, "advertise", n->advertise));
-}
-
-static json_t *nodes_of(const struct admin *a)
-{
-	json_t *list = json_array();
-
-	cluster_each_node(a->settings.cluster, add_node, list);
-	return list;
-}
-
 /* null on one machine */
 static json_t *cluster_of(const struct admin *a)
 {
 	struct cluster_figures f;
+	json_t *cluster;
 
 	if (a->settings.cluster == NULL)
 		return json_null();
 	cluster_figures(a->settings.cluster, &f);
-	return json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:I, s:I, s:f, s:o}", "node", f.node,
-		"state", cluster_state_text(f.state), "degraded", f.degraded ? f.degraded : "",
-		"redis", f.redis, "redis_connections", NUMBER(f.connections), "claims",
-		NUMBER(f.claims), "waiting_seconds", (double)f.waiting_ms / 1000, "spool_messages",
-		NUMBER(f.spool_messages), "lag_messages", NUMBER(f.lag_entries), "lag_seconds",
-		(double)f.lag_ms / 1000, "nodes", nodes_of(a));
+	cluster = nodes_document(a);
+	json_object_update_new(cluster,
+		json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:I, s:I, s:f}", "state",
+			cluster_state_text(f.state), "degraded", f.degraded ? f.degraded : "",
+			"redis", f.redis, "redis_connections", NUMBER(f.connections), "claims",
+			NUMBER(f.claims), "waiting_seconds", (double)f.waiting_ms / 1000,
+			"spool_messages", NUMBER(f.spool_messages), "lag_messages",
+			NUMBER(f.lag_entries), "lag_seconds", (double)f.lag_ms / 1000));
+	return cluster;
 }
 
 static json_t *listeners_of(struct admin *a)

@@ -21,12 +21,8 @@
 #include "cli/control.h"
 #include "cli/everywhere.h"
 #include "cli/quantity.h"
-#include "cluster/tally_book.h"
-#include "commit/roaming.h"
-#include "commit/sharing.h"
 
 #define LEAST_MS (3600u * 1000u)       /* a full disk removes messages down to one hour */
-#define SPOOL_PART 4                   /* of journal.size, may lie in the spool */
 #define LEAVE_MS 3000u                 /* others have so long to take over the sources */
 #define SOURCE_PACKET_BYTES (1u << 20) /* more is read past, counted, acknowledged (GB-46) */
 
@@ -127,124 +123,6 @@ static int open_journal(struct server *s)
 			why ? why : err_text(err));
 	else
 		log_journal(s);
-	free(why);
-	free(dir);
-	return err;
-}
-
-/* --- cluster ---------------------------------------------------------- */
-
-static void on_holding(void *context, const char *source, uint32_t slot, bool is_voice)
-{
-	struct server *s = context;
-
-	sources_hold(s->sources, view_of(source), slot == CLUSTER_NOT_HELD ? SOURCE_NOT_HELD : slot,
-		is_voice);
-}
-
-/* Sessions follow their clients from node to node, groups have members on several. */
-static void share_sessions(struct server *s)
-{
-	struct roaming_host host = broker_roaming_host(s->broker);
-	struct roaming roaming = cluster_roaming(s->cluster, &host);
-	struct sharing_host sharing_host = broker_sharing_host(s->broker);
-	struct sharing sharing = cluster_sharing(s->cluster, &sharing_host);
-
-	broker_set_roaming(s->broker, &roaming);
-	broker_set_sharing(s->broker, &sharing);
-}
-
-static void on_source(void *context, const struct source_view *v)
-{
-	const struct source_figures *f = v->figures;
-	const struct tally one = {.source = v->name,
-		.centre = v->centre_id,
-		.connected = count_read(&f->connected) != 0,
-		.figures = {
-			[TALLY_RECEIVED] = count_read(&f->received),
-			[TALLY_PUBLISHED] = count_read(&f->published),
-			[TALLY_INVALID_TOPIC] = count_read(&f->checks[CHECK_TOPIC]),
-			[TALLY_INVALID_FORMAT] = count_read(&f->checks[CHECK_MESSAGE]),
-			[TALLY_NO_METADATA] = count_read(&f->checks[CHECK_METADATA]),
-			[TALLY_REPEATS] = count_read(&f->duplicates),
-			[TALLY_AHEAD] = count_read(&f->ahead),
-			[TALLY_LAST_MS] = count_read(&f->last_message_ms),
-		}};
-
-	tally_book_add(context, &one);
-}
-
-/* The thread of the cluster ends before the sources go. */
-static void on_tally(void *context, struct tally_book *book)
-{
-	struct server *s = context;
-
-	sources_each(s->sources, on_source, book);
-}
-
-static void on_order(void *context, struct view text)
-{
-	struct server *s = context;
-
-	everywhere_take(s->everywhere, text);
-}
-
-void server_share_sources(struct server *s)
-{
-	const struct config *c = s->config;
-	const char **names = mem_new((c->source_count + 1) * sizeof(*names));
-	uint32_t n = 0;
-
-	for (uint32_t i = 0; i < c->source_count; i++)
-		if (c->sources[i].enabled)
-			names[n++] = c->sources[i].name;
-	if (s->cluster)
-		cluster_set_sources(s->cluster, names, n);
-	free(names);
-}
-
-/* With `cluster:` in the configuration, before there are ports. */
-static int join_cluster(struct server *s)
-{
-	const struct config *c = s->config;
-	const struct config_cluster *from = &c->cluster;
-	char *dir = mem_printf("%s/cluster", c->data_dir);
-	struct cluster_settings settings = {
-		.commit = s->commit,
-		.resolver = s->resolver = resolver_new(),
-		.redis = from->redis,
-		.redis_count = from->redis_count,
-		.tls_ca = from->tls_ca,
-		.tls_verify = from->tls_verify,
-		.node = from->node,
-		.dir = dir,
-		.version = ISOBAR_VERSION,
-		.on_holding = on_holding,
-		.on_tally = on_tally,
-		.on_order = on_order,
-		.context = s,
-		.roles = config_cluster_roles(from),
-		.replicas = from->replicas,
-		.advertise = from->advertise,
-		.window_ms = c->window_ms,
-		.stream_keep_ms = from->stream_keep_ms,
-		.stream_bytes = from->stream_bytes,
-		.acknowledge = from->acknowledge,
-		.on_failure = from->on_failure,
-		.compatible = c->compatible,
-		.spool_bytes = c->journal_size_bytes / SPOOL_PART,
-		.sync = c->journal_sync,
-		.sync_ms = c->journal_sync_ms,
-	};
-	char *why = NULL;
-	int err = 0;
-
-	if (from->redis_count) {
-		s->everywhere = everywhere_new(s);
-		err = cluster_new(&s->cluster, &settings, &why);
-	}
-	if (err < 0)
-		log_error("cli", "cannot_join_cluster", "why=\"%s\"", why ? why : err_text(err));
 	free(why);
 	free(dir);
 	return err;
@@ -478,7 +356,7 @@ static int make_rooms(struct server *s)
 		return ERR_SYSTEM;
 	}
 	if (s->cluster)
-		share_sessions(s);
+		join_sessions(s);
 	for (uint32_t i = 0; i < s->worker_count; i++)
 		s->workers[i].broker = broker_worker(s->broker, i);
 	s->reports = reports_new(&(struct reports_settings){
@@ -524,7 +402,9 @@ int server_start(struct server *s, struct config **config)
 	uint32_t enabled = 0;
 	int err;
 
-	*s = (struct server){.config = *config, .centre_id = mem_text((*config)->centre_id)};
+	*s = (struct server){.config = *config,
+		.centre_id = mem_text((*config)->centre_id),
+		.started_ms = clock_mono_ms()};
 	*config = NULL;
 	pthread_mutex_init(&s->bans_lock, NULL);
 	s->tickets = tls_tickets_new(clock_mono_ms());

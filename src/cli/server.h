@@ -77,6 +77,7 @@ struct served {
 struct server {
 	struct config *config;
 	char *centre_id;             /* as at start */
+	uint64_t started_ms;         /* monotonic */
 	struct hierarchy *hierarchy; /* as at start; a reload gives the broker its own */
 	struct commit *commit;
 	struct resolver *resolver;
@@ -118,8 +119,6 @@ void server_on_loop(
 
 /* Feeds the brokers that the configuration names. */
 void server_publish(struct server *s);
-/* In a cluster: these sources are to be held by its nodes. After sources_apply(). */
-void server_share_sources(struct server *s);
 
 /* What admin shows of a configuration and of the listeners there are. */
 void server_tell_admin(struct server *s);
@@ -128,6 +127,15 @@ void server_tell_admin(struct server *s);
 struct hierarchy *server_hierarchy(const struct config *c);
 struct librarian_rules server_librarian_rules(const struct config *c);
 struct broker_settings server_broker_settings(const struct config *c, struct hierarchy *h);
+
+/* --- cluster (join.c) -------------------------------------------------- */
+
+/* With `cluster:` in the configuration, before there are ports. 0, or negative after the cause was logged. */
+int join_cluster(struct server *s);
+/* Sessions follow their clients from node to node, groups have members on several. */
+void join_sessions(struct server *s);
+/* In a cluster: these sources are to be held by its nodes. After sources_apply(). */
+void server_share_sources(struct server *s);
 
 /* --- WebSocket (upgrade.c) ------------------------------------------- */
 

@@ -24,8 +24,10 @@
 #include "cluster/mail.h"
 #include "cluster/members.h"
 #include "cluster/orders.h"
+#include "cluster/roll.h"
 #include "cluster/sessions.h"
 #include "cluster/tally.h"
+#include "cluster/vitals.h"
 #include "cluster/writer.h"
 #include "net/address.h"
 #include "net/tls.h"
@@ -63,14 +65,14 @@ struct cluster {
 	const char *told; /* why it is degraded, as last logged */
 	_Atomic(const char *) degraded;
 	count short_shards;
-	/* leaving, and what others see of the nodes */
+	/* leaving */
 	struct task leave_task;
 	uint64_t leave_limit_ms;
-	pthread_mutex_t lock; /* of these */
+	pthread_mutex_t lock; /* of the next two */
 	pthread_cond_t left;
 	bool has_left;
-	struct nodes nodes; /* a copy */
-	uint32_t elsewhere; /* asked so often */
+	struct roll roll;
+	struct vitals vitals;
 };
 
 /* --- is it of our kind? ---------------------------------------------------- */
@@ -202,7 +204,8 @@ static void show_redis(const struct cluster *c, struct cluster_figures *out)
 {
 	const struct redis_figures *r = redis_figures(c->core.redis);
 
-	out->redis = redis_state_text((enum redis_state)count_read(&r->state));
+	out->redis_state = (unsigned)count_read(&r->state);
+	out->redis = cluster_redis_text(out->redis_state);
 	out->connections = count_read(&r->links);
 	out->lost = count_read(&r->lost);
 	out->moved = count_read(&r->moved);
@@ -337,18 +340,32 @@ static void on_holding(void *context, const char *source, uint32_t slot, bool is
 		c->settings.on_holding(c->settings.context, source, slot, is_voice);
 }
 
-static void on_nodes(void *context, const struct nodes *nodes)
+static void on_nodes(void *context, const struct nodes *nodes, bool changed)
 {
 	struct cluster *c = context;
 	uint32_t alive = 0;
 
+	roll_set(&c->roll, nodes);
+	if (!changed)
+		return;
 	for (uint32_t i = 0; i < nodes->count; i++)
 		alive += nodes->list[i].alive;
 	log_info("cluster", "nodes", "alive=%u known=%u", alive, nodes->count);
-	pthread_mutex_lock(&c->lock);
-	nodes_copy(&c->nodes, nodes);
-	pthread_mutex_unlock(&c->lock);
 	tally_set_nodes(c->tallies, nodes);
+}
+
+static void on_figures(void *context, uint64_t figures[NODE_FIGURES])
+{
+	struct cluster *c = context;
+	struct cluster_vitals own = {0};
+	struct cluster_figures cluster;
+
+	if (c->settings.on_vitals)
+		c->settings.on_vitals(c->settings.context, &own);
+	cluster_figures(c, &cluster);
+	vitals_take(&c->vitals, &cluster, &own, c->settings.on_failure, loop_now_ms(c->core.loop),
+		figures);
+	roll_set_own(&c->roll, figures);
 }
 
 void cluster_set_sources(struct cluster *c, const char *const *names, uint32_t n)
@@ -359,10 +376,28 @@ void cluster_set_sources(struct cluster *c, const char *const *names, uint32_t n
 void cluster_each_node(
 	struct cluster *c, void (*on_node)(void *context, const struct node *node), void *context)
 {
-	pthread_mutex_lock(&c->lock);
-	for (uint32_t i = 0; i < c->nodes.count; i++)
-		on_node(context, &c->nodes.list[i]);
-	pthread_mutex_unlock(&c->lock);
+	roll_each(&c->roll, on_node, context);
+}
+
+uint64_t cluster_sum(struct cluster *c, struct nodes_sum *out)
+{
+	uint64_t taken_ms = roll_sum(&c->roll, out);
+	uint64_t now = clock_mono_ms();
+
+	if (taken_ms == 0)
+		return UINT64_MAX;
+	return now > taken_ms ? now - taken_ms : 0;
+}
+
+const char *cluster_redis_text(uint64_t state)
+{
+	return state <= REDIS_WHOLE ? redis_state_text((enum redis_state)state) : "unknown";
+}
+
+void cluster_each_holding(
+	struct cluster *c, void (*on_one)(void *context, const struct holding *h), void *context)
+{
+	tally_each_holding(c->tallies, on_one, context);
 }
 
 void cluster_each_tally(
@@ -378,18 +413,7 @@ int cluster_tell_order(struct cluster *c, const char *about, struct view text)
 
 char *cluster_elsewhere(struct cluster *c)
 {
-	char *found = NULL;
-
-	pthread_mutex_lock(&c->lock);
-	for (uint32_t i = 0; i < c->nodes.count && found == NULL; i++) {
-		const struct node *node = &c->nodes.list[c->elsewhere++ % c->nodes.count];
-
-		if (node_serves(node, NODE_SUBSCRIBERS) && node->advertise[0] &&
-			strcmp(node->name, c->settings.node) != 0)
-			found = mem_text(node->advertise);
-	}
-	pthread_mutex_unlock(&c->lock);
-	return found;
+	return roll_elsewhere(&c->roll);
 }
 
 static void on_left(void *context)
@@ -462,6 +486,7 @@ static int make_modules(struct cluster *c, char **why)
 		.replicas = c->settings.replicas,
 		.on_holding = on_holding,
 		.on_nodes = on_nodes,
+		.on_figures = on_figures,
 		.context = c});
 	c->mail = mail_new(&c->core);
 	c->sessions = sessions_new(&c->core, c->members, c->mail);
@@ -477,6 +502,7 @@ int cluster_new(struct cluster **out, const struct cluster_settings *settings, c
 	int err = ERR_SYSTEM;
 
 	copy_settings(c, settings);
+	roll_init(&c->roll, c->settings.node);
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->left, NULL);
 	c->core = (struct cluster_core){.settings = &c->settings,
@@ -552,7 +578,7 @@ void cluster_free(struct cluster *c)
 	members_free(c->members);
 	tally_free(c->tallies);
 	orders_free(c->orders);
-	nodes_fini(&c->nodes);
+	roll_fini(&c->roll);
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->left);
 	if (c->writer)

@@ -49,8 +49,35 @@ struct tally {
 	const char *centre;
 	bool connected;
 	uint64_t figures[TALLY_FIGURES];
+	bool is_held; /* by this node; of a source, as what follows */
+	bool is_voice;
+	uint32_t slot;
 };
 struct tally_book;
+
+/* That a node holds a source. */
+struct holding {
+	const char *source;
+	const char *node;
+	uint32_t slot;
+	bool is_voice;
+	bool connected;
+};
+
+/* How this node is; counters since its start. */
+struct cluster_vitals {
+	uint64_t uptime_ms;
+	uint64_t sessions;
+	uint64_t offline;   /* of these */
+	uint64_t behind;    /* of those connected */
+	uint64_t received;  /* messages of sources and clients, repeats and all */
+	uint64_t published; /* for the first time, by this node */
+	uint64_t delivered;
+	uint64_t sources_held;
+	uint64_t sources_connected;
+	bool journal_failed;
+	bool journal_held;
+};
 
 struct cluster_settings {
 	struct commit *commit; /* borrowed for life, as the resolver */
@@ -70,7 +97,7 @@ struct cluster_settings {
 	uint64_t stream_bytes; /* of all shards together */
 	uint8_t acknowledge;   /* Redis replicas that must have a message */
 	enum cluster_failure on_failure;
-	bool compatible; /* the filter of the existing antiloop is asked first (wis2gb) */
+	bool compatible;        /* the filter of the existing antiloop is asked first (wis2gb) */
 	uint64_t spool_bytes;   /* on disk at most, under spool and local */
 	enum journal_sync sync; /* journal.sync, for the spool */
 	uint32_t sync_ms;
@@ -79,6 +106,8 @@ struct cluster_settings {
 	void (*on_holding)(void *context, const char *source, uint32_t slot, bool is_voice);
 	/* Calls tally_book_add() for each source. NULL: there are none. On the cluster's thread. */
 	void (*on_tally)(void *context, struct tally_book *book);
+	/* Once a second; *out is zeroed before. NULL: nothing is told of this node. On the cluster's thread. */
+	void (*on_vitals)(void *context, struct cluster_vitals *out);
 	/* An operator's order to another node, or of while this one was away; text is as it was told. On
 	 * the cluster's thread. */
 	void (*on_order)(void *context, struct view text);
@@ -137,6 +166,7 @@ struct cluster_figures {
 	const char *degraded; /* why, static; NULL: it is not */
 	const char *node;     /* as long as the cluster */
 	const char *redis;    /* what of its slots is within reach, static */
+	unsigned redis_state; /* the same as a number: enum redis_state */
 	enum cluster_state state;
 	uint64_t connections;    /* to Redis, ready */
 	uint64_t lost;           /* of these, ended since start */
@@ -175,8 +205,18 @@ int cluster_tell_order(struct cluster *c, const char *about, struct view text);
 void cluster_each_tally(
 	struct cluster *c, void (*on_tally)(void *context, const struct tally *t), void *context);
 
+/* Which living nodes hold which source, as they say, in order of source and slot; valid during the call.
+ * As known last while Redis is out of reach. Any thread. */
+void cluster_each_holding(
+	struct cluster *c, void (*on_one)(void *context, const struct holding *h), void *context);
+
 /* The nodes as last seen, in order of name; valid during the call. Any thread. */
 void cluster_each_node(
 	struct cluster *c, void (*on_node)(void *context, const struct node *node), void *context);
+/* All of them together. Gives how old what is known of the others is, ms; UINT64_MAX: nothing is known.
+ * Any thread. */
+uint64_t cluster_sum(struct cluster *c, struct nodes_sum *out);
+/* What is so of Redis, as a node tells it in NODE_REDIS. */
+const char *cluster_redis_text(uint64_t state);
 
 #endif

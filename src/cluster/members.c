@@ -48,6 +48,7 @@ struct members {
 	bool beating;
 	uint64_t beats;
 	struct buf field; /* as sent last */
+	uint64_t figures[NODE_FIGURES];
 	bool has_name;
 	bool take_name; /* who had it is dead */
 	struct log_limit name_log;
@@ -91,9 +92,11 @@ static void say_field(struct members *m)
 	node_say(&m->field, &(struct node_words){.start = m->config.start,
 				    .beat = ++m->beats,
 				    .draining = m->leaving,
+				    .left = m->gone,
 				    .roles = m->config.roles,
 				    .version = m->config.version,
-				    .advertise = m->config.advertise});
+				    .advertise = m->config.advertise,
+				    .figures = m->config.on_figures ? m->figures : NULL});
 }
 
 static void put_forgotten(struct members *m, struct buf *b, uint32_t n)
@@ -122,14 +125,10 @@ static uint32_t count_forgotten(const struct members *m)
 }
 
 /* Before the first look nothing is written: another run may have the name. */
-static void send_beat(struct members *m)
+static void put_beat(struct members *m, struct buf *b, uint32_t forgotten)
 {
-	struct buf *b = &m->beat.command;
-	uint32_t forgotten = count_forgotten(m);
 	char start[20];
 
-	if (m->beating || m->gone)
-		return;
 	say_field(m);
 	snprintf(start, sizeof(start), "%016" PRIx64, m->config.start);
 	buf_clear(b);
@@ -144,6 +143,13 @@ static void send_beat(struct members *m)
 	resp_bytes(b, m->nodes.taken_ms ? buf_view(&m->field) : VIEW(""));
 	resp_bytes(b, m->take_name ? VIEW("1") : VIEW("0"));
 	put_forgotten(m, b, forgotten);
+}
+
+static void send_beat(struct members *m)
+{
+	if (m->beating || m->gone)
+		return;
+	put_beat(m, &m->beat.command, count_forgotten(m));
 	m->beating = redis_submit(m->config.redis, m->redis_slot, &m->beat) == 0;
 }
 
@@ -177,14 +183,15 @@ static void on_beat_reply(struct redis_request *q, const struct resp *reply)
 	const struct resp *fields = resp_item(reply, 0, RESP_ARRAY);
 	const struct resp *version = resp_item(reply, 1, RESP_INTEGER);
 	uint64_t now = loop_now_ms(m->config.loop);
+	bool changed;
 
 	if (fields == NULL || version == NULL)
 		return;
-	if (nodes_take(&m->nodes, fields, now)) {
+	changed = nodes_take(&m->nodes, fields, now);
+	if (changed)
 		m->due = m->unsettled = true;
-		if (m->config.on_nodes)
-			m->config.on_nodes(m->config.context, &m->nodes);
-	}
+	if (m->config.on_nodes)
+		m->config.on_nodes(m->config.context, &m->nodes, changed);
 	look_at_own_name(m);
 	if (version->integer != m->version) {
 		m->version = version->integer;
@@ -210,6 +217,8 @@ static void on_time(struct timer *t)
 	struct members *m = container_of(t, struct members, timer);
 
 	timer_start(m->config.loop, &m->timer, m->leaving ? LEAVING_BEAT_MS : NODE_BEAT_MS);
+	if (m->config.on_figures)
+		m->config.on_figures(m->config.context, m->figures);
 	send_beat(m);
 	if (m->leaving)
 		check_left(m);
@@ -409,31 +418,17 @@ static uint32_t count_held(const struct members *m)
 	return n;
 }
 
-/* Gives up the name, so that nobody waits for a sign of life of this node. */
+/* So that nobody waits for a sign of life of this node. */
 static void send_last_words(struct members *m)
 {
-	struct buf *b = &m->swap.command;
-
 	m->gone = true;
-	buf_clear(b);
-	resp_begin(b, 11);
-	resp_bytes(b, VIEW("EVALSHA"));
-	resp_bytes(b, view_of(m->beat_sha));
-	resp_number(b, 2);
-	resp_bytes(b, VIEW(NODES_KEY));
-	resp_bytes(b, VIEW(LEASES_KEY));
-	resp_bytes(b, view_of(m->config.node));
-	resp_bytes(b, VIEW("-"));
-	resp_bytes(b, VIEW(""));
-	resp_bytes(b, VIEW("0"));
-	resp_bytes(b, view_of(m->config.node));
-	resp_bytes(b, buf_view(&m->field));
+	put_beat(m, &m->swap.command, 0);
 	m->swapping = true;
 	if (redis_submit(m->config.redis, m->redis_slot, &m->swap) < 0)
 		on_swap_done(&m->swap, 0);
 }
 
-/* Leases that nobody took need no release: their run is gone with the name. */
+/* Leases that nobody took need no release: their run is not alive any more. */
 static void check_left(struct members *m)
 {
 	bool waits = others_hold_sources(m) && count_held(m) && m->has_name;

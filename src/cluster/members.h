@@ -39,8 +39,10 @@ struct members_config {
 	/* This node holds the source with this slot (HOLDER_NONE: others do), as its voice or not;
 	 * told when that changes, at first it holds none. */
 	void (*on_holding)(void *context, const char *source, uint32_t slot, bool is_voice);
-	/* Who is alive, and what for, has changed. NULL: nobody wants to know. */
-	void (*on_nodes)(void *context, const struct nodes *nodes);
+	/* They have been read; changed: who is alive, and what for. NULL: nobody wants to know. */
+	void (*on_nodes)(void *context, const struct nodes *nodes, bool changed);
+	/* What this node tells of itself, before each beat. NULL: nothing. */
+	void (*on_figures)(void *context, uint64_t figures[NODE_FIGURES]);
 	void *context;
 };
 
@@ -66,7 +68,7 @@ const struct nodes *members_nodes(const struct members *m);
 void members_set_sources(struct members *m, const char *const *names, uint32_t n);
 
 /* Hands its sources over: says that it is about to leave, and waits until the others have taken
- * all leases, at most limit_ms; then gives up the rest and its name. on_left() is called once. */
+ * all leases, at most limit_ms; then says that it has left, and gives up the rest. on_left() is called once. */
 void members_leave(struct members *m, uint64_t limit_ms, void (*on_left)(void *context));
 
 #endif

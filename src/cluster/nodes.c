@@ -7,6 +7,7 @@
 #include "base/mem.h"
 
 #define START_DIGITS 16
+#define FIGURE_MOST (UINT64_MAX >> 12) /* NODES_MOST of them have a sum */
 
 static const struct {
 	unsigned role;
@@ -14,6 +15,17 @@ static const struct {
 } roles[] = {{NODE_SOURCES, VIEW("sources")}, {NODE_SUBSCRIBERS, VIEW("subscribers")}};
 
 #define ROLE_COUNT (sizeof(roles) / sizeof(roles[0]))
+
+enum node_join { NONE, SUM, MOST };
+
+static const struct {
+	struct view word;
+	enum node_join join;
+} figures[NODE_FIGURES] = {
+#define X(symbol, word, name, unit, join, topic) [NODE_##symbol] = {VIEW(word), join},
+#include "cluster/node_figure.def"
+#undef X
+};
 
 /* --- fields -------------------------------------------------------------- */
 
@@ -34,7 +46,9 @@ void node_say(struct buf *b, const struct node_words *words)
 	const char *between = "";
 
 	buf_printf(b, "%016" PRIx64 " %" PRIu64 " %s ", words->start, words->beat,
-		words->draining ? "draining" : "up");
+		words->left       ? "left"
+		: words->draining ? "draining"
+				  : "up");
 	for (size_t i = 0; i < ROLE_COUNT; i++) {
 		if (words->roles & roles[i].role) {
 			buf_printf(b, "%s%s", between, roles[i].name.p);
@@ -43,6 +57,9 @@ void node_say(struct buf *b, const struct node_words *words)
 	}
 	buf_printf(b, "%s %s %s", words->roles ? "" : "-", words->version,
 		words->advertise ? words->advertise : "-");
+	for (unsigned i = 0; words->figures && i < NODE_FIGURES; i++)
+		if (words->figures[i] != NODE_UNTOLD)
+			buf_printf(b, " %s=%" PRIu64, figures[i].word.p, words->figures[i]);
 }
 
 static bool parse_number(struct view text, unsigned base, uint64_t *out)
@@ -81,7 +98,24 @@ static char *known_text(struct view word)
 	return word.n == 1 && word.p[0] == '-' ? mem_text("") : mem_text_of(word);
 }
 
-/* Words behind those known here belong to a later version. */
+/* Words that are not known here belong to another version. */
+static void parse_figures(struct view text, uint64_t out[NODE_FIGURES])
+{
+	for (unsigned i = 0; i < NODE_FIGURES; i++)
+		out[i] = NODE_UNTOLD;
+	while (text.n) {
+		struct view number = view_cut(&text, ' ');
+		struct view word = view_cut(&number, '=');
+
+		for (unsigned i = 0; i < NODE_FIGURES; i++) {
+			uint64_t value;
+
+			if (view_equal(word, figures[i].word) && parse_number(number, 10, &value))
+				out[i] = value <= FIGURE_MOST ? value : NODE_UNTOLD;
+		}
+	}
+}
+
 static bool parse_field(struct view text, struct node *out)
 {
 	struct view start = view_cut(&text, ' ');
@@ -95,9 +129,11 @@ static bool parse_field(struct view text, struct node *out)
 		!parse_number(beat, 10, &out->beat) || version.n == 0 || advertise.n == 0)
 		return false;
 	out->draining = !view_equal(phase, VIEW("up"));
+	out->left = view_equal(phase, VIEW("left"));
 	out->roles = parse_roles(role_words);
 	out->version = known_text(version);
 	out->advertise = known_text(advertise);
+	parse_figures(text, out->figures);
 	return true;
 }
 
@@ -249,13 +285,75 @@ bool nodes_take(struct nodes *n, const struct resp *fields, uint64_t now_ms)
 
 		if (anew)
 			node->changed_ms = now_ms;
-		node->alive = now_ms - node->changed_ms < NODE_SILENT_MS;
+		node->alive = !node->left && now_ms - node->changed_ms < NODE_SILENT_MS;
 		changed |= was != node->alive;
 	}
 	n->taken_ms = now_ms;
 	if (changed)
 		n->settled_ms = now_ms;
 	return changed;
+}
+
+/* --- how it is -------------------------------------------------------------- */
+
+const char *node_mode_text(uint64_t mode)
+{
+	static const char *const texts[] = {
+		[MODE_OK] = "ok",
+		[MODE_DEGRADED] = "degraded",
+		[MODE_COMMITTING] = "committing",
+		[MODE_HOLDING] = "holding",
+		[MODE_SPOOLING] = "spooling",
+		[MODE_LOCAL] = "local",
+		[MODE_FAILED] = "failed",
+	};
+
+	return mode < MODE_MODES ? texts[mode] : "unknown";
+}
+
+enum node_state node_state(const struct node *node)
+{
+	if (!node->alive)
+		return node->left ? NODE_LEFT : NODE_DEAD;
+	return node->draining ? NODE_DRAINING : NODE_ALIVE;
+}
+
+const char *node_state_text(enum node_state state)
+{
+	static const char *const texts[] = {
+		[NODE_ALIVE] = "alive",
+		[NODE_DRAINING] = "draining",
+		[NODE_LEFT] = "left",
+		[NODE_DEAD] = "dead",
+	};
+
+	return texts[state];
+}
+
+static void join_figure(uint64_t *sum, uint64_t value, enum node_join join)
+{
+	if (value == NODE_UNTOLD || join == NONE)
+		return;
+	if (*sum == NODE_UNTOLD)
+		*sum = value;
+	else if (join == SUM)
+		*sum += value;
+	else if (value > *sum)
+		*sum = value;
+}
+
+void nodes_sum(const struct nodes *n, struct nodes_sum *out)
+{
+	*out = (struct nodes_sum){0};
+	for (unsigned f = 0; f < NODE_FIGURES; f++)
+		out->figures[f] = NODE_UNTOLD;
+	for (uint32_t i = 0; i < n->count; i++) {
+		const struct node *node = &n->list[i];
+
+		out->states[node_state(node)]++;
+		for (unsigned f = 0; node->alive && f < NODE_FIGURES; f++)
+			join_figure(&out->figures[f], node->figures[f], figures[f].join);
+	}
 }
 
 /* --- who it is -------------------------------------------------------------- */

@@ -258,3 +258,12 @@ void tally_each(
 		on_tally(context, &t->sheet.lines[i]);
 	pthread_mutex_unlock(&t->lock);
 }
+
+void tally_each_holding(
+	struct tallies *t, void (*on_one)(void *context, const struct holding *h), void *context)
+{
+	pthread_mutex_lock(&t->lock);
+	for (uint32_t i = 0; i < t->sheet.holding_count; i++)
+		on_one(context, &t->sheet.holdings[i]);
+	pthread_mutex_unlock(&t->lock);
+}

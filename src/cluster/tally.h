@@ -5,7 +5,7 @@
  * has: a node that dies takes with it what it counted in its last second, and what was shown never
  * goes back.
  *
- * Threads: the loop's, but for tally_each() and tally_finish().
+ * Threads: the loop's, but for tally_each(), tally_each_holding() and tally_finish().
  */
 #ifndef CLUSTER_TALLY_H
 #define CLUSTER_TALLY_H
@@ -31,5 +31,8 @@ void tally_finish(struct tallies *t, uint64_t limit_ms);
 
 void tally_each(
 	struct tallies *t, void (*on_tally)(void *context, const struct tally *t), void *context);
+
+void tally_each_holding(
+	struct tallies *t, void (*on_one)(void *context, const struct holding *h), void *context);
 
 #endif

@@ -4,6 +4,10 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "cluster/holders.h"
+
+#define HELD "* " /* no centre-id has a '*' */
+#define SOURCE_MOST 256u
 
 /* A source as it was at the last look. */
 struct counted {
@@ -11,6 +15,10 @@ struct counted {
 	char *centre;
 	uint64_t figures[TALLY_SUMS];
 	bool here; /* in this look */
+	bool is_held;
+	bool is_voice;
+	bool connected;
+	uint32_t slot;
 };
 
 /* A centre in this run. */
@@ -126,6 +134,10 @@ void tally_book_add(struct tally_book *b, const struct tally *source)
 	}
 	if (source->figures[TALLY_LAST_MS] > l->figures[TALLY_LAST_MS])
 		l->figures[TALLY_LAST_MS] = source->figures[TALLY_LAST_MS];
+	c->is_held = source->is_held;
+	c->is_voice = source->is_voice;
+	c->connected = source->connected;
+	c->slot = source->slot;
 	c->here = l->here = true;
 	l->connected |= source->connected;
 }
@@ -151,12 +163,17 @@ void tally_book_end(struct tally_book *b)
 
 void tally_book_list(const struct tally_book *b, uint64_t run, struct buf *out)
 {
+	const struct counted *c;
 	const struct line *l;
 
 	buf_printf(out, "%" PRIu64 "\n", run);
 	for (size_t at = 0; (l = map_next(&b->lines, &at)) != NULL;)
 		if (l->here)
 			buf_printf(out, "%s %d\n", l->centre, l->connected);
+	for (size_t at = 0; (c = map_next(&b->sources, &at)) != NULL;)
+		if (c->here && c->is_held)
+			buf_printf(out, "%s%" PRIu32 " %d %d %s\n", HELD, c->slot, c->is_voice,
+				c->connected, c->name);
 }
 
 static void put_line(struct line *l, struct buf *arguments)
@@ -231,6 +248,11 @@ void tally_sheet_fini(struct tally_sheet *s)
 		free((char *)(uintptr_t)s->lines[i].centre);
 	free(s->lines);
 	map_fini(&s->by_centre);
+	for (uint32_t i = 0; i < s->holding_count; i++) {
+		free((char *)(uintptr_t)s->holdings[i].source);
+		free((char *)(uintptr_t)s->holdings[i].node);
+	}
+	free(s->holdings);
 	*s = (struct tally_sheet){0};
 }
 
@@ -254,9 +276,33 @@ static bool parse_number(struct view text, uint64_t *out)
 struct listing {
 	struct map by_centre;
 	uint32_t count;
+	struct holding *holdings;
+	uint32_t holding_count;
+	uint32_t holding_room;
 };
 
-static void list_one(struct listing *to, struct view line)
+static void list_holding(struct listing *to, struct view node, struct view line)
+{
+	uint64_t numbers[3]; /* slot, voice, connected */
+
+	for (unsigned i = 0; i < 3; i++)
+		if (!parse_number(view_cut(&line, ' '), &numbers[i]))
+			return;
+	if (line.n == 0 || line.n > SOURCE_MOST || numbers[0] >= HOLDERS_MOST ||
+		to->holding_count == TALLY_HOLDINGS_MOST)
+		return;
+	if (to->holding_count == to->holding_room) {
+		to->holding_room = to->holding_room ? 2 * to->holding_room : 64;
+		to->holdings = mem_resize(to->holdings, to->holding_room * sizeof(*to->holdings));
+	}
+	to->holdings[to->holding_count++] = (struct holding){.source = mem_text_of(line),
+		.node = mem_text_of(node),
+		.slot = (uint32_t)numbers[0],
+		.is_voice = numbers[1] != 0,
+		.connected = numbers[2] != 0};
+}
+
+static void list_centre(struct listing *to, struct view line)
 {
 	struct view centre = view_cut(&line, ' ');
 	struct tally *t;
@@ -272,6 +318,14 @@ static void list_one(struct listing *to, struct view line)
 	}
 	if (t && line.p[0] == '1')
 		t->connected = true;
+}
+
+static void list_one(struct listing *to, struct view node, struct view line)
+{
+	if (view_starts_with(line, VIEW(HELD)))
+		list_holding(to, node, view_skip(line, sizeof(HELD) - 1));
+	else
+		list_centre(to, line);
 }
 
 static bool counts(struct view name, uint64_t run, const struct nodes *nodes, const char *own,
@@ -298,7 +352,7 @@ static void take_lists(struct listing *to, const struct resp *lists, const struc
 			!counts(name->text, run, nodes, node, own_run))
 			continue;
 		while (rest.p)
-			list_one(to, view_cut(&rest, '\n'));
+			list_one(to, name->text, view_cut(&rest, '\n'));
 	}
 }
 
@@ -326,6 +380,16 @@ static int by_name(const void *a, const void *b)
 	return strcmp(((const struct tally *)a)->centre, ((const struct tally *)b)->centre);
 }
 
+static int by_source(const void *a, const void *b)
+{
+	const struct holding *x = a, *y = b;
+	int order = strcmp(x->source, y->source);
+
+	if (order == 0)
+		order = (x->slot > y->slot) - (x->slot < y->slot);
+	return order ? order : strcmp(x->node, y->node);
+}
+
 /* Moves the lines into the sheet, in order of centre. */
 static void lay_out(struct listing *from, struct tally_sheet *s)
 {
@@ -341,6 +405,10 @@ static void lay_out(struct listing *from, struct tally_sheet *s)
 	qsort(s->lines, s->count, sizeof(*s->lines), by_name);
 	for (uint32_t i = 0; i < s->count; i++)
 		map_put(&s->by_centre, view_of(s->lines[i].centre), &s->lines[i]);
+	s->holdings = from->holdings;
+	s->holding_count = from->holding_count;
+	if (s->holding_count)
+		qsort(s->holdings, s->holding_count, sizeof(*s->holdings), by_source);
 }
 
 bool tally_sheet_take(struct tally_sheet *s, const struct resp *reply, const struct nodes *nodes,

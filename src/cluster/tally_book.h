@@ -1,4 +1,5 @@
-/* cluster/tally_book.h - what was counted of each centre: by this run, and by the whole cluster
+/* cluster/tally_book.h - what was counted of each centre, by this run and by the whole cluster; and who
+ * holds which source
  *
  * A book adds up what this run's sources have counted, by centre. Figures of a source that was taken
  * out of the configuration stay in it; one that comes back begins at 0 and is added.
@@ -23,6 +24,7 @@
 #define TALLY_LINES_MOST 65536u /* centres of a sheet */
 #define TALLY_NAME_MOST 256u    /* bytes of a centre-id */
 #define TALLY_CHANGES_MOST 2048u
+#define TALLY_HOLDINGS_MOST 262144u /* of all nodes */
 
 struct tally_book;
 
@@ -35,7 +37,12 @@ void tally_book_begin(struct tally_book *b);
 void tally_book_add(struct tally_book *b, const struct tally *source);
 void tally_book_end(struct tally_book *b);
 
-/* Appends the list of this node's centres, "RUN\nCENTRE 1\nCENTRE 0\n", 1: connected. */
+/* Appends the list of this node's centres, 1: connected, and of the sources that it holds:
+ *
+ *	RUN
+ *	CENTRE 1
+ *	* SLOT VOICE 1 SOURCE		VOICE 1: it counts for the source; 1: connected
+ */
 void tally_book_list(const struct tally_book *b, uint64_t run, struct buf *out);
 
 /* Appends centre and figures, as arguments of a command, of lines that differ from what was
@@ -50,11 +57,14 @@ struct tally_sheet {
 	struct tally *lines; /* `source` NULL, `centre` owned */
 	uint32_t count;
 	struct map by_centre;
+	struct holding *holdings; /* in order of source and slot; texts owned */
+	uint32_t holding_count;
 };
 
 void tally_sheet_fini(struct tally_sheet *s);
 
-/* Takes the reply of tally.lua: the centres that this run or one that lives has, as others say.
+/* Takes the reply of tally.lua: the centres that this run or one that lives has, and the sources these
+ * hold, as they say.
  * False: it is no such reply, nothing was taken. */
 bool tally_sheet_take(struct tally_sheet *s, const struct resp *reply, const struct nodes *nodes,
 	const char *node, uint64_t run);

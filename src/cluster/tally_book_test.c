@@ -36,8 +36,8 @@ static char *changes(struct tally_book *b, bool all)
 static void a_centre_is_the_sum_of_its_sources_and_told_when_it_has_changed(void **state)
 {
 	const struct tally two[] = {
-		{"a", "xx-a", true, {10, 8, 1, 1, 0, 0, 2, 500, 0}},
-		{"b", "xx-a", false, {5, 1, 0, 0, 0, 4, 0, 400, 0}},
+		{.source = "a", "xx-a", true, {10, 8, 1, 1, 0, 0, 2, 500, 0}},
+		{.source = "b", "xx-a", false, {5, 1, 0, 0, 0, 4, 0, 400, 0}},
 	};
 	struct tally_book *b = tally_book_new();
 
@@ -53,7 +53,7 @@ static void a_centre_is_the_sum_of_its_sources_and_told_when_it_has_changed(void
 
 static void a_centre_without_messages_is_told_once(void **state)
 {
-	const struct tally one = {"a", "xx-a", false, {0}};
+	const struct tally one = {.source = "a", "xx-a", false, {0}};
 	struct tally_book *b = tally_book_new();
 
 	(void)state;
@@ -81,8 +81,10 @@ static void what_was_counted_stays_when_a_source_goes_and_comes_back(void **stat
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		const struct tally before = {"a", "xx-a", true, {10, [TALLY_LAST_MS] = 9}};
-		const struct tally after = {"a", rows[i].centre, true, {rows[i].received}};
+		const struct tally before = {
+			.source = "a", "xx-a", true, {10, [TALLY_LAST_MS] = 9}};
+		const struct tally after = {
+			.source = "a", rows[i].centre, true, {rows[i].received}};
 		struct tally_book *b = tally_book_new();
 
 		look(b, &before, 1);
@@ -97,7 +99,8 @@ static void what_was_counted_stays_when_a_source_goes_and_comes_back(void **stat
 
 static void the_list_names_the_centres_that_are_configured_now(void **state)
 {
-	const struct tally two[] = {{"a", "xx-a", true, {1}}, {"b", "xx-b", true, {1}}};
+	const struct tally two[] = {
+		{.source = "a", "xx-a", true, {1}}, {.source = "b", "xx-b", true, {1}}};
 	struct tally_book *b = tally_book_new();
 	struct buf out = {0};
 
@@ -106,6 +109,24 @@ static void the_list_names_the_centres_that_are_configured_now(void **state)
 	look(b, two, 1);
 	tally_book_list(b, OWN_RUN, &out);
 	assert_true(view_equal(buf_view(&out), VIEW("7\nxx-a 1\n")));
+	buf_fini(&out);
+	tally_book_free(b);
+}
+
+static void the_list_names_the_sources_that_this_node_holds(void **state)
+{
+	const struct tally held = {.source = "a", "xx-a", true, {1}, .is_held = true, .slot = 1};
+	const struct tally other = {.source = "b", "xx-a", false, {1}};
+	struct tally_book *b = tally_book_new();
+	struct buf out = {0};
+
+	(void)state;
+	tally_book_begin(b);
+	tally_book_add(b, &held);
+	tally_book_add(b, &other);
+	tally_book_end(b);
+	tally_book_list(b, OWN_RUN, &out);
+	assert_true(view_equal(buf_view(&out), VIEW("7\nxx-a 1\n* 1 0 1 a\n")));
 	buf_fini(&out);
 	tally_book_free(b);
 }
@@ -203,7 +224,7 @@ static void repeats_of_what_another_holder_was_first_with_are_no_duplicates(void
 		{"9 9 0 0 0 50 29 0 7", 7},
 		{"9 9 0 0 0 50 29 0 7", 21},
 	};
-	const struct tally one = {"a", "xx-a", true, {0}};
+	const struct tally one = {.source = "a", "xx-a", true, {0}};
 	static const char *const lists[] = {"me", "7\nxx-a 1\n", NULL};
 	struct nodes nodes = {0};
 	struct tally_book *b = tally_book_new();
@@ -226,9 +247,39 @@ static void repeats_of_what_another_holder_was_first_with_are_no_duplicates(void
 	tally_book_free(b);
 }
 
+static void holders_are_shown_as_the_living_say(void **state)
+{
+	static const char *const totals[] = {NULL};
+	static const char *const lists[] = {"me", "7\n* 1 0 1 b\n* 0 1 1 a\nxx-a 1\n", "other",
+		"8\n* 0 1 0 b\n* x 1 1 c\n* 16 1 1 c\n* 0 1 1 \n* 0 1\n", "dead", "9\n* 1 0 1 a\n",
+		NULL};
+	struct node list[] = {{.name = (char *)(uintptr_t) "dead", .start = 9},
+		{.name = (char *)(uintptr_t) "other", .start = 8, .alive = true}};
+	static const struct holding want[] = {{"a", "me", 0, true, true},
+		{"b", "other", 0, true, false}, {"b", "me", 1, false, true}};
+	struct nodes nodes = {.list = list, .count = 2};
+	struct tally_sheet s = {0};
+	struct reply r;
+
+	(void)state;
+	assert_true(tally_sheet_take(&s, reply_of(&r, totals, lists), &nodes, "me", OWN_RUN));
+	assert_int_equal(s.count, 1);
+	assert_int_equal(s.holding_count, 3);
+	for (uint32_t i = 0; i < 3; i++) {
+		assert_string_equal(s.holdings[i].source, want[i].source);
+		assert_string_equal(s.holdings[i].node, want[i].node);
+		assert_int_equal(s.holdings[i].slot, want[i].slot);
+		assert_int_equal(s.holdings[i].is_voice, want[i].is_voice);
+		assert_int_equal(s.holdings[i].connected, want[i].connected);
+	}
+	tally_sheet_fini(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_list_names_the_sources_that_this_node_holds),
+		cmocka_unit_test(holders_are_shown_as_the_living_say),
 		cmocka_unit_test(a_centre_is_the_sum_of_its_sources_and_told_when_it_has_changed),
 		cmocka_unit_test(a_centre_without_messages_is_told_once),
 		cmocka_unit_test(what_was_counted_stays_when_a_source_goes_and_comes_back),

@@ -1,0 +1,178 @@
+"""What every node shows of all: nodes, their figures, who holds which source, sums that count each once."""
+import base64
+import time
+
+import pytest
+
+from harness import notifications as wnm
+from harness.cluster import Nodes
+from harness.process import factor, wait_until
+
+CENTRE = "de-dwd"
+READER = {"user": "everyone", "password": "everyone", "read": ["#"], "session_expiry": "1h"}
+OPS = {"user": "ops", "password": "ops", "admin": True}
+MONITOR = {"user": "gm", "password": "gm", "pages": ["metrics"]}
+VIEWER = {"user": "viewer", "password": "viewer", "pages": ["status"]}
+EVERY = ["sources", "subscribers"]
+
+
+@pytest.fixture
+def nodes(empty, tmp_path, keeper):
+    def make(n, advertise=False, **settings):
+        settings.setdefault("accounts", [READER, OPS, MONITOR, VIEWER])
+        made = Nodes(tmp_path, empty, n, **settings)
+        for one in made:
+            if advertise:
+                one.config["cluster"]["advertise"] = f"mqtt://{one.name}.example.org:1883"
+                one.write_config()
+        keeper.keep(made.end)
+        return made.start()
+    return make
+
+
+def rows(broker):
+    return {n["name"]: n for n in broker.get_json("/api/v1/nodes")["nodes"]}
+
+
+def total(broker):
+    return broker.get_json("/api/v1/nodes")["total"]
+
+
+def wait_so(what, running, is_so, limit=15):
+    """Until each of them shows it."""
+    for broker in running:
+        wait_until(lambda broker=broker: is_so(broker), limit,
+                   lambda broker=broker: f"{what}: {broker.get_json('/api/v1/nodes')}", pause=0.05)
+
+
+def wait_states(running, limit=15, **states):
+    names = {name.replace("_", "-"): state for name, state in states.items()}
+    wait_so(names, running, lambda b: {n: r["state"] for n, r in rows(b).items()} == names, limit)
+
+
+def basic(user):
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{user}".encode()).decode()}
+
+
+def test_each_node_shows_all_and_a_sum_that_counts_each_once(nodes, subscriber, client):
+    two = nodes(2, advertise=True)
+    wait_states(two, node_1="alive", node_2="alive")
+    for broker in two:
+        subscriber(broker.port, "#")
+    subscriber(two[0].port, "#", version=4)
+    away = client(two[1].port, client_id="away", clean=False, expiry=600)
+    away.subscribe("origin/#")
+    away.disconnect()
+    wait_so("clients", two, lambda b: [rows(b)[n]["clients"] for n in ("node-1", "node-2")] == [2, 1])
+    for broker in two:
+        got = broker.get_json("/api/v1/nodes")
+        assert got["node"] == broker.name and 0 <= got["age_seconds"] < 10 * factor()
+        one = rows(broker)["node-2"]
+        assert one["version"] == broker.get_json("/api/v1/status")["version"]
+        assert (one["roles"], one["advertise"]) == (EVERY, "mqtt://node-2.example.org:1883")
+        assert (one["mode"], one["redis"], one["alive"], one["draining"]) == ("ok", "whole", True, False)
+        assert one["uptime_seconds"] < 600 and one["shards_behind"] >= 0 and one["lag_seconds"] >= 0
+        assert (one["sessions"], one["sessions_offline"]) == (2, 1)
+        assert got["total"]["nodes"] == {"alive": 2, "draining": 0, "left": 0, "dead": 0}
+        sums = {k: got["total"][k] for k in ("clients", "sessions", "sessions_offline")}
+        assert sums == {"clients": 3, "sessions": 4, "sessions_offline": 1}
+        status = broker.get_json("/api/v1/status")["cluster"]
+        assert [n["name"] for n in status["nodes"]] == ["node-1", "node-2"]
+        assert status["total"]["clients"] == 3 and status["state"] == "open"
+
+
+def test_who_died_is_shown_dead_within_five_seconds_and_who_left_as_left(nodes, subscriber):
+    three = nodes(3)
+    wait_states(three, node_1="alive", node_2="alive", node_3="alive")
+    subscriber(three[0].port, "#")
+    wait_so("client", three, lambda b: total(b).get("clients") == 1)
+    three[0].kill()
+    died = time.monotonic()
+    wait_states(three[1:], node_1="dead", node_2="alive", node_3="alive")
+    if factor() == 1:
+        assert time.monotonic() - died < 5
+    for broker in three[1:]:
+        assert total(broker)["clients"] == 0, "what the dead had is in no sum"
+        one = rows(broker)["node-1"]
+        assert one["silent_seconds"] >= 3 and one["clients"] == 1 and not one["alive"]
+    three[1].stop()
+    wait_states(three[2:], node_1="dead", node_2="left", node_3="alive")
+    assert total(three[2])["nodes"] == {"alive": 1, "draining": 0, "left": 1, "dead": 1}
+    assert three[2].metric("isobar_cluster_nodes", state="left") == 1
+    assert three[2].metric("isobar_cluster_nodes", state="dead") == 1
+    three[1].start()
+    three[0].start()
+    wait_states(three, node_1="alive", node_2="alive", node_3="alive")
+
+
+def test_rates_of_all_nodes_are_each_message_once(nodes, node, client, subscriber):
+    peer = node(CENTRE)
+    two = nodes(2, sources={CENTRE: {"centre_id": CENTRE, "kind": "node", "url": peer.url}})
+    wait_so("held", two, lambda b: total(b).get("sources_connected") == 1)
+    wait_until(lambda: all(b.get_json("/api/v1/status")["sources"]["connected"] for b in two))
+    readers = [subscriber(b.port, "#") for b in two]
+    feed = client(peer.port, client_id="feed")
+    seen = {b.name: {"published": 0, "received": 0, "delivered": 0} for b in two}
+    begun = time.monotonic()
+    number = 0
+    while time.monotonic() - begun < 8:
+        feed.publish_all([wnm.valid(CENTRE, number=number + i) for i in range(10)])
+        number += 10
+        for b in two:
+            for word in seen[b.name]:
+                now = total(b).get(f"{word}_per_second") or 0
+                seen[b.name][word] = max(seen[b.name][word], now)
+        time.sleep(0.05)
+    mean = number / (time.monotonic() - begun)
+    for reader in readers:
+        reader.wait_count(number)
+    for name, most in seen.items():
+        # Each is published once; two holders receive it, two subscribers get it.
+        assert 0.4 * mean < most["published"] < 1.5 * mean, (name, mean, most)
+        assert 1.2 * most["published"] < most["received"] < 3 * most["published"], (name, most)
+        assert 1.2 * most["published"] < most["delivered"] < 3 * most["published"], (name, most)
+
+
+def test_each_node_names_the_holders_of_each_source(nodes, node):
+    peer = node(CENTRE)
+    three = nodes(3, sources={CENTRE: {"centre_id": CENTRE, "kind": "node", "url": peer.url}})
+
+    def holders(broker):
+        return broker.get_json("/api/v1/sources/" + CENTRE)["sources"][0]["holders"]
+
+    def both(broker):
+        got = holders(broker)
+        return [(h["slot"], h["connected"]) for h in got] == [(0, True), (1, True)] \
+            and [h["voice"] for h in got] == [True, False]
+    wait_so("two holders", three, both)
+    assert holders(three[0]) == holders(three[1]) == holders(three[2])
+    held = {h["node"]: h["slot"] for h in holders(three[0])}
+    for broker in three:
+        source = broker.get_json("/api/v1/sources")["sources"][0]
+        assert source["slot"] == held.get(broker.name)
+    peer.process.end()
+    wait_so("not connected", three, lambda b: [h["connected"] for h in holders(b)] == [False, False])
+    wait_so("sum", three, lambda b: (total(b)["sources_held"], total(b)["sources_connected"]) == (1, 0))
+    dead = next(b for b in three if b.name in held)
+    dead.kill()
+    others = [b for b in three if b is not dead]
+    wait_so("others hold it", others, lambda b: sorted(h["node"] for h in holders(b)) ==
+            sorted(o.name for o in others))
+
+
+def test_the_nodes_are_for_who_may_see_the_status(nodes):
+    one = nodes(1, config={"http_public": ["ui"]})[0]
+    assert one.get("/api/v1/nodes")[0] == 401
+    assert one.get("/api/v1/nodes", basic("gm"))[0] == 403
+    assert one.get("/api/v1/nodes", basic("everyone"))[0] == 403
+    assert one.get("/api/v1/nodes", basic("viewer"))[0] == 200
+    assert one.get("/api/v1/nodes", basic("ops"))[0] == 200
+
+
+def test_one_machine_shows_no_nodes(gb, node):
+    peer = node(CENTRE)
+    alone = gb({CENTRE: {"centre_id": CENTRE, "kind": "node", "url": peer.url}})
+    status, _, body = alone.get("/api/v1/nodes")
+    assert status == 404 and b"one machine" in body
+    assert alone.get_json("/api/v1/status")["cluster"] is None
+    assert alone.get_json("/api/v1/sources")["sources"][0]["holders"] is None
