@@ -13,6 +13,7 @@
 
 #include "base/buf.h"
 #include "broker/broker.h"
+#include "broker/sys.h"
 #include "catalogue/librarian.h"
 #include "cluster/cluster.h"
 #include "commit/commit.h"
@@ -54,6 +55,9 @@ struct admin_settings {
 
 struct admin *admin_new(const struct admin_settings *settings);
 void admin_free(struct admin *a);
+
+/* The nodes of a cluster as topics below $SYS/cluster/ (broker/sys.h); as long as c. */
+struct sys_annex admin_annex(struct cluster *c);
 
 /* Refs h: whose version is shown from now on. */
 void admin_set_hierarchy(struct admin *a, struct hierarchy *h);

@@ -7,6 +7,7 @@
  *     exposition.c  metrics as text       centre.c   figures of sources, summed per centre
  *     process.c     the process itself, from /proc            targets.c  brokers that are fed
  *     access.c      who may see a page       nodes.c    /api/v1/nodes
+ *     annex.c       $SYS/cluster/...
  */
 #ifndef ADMIN_INTERNAL_H
 #define ADMIN_INTERNAL_H
@@ -122,6 +123,14 @@ void status_write(struct admin *a, struct buf *out);
 
 /* In a cluster: all nodes, and their sums; a new reference, as the next two. */
 struct json_t *nodes_document(const struct admin *a);
+/* Sources that any node holds, and is connected to. */
+struct holding_count {
+	const char *source; /* the last one that was counted */
+	bool is_counted;    /* as connected */
+	uint32_t held;
+	uint32_t connected;
+};
+void holdings_count(struct cluster *c, struct holding_count *out);
 /* Who holds which source, by name; to be asked by holders_of(). */
 struct json_t *holders_index(const struct admin *a);
 /* null on one machine. */

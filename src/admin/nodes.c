@@ -59,13 +59,6 @@ static void add_node(void *context, const struct node *n)
 
 /* --- sources, wherever they are held ------------------------------------ */
 
-struct holding_count {
-	const char *source; /* the last one */
-	uint32_t held;
-	uint32_t connected;
-	bool is_counted; /* as connected */
-};
-
 static void count_holding(void *context, const struct holding *h)
 {
 	struct holding_count *n = context;
@@ -77,6 +70,12 @@ static void count_holding(void *context, const struct holding *h)
 	}
 	n->connected += h->connected && !n->is_counted;
 	n->is_counted |= h->connected;
+}
+
+void holdings_count(struct cluster *c, struct holding_count *out)
+{
+	*out = (struct holding_count){0};
+	cluster_each_holding(c, count_holding, out);
 }
 
 static void add_holding(void *context, const struct holding *h)
@@ -115,7 +114,7 @@ json_t *holders_of(const struct admin *a, const json_t *index, const char *sourc
 
 static json_t *total_of(struct cluster *c, const struct nodes_sum *sum)
 {
-	struct holding_count n = {0};
+	struct holding_count n;
 	json_t *total = json_object(), *states = json_object();
 
 	for (unsigned i = 0; i < NODE_STATES; i++)
@@ -126,7 +125,7 @@ static json_t *total_of(struct cluster *c, const struct nodes_sum *sum)
 		if (sum->figures[f] != NODE_UNTOLD)
 			json_object_set_new(total, figures[f].name,
 				value_of((enum node_figure)f, sum->figures[f]));
-	cluster_each_holding(c, count_holding, &n);
+	holdings_count(c, &n);
 	json_object_set_new(total, "sources_held", json_integer(n.held));
 	json_object_set_new(total, "sources_connected", json_integer(n.connected));
 	return total;

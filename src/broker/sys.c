@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "broker/worker.h"
 #include "journal/journal.h"
@@ -33,8 +34,16 @@ static const char *const topics[] = {
 #undef X
 #define TOPICS (sizeof(topics) / sizeof(topics[0]))
 
+/* What an annex has told. */
+struct told {
+	char *topic;
+	struct buf text;
+	bool here; /* this time as well */
+};
+
 struct sys {
 	struct broker *broker;
+	struct sys_annex annex;
 	uint64_t start_ms;
 	_Atomic uint64_t wanted_ms;
 	pthread_mutex_t lock; /* what follows; taken only when something is published */
@@ -42,14 +51,15 @@ struct sys {
 	uint32_t samples;
 	uint64_t published_ms;
 	struct buf last[TOPICS];
+	struct map told; /* topic -> struct told */
 };
 
 /* --- publishing --------------------------------------------------------- */
 
-static void append(struct broker *b, const char *topic, struct view payload)
+static void append(struct broker *b, struct view topic, struct view payload)
 {
 	struct journal_message m = {
-		.topic = view_of(topic),
+		.topic = topic,
 		.payload = payload,
 		.publisher = PUBLISHER,
 		.qos = 1,
@@ -59,7 +69,7 @@ static void append(struct broker *b, const char *topic, struct view payload)
 
 	uuid_random(&m.id);
 	if (commit_append(b->commit, &m, &seq) < 0)
-		log_debug("broker", "sys-not-published", "topic=%s", topic);
+		log_debug("broker", "sys-not-published", "topic=%.*s", VIEW_ARG(topic));
 }
 
 static void wake_workers(struct broker *b)
@@ -87,6 +97,67 @@ static void take_values(struct sys *s, struct sys_values *v)
 	v->uptime_s = (clock_mono_ms() - s->start_ms) / 1000;
 }
 
+/* --- the annex ------------------------------------------------------------ */
+
+struct telling {
+	struct sys *sys;
+	bool everything;
+};
+
+static void say(void *to, struct view topic, struct view text)
+{
+	struct telling *t = to;
+	struct told *told = map_get(&t->sys->told, topic);
+	bool is_new = told == NULL;
+
+	if (is_new) {
+		told = mem_new(sizeof(*told));
+		told->topic = mem_text_of(topic);
+		map_put(&t->sys->told, view_of(told->topic), told);
+	}
+	told->here = true;
+	if (!is_new && !t->everything && view_equal(buf_view(&told->text), text))
+		return;
+	buf_clear(&told->text);
+	buf_append(&told->text, text.p, text.n);
+	append(t->sys->broker, topic, text);
+}
+
+static void told_free(struct told *told)
+{
+	free(told->topic);
+	buf_fini(&told->text);
+	free(told);
+}
+
+static void clear_untold(struct sys *s)
+{
+	struct told *told;
+	size_t at = 0;
+
+	while ((told = map_next(&s->told, &at)) != NULL) {
+		if (told->here)
+			continue;
+		append(s->broker, view_of(told->topic), VIEW(""));
+		map_remove(&s->told, view_of(told->topic));
+		told_free(told);
+		at = 0;
+	}
+}
+
+static void publish_annex(struct sys *s, bool everything)
+{
+	struct telling telling = {s, everything};
+	struct told *told;
+
+	for (size_t at = 0; (told = map_next(&s->told, &at)) != NULL;)
+		told->here = false;
+	s->annex.tell(s->annex.context, say, &telling);
+	clear_untold(s);
+}
+
+/* --- all ------------------------------------------------------------------ */
+
 /* With the lock: what has changed, or everything. */
 static void publish(struct sys *s, bool everything)
 {
@@ -97,10 +168,12 @@ static void publish(struct sys *s, bool everything)
 	print_values(&v, texts);
 	for (size_t i = 0; i < TOPICS; i++) {
 		if (everything || !view_equal(buf_view(&texts[i]), buf_view(&s->last[i])))
-			append(s->broker, topics[i], buf_view(&texts[i]));
+			append(s->broker, view_of(topics[i]), buf_view(&texts[i]));
 		buf_fini(&s->last[i]);
 		s->last[i] = texts[i];
 	}
+	if (s->annex.tell)
+		publish_annex(s, everything);
 	s->published_ms = clock_mono_ms();
 	wake_workers(s->broker);
 }
@@ -125,7 +198,7 @@ void sys_tell_lost(
 	buf_json_string(&text, client_id);
 	buf_printf(&text, ",\"records\":%llu,\"wanted\":%llu,\"exact\":%s}",
 		(unsigned long long)records, (unsigned long long)wanted, exact ? "true" : "false");
-	append(b, LOST, buf_view(&text));
+	append(b, VIEW(LOST), buf_view(&text));
 	buf_fini(&text);
 	wake_workers(b);
 }
@@ -138,13 +211,30 @@ static void on_match(void *context, void *value)
 	*(bool *)context = true;
 }
 
+struct asked {
+	const struct broker_worker *worker;
+	bool is_so;
+};
+
+static void look_at(void *to, struct view topic, struct view text)
+{
+	struct asked *asked = to;
+
+	(void)text;
+	if (!asked->is_so)
+		filter_tree_match(asked->worker->groups.tree, topic, on_match, &asked->is_so);
+}
+
 static bool is_wanted(const struct broker_worker *w)
 {
-	bool found = false;
+	const struct sys_annex *annex = &w->broker->sys->annex;
+	struct asked asked = {w, false};
 
-	for (size_t i = 0; i < TOPICS && !found; i++)
-		filter_tree_match(w->groups.tree, view_of(topics[i]), on_match, &found);
-	return found;
+	for (size_t i = 0; i < TOPICS; i++)
+		look_at(&asked, view_of(topics[i]), VIEW(""));
+	if (!asked.is_so && annex->tell)
+		annex->tell(annex->context, look_at, &asked);
+	return asked.is_so;
 }
 
 /* The first worker's: samples for the figures of a minute, and what is due. */
@@ -194,8 +284,18 @@ struct sys *sys_new(struct broker *b)
 	return s;
 }
 
+void broker_set_annex(struct broker *b, const struct sys_annex *annex)
+{
+	b->sys->annex = *annex;
+}
+
 void sys_free(struct sys *s)
 {
+	struct told *told;
+
+	for (size_t at = 0; (told = map_next(&s->told, &at)) != NULL;)
+		told_free(told);
+	map_fini(&s->told);
 	for (size_t i = 0; i < TOPICS; i++)
 		buf_fini(&s->last[i]);
 	pthread_mutex_destroy(&s->lock);

@@ -1,4 +1,4 @@
-/* broker/sys.h - figures of the broker as messages under $SYS/broker/
+/* broker/sys.h - figures of the broker as messages under $SYS/broker/, and those of an annex
  *
  * They are records of the journal, retained like others but never stored: each process makes its own.
  * Every ten seconds, and when somebody subscribes, those that have changed are published, if any
@@ -6,6 +6,8 @@
  * any case:
  *
  *   $SYS/broker/isobar/lost   {"client_id":"...","records":120,"wanted":7,"exact":true}
+ *
+ * An annex has topics of its own, which may come and go; one that is not told any more is cleared.
  *
  * Read by accounts with `admin: true`, or whose `read` names $SYS (no wildcard matches it
  * [MQTT-4.7.2-1]); nobody may publish there.
@@ -31,6 +33,14 @@ struct sys_watch {
 };
 void sys_watch_start(struct broker_worker *w);
 void sys_watch_stop(struct broker_worker *w);
+
+/* What else there is below $SYS/, from another room: tell() calls say() for each topic. On any worker; calls
+ * nothing else of this room. */
+typedef void sys_say(void *to, struct view topic, struct view text);
+struct sys_annex {
+	void (*tell)(void *context, sys_say *say, void *to);
+	void *context;
+};
 
 struct sys *sys_new(struct broker *b);
 void sys_free(struct sys *s);

@@ -28,9 +28,11 @@ void join_sessions(struct server *s)
 	struct roaming roaming = cluster_roaming(s->cluster, &host);
 	struct sharing_host sharing_host = broker_sharing_host(s->broker);
 	struct sharing sharing = cluster_sharing(s->cluster, &sharing_host);
+	struct sys_annex annex = admin_annex(s->cluster);
 
 	broker_set_roaming(s->broker, &roaming);
 	broker_set_sharing(s->broker, &sharing);
+	broker_set_annex(s->broker, &annex);
 }
 
 static void on_source(void *context, const struct source_view *v)

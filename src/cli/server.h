@@ -132,7 +132,7 @@ struct broker_settings server_broker_settings(const struct config *c, struct hie
 
 /* With `cluster:` in the configuration, before there are ports. 0, or negative after the cause was logged. */
 int join_cluster(struct server *s);
-/* Sessions follow their clients from node to node, groups have members on several. */
+/* Sessions follow their clients from node to node, groups have members on several, $SYS tells of all. */
 void join_sessions(struct server *s);
 /* In a cluster: these sources are to be held by its nodes. After sources_apply(). */
 void server_share_sources(struct server *s);

@@ -160,6 +160,46 @@ def test_each_node_names_the_holders_of_each_source(nodes, node):
             sorted(o.name for o in others))
 
 
+SYS = "$SYS/cluster/"
+NODE_TOLD = 3 + 16      # topics of a node that lives: who it is, and its figures
+ALL_TOLD = 4 + 13       # of all: nodes by state, and what can be summed
+
+
+def told(subscribed):
+    """The last text of each topic that has one."""
+    last = {}
+    for m in list(subscribed.messages):
+        last[m.topic.removeprefix(SYS)] = m.payload.decode()
+    return {topic: text for topic, text in last.items() if text}
+
+
+def test_sys_tells_of_all_nodes_and_clears_what_is_no_more(nodes, subscriber):
+    two = nodes(2, advertise=True)
+    subscriber(two[1].port, "#")
+    wait_so("client", two, lambda b: total(b).get("clients") == 1)
+    ops = subscriber(two[0].port, SYS + "#", user="ops", password="ops")
+    ops.wait(lambda: len(told(ops)) == ALL_TOLD + 2 * NODE_TOLD, 30)
+    got = told(ops)
+    assert all(m.retain for m in ops.messages)
+    assert got["nodes/alive"] == "2" and got["nodes/dead"] == "0" and got["nodes/left"] == "0"
+    assert got["clients/total"] in ("1", "2") and got["sources/held"] == "0"
+    assert got["nodes/node-2/clients/connected"] == "1"
+    assert got["nodes/node-2/state"] == "alive" and got["nodes/node-2/mode"] == "ok"
+    assert got["nodes/node-2/redis"] == "whole" and got["nodes/node-2/uptime"].endswith(" seconds")
+    assert got["nodes/node-2/advertise"] == "mqtt://node-2.example.org:1883"
+    assert float(got["rate/received"]) >= 0
+    version = two[0].get_json("/api/v1/status")["version"]
+    assert got["nodes/node-1/version"] == got["nodes/node-2/version"] == version
+    two[1].kill()
+    ops.wait(lambda: told(ops).get("nodes/node-2/state") == "dead", 30)
+    ops.wait(lambda: not any(t.startswith("nodes/node-2/clients/") for t in told(ops)))
+    ops.wait(lambda: told(ops)["nodes/alive"] == "1" and told(ops)["clients/connected"] == "1", 30)
+    late = subscriber(two[0].port, SYS + "nodes/#", user="ops", password="ops")
+    late.wait(lambda: len(told(late)) == 4 + NODE_TOLD + 3, 30)
+    assert {t for t in told(late) if t.startswith("nodes/node-2/")} == {
+        f"nodes/node-2/{word}" for word in ("state", "version", "advertise")}
+
+
 def test_the_nodes_are_for_who_may_see_the_status(nodes):
     one = nodes(1, config={"http_public": ["ui"]})[0]
     assert one.get("/api/v1/nodes")[0] == 401
@@ -169,10 +209,13 @@ def test_the_nodes_are_for_who_may_see_the_status(nodes):
     assert one.get("/api/v1/nodes", basic("ops"))[0] == 200
 
 
-def test_one_machine_shows_no_nodes(gb, node):
+def test_one_machine_shows_no_nodes(gb, node, subscriber):
     peer = node(CENTRE)
-    alone = gb({CENTRE: {"centre_id": CENTRE, "kind": "node", "url": peer.url}})
+    alone = gb({CENTRE: {"centre_id": CENTRE, "kind": "node", "url": peer.url}}, accounts=[READER, OPS])
     status, _, body = alone.get("/api/v1/nodes")
     assert status == 404 and b"one machine" in body
     assert alone.get_json("/api/v1/status")["cluster"] is None
     assert alone.get_json("/api/v1/sources")["sources"][0]["holders"] is None
+    ops = subscriber(alone.port, "$SYS/#", user="ops", password="ops")
+    ops.wait_count(10)
+    assert not [m.topic for m in ops.messages if m.topic.startswith(SYS)]
