@@ -5,6 +5,7 @@ import time
 import pytest
 
 from harness import notifications as wnm
+from harness.chromium import Chromium
 from harness.cluster import Nodes
 from harness.process import factor, wait_until
 
@@ -200,6 +201,46 @@ def test_sys_tells_of_all_nodes_and_clears_what_is_no_more(nodes, subscriber):
         f"nodes/node-2/{word}" for word in ("state", "version", "advertise")}
 
 
+BOXES = """Object.fromEntries([...document.querySelectorAll("#total div")].map(box =>
+    [box.lastChild.textContent, box.firstChild.textContent]))"""
+TABLE = """[...document.querySelectorAll("#nodes tr")].map(row =>
+    [...row.cells].map(cell => cell.textContent))"""
+SEEN = "document.body.innerText"
+
+
+def test_the_page_shows_nodes_and_sums_apart_from_the_node_that_shows_it(nodes, node, subscriber,
+                                                                         tmp_path, keeper):
+    peer = node(CENTRE)
+    two = nodes(2, sources={CENTRE: {"centre_id": CENTRE, "kind": "node", "url": peer.url}})
+    subscriber(two[0].port, "#")
+    subscriber(two[1].port, "#")
+    subscriber(two[1].port, "origin/#")
+    browser = Chromium(tmp_path)
+    keeper.keep(browser.end)
+    page = browser.open(f"http://127.0.0.1:{two[0].http_port}/")
+
+    def wait_page(is_so, what):
+        wait_until(lambda: is_so(page), 15, lambda: f"{what}: {page.evaluate(SEEN)}", pause=0.1)
+    wait_page(lambda p: p.evaluate(BOXES).get("clients of all nodes") == "3", "sum")
+    assert page.evaluate(BOXES)["nodes alive"] == "2 / 2"
+    own = """[...document.querySelectorAll("#figures div")].find(b => b.lastChild.textContent === "clients")
+        .firstChild.textContent"""
+    wait_page(lambda p: p.evaluate(own) == "1", "this node's own")
+    assert "This node: node-1" in page.evaluate(SEEN)
+    wait_page(lambda p: [r[:3] + [r[6], r[11]] for r in p.evaluate(TABLE)] == [
+        ["node-1 (this one)", "alive", "ok", "1", "1 / 1"],
+        ["node-2", "alive", "ok", "2", "1 / 1"]], "rows")
+    holders = "document.querySelector('#sources tr').cells[3].textContent"
+    wait_page(lambda p: sorted(p.evaluate(holders).replace(" (voice)", "").split(", ")) in (
+        ["node-1 0", "node-2 1"], ["node-1 1", "node-2 0"]), "holders")
+    two[1].kill()
+    wait_page(lambda p: p.evaluate(BOXES)["nodes dead"] == "1"
+              and p.evaluate(BOXES)["clients of all nodes"] == "1", "dead")
+    row = page.evaluate(TABLE)[1]
+    assert row[1].startswith("dead for ") and row[6] == "–", row
+    assert not page.errors, page.errors
+
+
 def test_the_nodes_are_for_who_may_see_the_status(nodes):
     one = nodes(1, config={"http_public": ["ui"]})[0]
     assert one.get("/api/v1/nodes")[0] == 401
@@ -209,7 +250,7 @@ def test_the_nodes_are_for_who_may_see_the_status(nodes):
     assert one.get("/api/v1/nodes", basic("ops"))[0] == 200
 
 
-def test_one_machine_shows_no_nodes(gb, node, subscriber):
+def test_one_machine_shows_no_nodes(gb, node, subscriber, tmp_path, keeper):
     peer = node(CENTRE)
     alone = gb({CENTRE: {"centre_id": CENTRE, "kind": "node", "url": peer.url}}, accounts=[READER, OPS])
     status, _, body = alone.get("/api/v1/nodes")
@@ -219,3 +260,11 @@ def test_one_machine_shows_no_nodes(gb, node, subscriber):
     ops = subscriber(alone.port, "$SYS/#", user="ops", password="ops")
     ops.wait_count(10)
     assert not [m.topic for m in ops.messages if m.topic.startswith(SYS)]
+    browser = Chromium(tmp_path)
+    keeper.keep(browser.end)
+    page = browser.open(f"http://127.0.0.1:{alone.http_port}/")
+    wait_until(lambda: page.evaluate("document.querySelectorAll('#sources tr').length") == 1)
+    seen = page.evaluate(SEEN).lower()
+    assert "cluster" not in seen and "held by" not in seen and "node:" not in seen, seen
+    assert len(page.evaluate("[...document.querySelector('#sources tr').cells].map(c => c.textContent)")) == 9
+    assert not page.errors, page.errors
