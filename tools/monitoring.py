@@ -16,6 +16,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 SUFFIXES = {"COUNTER": ["_total"], "GAUGE": [""], "INFO": ["_info"], "SUMMARY": ["_sum", "_count"],
             "HISTOGRAM": ["_bucket", "_sum", "_count"], "GAUGE_HISTOGRAM": ["_bucket", "_sum", "_count"]}
+RUNBOOKS = "{{ $externalLabels.runbooks }}"     # where docs/ can be read: prometheus.yml
 # Not a name with a colon in it: that is what a rule records.
 EXPORTED = re.compile(r"(?<![\w:])(?:isobar|wmo_wis2|process)_\w+(?![\w:]*:)")
 
@@ -66,8 +67,8 @@ def alert_faults():
             yield f"docs/operating.md: the runbook has no section for {name}"
         elif severity is None or sections[name] != severity[1]:
             yield f"docs/operating.md: section {name} does not begin with the alert's severity"
-        if f"runbook_url: docs/operating.md#{name.lower()}\n" not in text:
-            yield f"{name}: runbook_url is not docs/operating.md#{name.lower()}"
+        if f"runbook_url: '{RUNBOOKS}docs/operating.md#{name.lower()}'\n" not in text:
+            yield f"{name}: runbook_url is not '{RUNBOOKS}docs/operating.md#{name.lower()}'"
         for key in ("summary: ", "description: "):
             if key not in text:
                 yield f"{name}: has no {key.strip(': ')}"
