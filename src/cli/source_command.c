@@ -55,14 +55,15 @@ static const struct argument rows[] = {
 
 static const struct argument_table table = {
 	"isobar source list [-c FILE]\n"
-	"       isobar source show|remove|enable|disable [-c FILE] NAME...\n"
+	"       isobar source show|remove|enable|disable|share [-c FILE] NAME...\n"
 	"       isobar source add [options] NAME --url URL\n"
 	"       isobar source import [options] FILE.env...",
 	"Manages the files of the sources folder, of a broker that runs or does not; one that "
 	"runs\n"
 	"reads them at once. import takes the per-centre .env files of existing antiloops and says "
 	"of\n"
-	"each key it cannot take why.",
+	"each key it cannot take why. share makes a file that was changed by other means, or that\n"
+	"is gone, the one of every node of a cluster, as the other changes are.",
 	rows, sizeof(rows) / sizeof(rows[0])};
 
 /* Remembers a file that was changed; gives the status. */
@@ -195,6 +196,16 @@ static int disable(struct source_command *s, const char *name)
 	return turn(s, name, false);
 }
 
+/* Nothing is changed here: the running broker tells the others, by what follows a change. */
+static int share(struct source_command *s, const char *name)
+{
+	char *path = source_file(s->config, name);
+	int status = path ? CLI_DONE : CLI_USAGE;
+
+	free(path);
+	return note(s, name, status);
+}
+
 static void put(struct buf *out, const char *key, const char *value)
 {
 	buf_text(out, key);
@@ -301,6 +312,7 @@ static const struct action {
 	{"remove", remove_one, false},
 	{"enable", enable, false},
 	{"disable", disable, false},
+	{"share", share, false},
 	{"import", import, false},
 };
 
@@ -315,8 +327,8 @@ static const struct action *find_action(int n, char **operands)
 			return a;
 	}
 	fprintf(stderr,
-		"isobar source: list, or show, add, remove, enable, disable or import and what; "
-		"see isobar source --help\n");
+		"isobar source: list, or show, add, remove, enable, disable, share or import and "
+		"what; see isobar source --help\n");
 	return NULL;
 }
 
@@ -334,8 +346,12 @@ static int run(struct source_command *s, const struct action *a, int n, char **o
 	}
 	what = mem_printf("source %s %s", a->name, operands[0]);
 	if (json_array_size(s->changed) && !s->no_reload &&
-		control_reload(s->config, what, json_incref(s->changed)))
+		control_reload(s->config, what, json_incref(s->changed))) {
 		printf("the running broker reads it\n");
+	} else if (a->each == share && worst == CLI_DONE) {
+		fprintf(stderr, "isobar source: no broker runs here that could tell the others\n");
+		worst = CLI_ENVIRONMENT;
+	}
 	free(what);
 	return worst;
 }

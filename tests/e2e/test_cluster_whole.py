@@ -169,6 +169,31 @@ def test_a_source_changed_on_one_node_is_changed_on_all_and_on_one_that_was_away
                                for s in n.get_json("/api/v1/sources")["sources"]), 10)
 
 
+def test_a_file_changed_by_hand_is_shared_and_is_the_last_word_about_it(nodes, node):
+    first, second, late = nodes(3)
+    late.kill()
+    url = node("de-dwd").url
+    order(first, "source", "add", "de-dwd", "--url", url)
+    order(first, "source", "remove", "de-dwd")
+    wait_until(lambda: not names(first) | names(second), 10)
+    for broker in (first, late):
+        with open(os.path.join(broker.folder, "sources.d", "de-dwd.yaml"), "w", encoding="utf-8") as file:
+            file.write(f"centre_id: de-dwd\nurl: {url}\n")
+    order(first, "source", "share", "de-dwd")
+    wait_until(lambda: names(first) & names(second) == {"de-dwd"}, 10)
+    late.start()        # the removal that it missed does not count any more
+    wait_until(lambda: names(late) == {"de-dwd"}, 10)
+    late.process.wait_log(r'cli operator order=file what="source/de-dwd"')
+    assert names(late) == {"de-dwd"}
+
+    os.remove(os.path.join(second.folder, "sources.d", "de-dwd.yaml"))
+    order(second, "source", "share", "de-dwd")
+    wait_until(lambda: not names(first) | names(second) | names(late), 10)
+    second.kill()
+    order(second, "source", "share", "de-dwd", status=3)
+    order(first, "source", "share", "../x", status=2)
+
+
 def test_accounts_kicks_and_bans_hold_on_every_node(nodes, client):
     first, second = nodes(2)
     with open(os.path.join(first.folder, "accounts.yaml"), "w", encoding="utf-8") as file:
