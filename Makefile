@@ -105,7 +105,7 @@ $(BUILD)/replay/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBRARY)
 
 run:
 	@tools/packages.sh build
-	@$(MAKE) --no-print-directory $(BUILD)/isobar
+	@$(MAKE) --no-print-directory -j$$(nproc) $(BUILD)/isobar
 	@tools/demo.sh $(BUILD)/isobar
 
 test:

@@ -288,7 +288,8 @@ def test_what_one_node_takes_every_node_delivers_once(cluster, client, subscribe
     certificate = os.path.join(cluster.folder, "deploy/compose/secrets/isobar/fullchain.pem")
     cluster.exec("isobar1", "isobar", "account", "add", "partner", "--write", "cache/a/wis2/#",
                  text="secret\n")
-    cluster.compose("kill", "-s", "HUP", *NODES)        # they share the file
+    for node in NODES[1:]:
+        wait_until(lambda: "order=file what=\"accounts\"" in cluster.compose("logs", node), 30, f"the account on {node}")
     wait_behind_haproxy(cluster, 3)
     port = cluster.port("haproxy", 8883)
     reader = subscriber(port, "cache/a/wis2/#", tls=certificate, client_id="reader")
@@ -319,7 +320,6 @@ def holders(cluster, nodes):
 def test_a_node_that_goes_takes_no_message_with_it_and_comes_back(cluster, images, keep, client):
     node = keep(mosquitto(images.get("parts"), cluster.network("isobar1")))
     cluster.exec("isobar1", "isobar", "source", "add", CENTRE, "--url", "mqtt://node:1883")
-    cluster.compose("kill", "-s", "HUP", *NODES)
     wait_until(lambda: holders(cluster, NODES) == 2, 60, "two holders")
     publisher = client(node.port(1883))
     messages = wnm.valid_many(CENTRE, 60)
