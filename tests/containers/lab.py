@@ -1,15 +1,20 @@
 """Machines for the playbooks of deploy/ansible: containers that boot, on a network of their own, without Internet.
 
-The operator's example inventory is taken as it stands; only addresses, the way to the machines and the names of files
-are put in. The test's own machine is the management host where Ansible runs, so packages are carried over from it by
-the role `offline` in every test.
+The operator's example inventory is taken as it stands; only addresses, a key for SSH and the names of files are put
+in. The test's own machine is the management host where Ansible runs, so packages are carried over from it by the role
+`offline` in every test. What the playbooks print stands in build/containers/ansible-LAYOUT.log.
 """
+import contextlib
+import functools
 import glob
 import json
 import os
 import random
 import re
+import shutil
 import subprocess
+import tempfile
+import time
 
 import yaml
 from containers import BUILD, ROOT, Container, Network, mosquitto, run
@@ -25,8 +30,9 @@ BOOT = ["--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_NI
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKy0T6mXz5hM0t2l0r3m5bqDkYH5p1wzUuN1yXQ0bV3x ansadm"
 
 
+@functools.lru_cache(None)
 def package(suffix=""):
-    """The Debian package of the program under test; with a suffix, one of a later version."""
+    """The Debian package of the program under test, made once; with a suffix, one of a later version."""
     with open(os.path.join(ROOT, "VERSION"), encoding="ascii") as f:
         version = f.read().strip() + suffix
     folder = os.path.join(BUILD, "deb" + suffix)
@@ -67,10 +73,14 @@ class Lab:
         self.inventory = os.path.join(self.folder, "inventory.yml")
         with open(os.path.join(PLAYBOOKS, "inventories", layout + ".yml"), encoding="utf-8") as f:
             self.rows = yaml.safe_load(f)
+        open(os.path.join(BUILD, f"ansible-{layout}.log"), "w", encoding="utf-8").close()
         names = list(dict.fromkeys(n for group in self.rows.values() for n in group.get("hosts", {})))
         self.subnet = f"10.98.{random.randrange(256)}"
         self.addresses = {name: f"{self.subnet}.{11 + i}" for i, name in enumerate(names)}
         self.shared = f"{self.subnet}.100"
+        self.key = os.path.join(self.folder, "key")
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key)
+        self.sockets = tempfile.mkdtemp(prefix="isobar-ssh-")
         self.machines = {}
         self.nodes = {}
         self.clients = []
@@ -95,6 +105,8 @@ class Lab:
     def wait_booted(self, name):
         self.machines[name].sh("for _ in $(seq 600); do systemctl is-system-running | grep -q running && exit 0; "
                                "sleep 0.1; done; systemctl --failed >&2; exit 1")
+        with open(self.key + ".pub", encoding="ascii") as key:
+            self.machines[name].sh("mkdir -p -m 700 /root/.ssh; cat > /root/.ssh/authorized_keys", text=key.read())
 
     def sh(self, name, script, **options):
         return self.machines[name].sh(script, **options)
@@ -103,6 +115,8 @@ class Lab:
         """As a power cut would; what it had is gone."""
         run("docker", "kill", self.machines[name].name)
         self.machines[name].end()
+        with contextlib.suppress(FileNotFoundError):    # of the connection that Ansible kept
+            os.remove(os.path.join(self.sockets, self.addresses[name]))
 
     def stranger(self):
         """A machine on the same network that is none of ours."""
@@ -118,6 +132,7 @@ class Lab:
     def end(self):
         for thing in [*self.clients, *self.nodes.values(), *self.machines.values(), self.network]:
             thing.end()
+        shutil.rmtree(self.sockets)
 
     def tell(self):
         """After a failure: what the machines say."""
@@ -131,16 +146,21 @@ class Lab:
         """Puts the containers in the place of the example's machines."""
         rows = {group: dict(row, hosts=dict.fromkeys(row.get("hosts", {}))) for group, row in self.rows.items()}
         variables = dict(self.rows["all"]["vars"])
-        del variables["ansible_user"]
         if "layout_shared_address" in variables:
             variables["layout_shared_address"] = self.shared
         variables.update({
+            "ansible_user": "root",
+            "ansible_become": False,            # one is root there already
+            "ansible_ssh_private_key_file": self.key,
+            "ansible_ssh_common_args": "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR "
+                                       "-o ServerAliveInterval=10",
+            "ansible_control_path": os.path.join(self.sockets, "%%h"),
             "isobar_deb": package(),
             "isobar_service_name": self.door,
             "certificates_from": "self_signed",
             "certificates_names": [self.door, *self.addresses.values()],
             "layout_offline": True,
-            "offline_store": os.path.join(BUILD, "offline-" + self.layout),
+            "offline_store": os.path.join(BUILD, "offline"),      # the same for all
             "offline_more_packages": ["prometheus"],
             "users_admin_keys": [KEY],
             "users_people": [{"name": "meteo", "keys": [KEY]}],
@@ -150,9 +170,7 @@ class Lab:
         })
         variables.update(self.settings)
         rows["all"] = {"vars": variables, "hosts": {
-            name: {"ansible_connection": "community.docker.docker", "ansible_host": machine.name,
-                   "ansible_become": False,      # one is root there already
-                   "isobar_address": self.addresses[name]} for name, machine in self.machines.items()}}
+            name: {"ansible_host": address} for name, address in self.addresses.items()}}
         with open(self.inventory, "w", encoding="utf-8") as f:
             yaml.safe_dump(rows, f)
 
@@ -168,17 +186,30 @@ class Lab:
     # --- playbooks
 
     def play(self, book, *arguments, check=True):
-        """Runs a playbook to its end; `check` asks for success."""
+        """Runs a playbook to its end, and prints how long it took; `check` asks for success."""
+        began = time.monotonic()
         done = subprocess.run(
             ["ansible-playbook", "-i", self.inventory, os.path.join(PLAYBOOKS, book), *arguments],
             cwd=PLAYBOOKS, text=True, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             env={**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_FORCE_COLOR": "0"})
         played = Played(done.stdout, done.returncode)
+        with open(os.path.join(BUILD, f"ansible-{self.layout}.log"), "a", encoding="utf-8") as log:
+            log.write(done.stdout)
+        print(f"{self.layout}: {book} {' '.join(arguments)}: {time.monotonic() - began:.0f} s, "
+              f"{len(played.changes())} changes")
         if check and (done.returncode != 0 or played.count("ignored")):
             raise AssertionError(f"{book} {' '.join(arguments)}: status {done.returncode}\n" + done.stdout[-6000:])
         return played
 
-    # --- Isobar on the machines
+    # --- Redis and Isobar on the machines
+
+    def redis(self, name, command):
+        """What the machine's first instance answers to an administrator."""
+        password = self.settings.get("vault_redis_password")
+        login = f"REDISCLI_AUTH='{password}'" if password else ""
+        user = "--user admin" if self.settings.get("redis_cluster_acl") else ""
+        tls = "--tls --cacert /etc/redis/tls/ca.pem" if self.settings.get("layout_redis_tls") else ""
+        return self.sh(name, f"{login} redis-cli -h {self.addresses[name]} {user} {tls} {command}")
 
     def get(self, name, path, port=8080):
         """From the machine itself: the firewall lets nobody else."""

@@ -118,7 +118,7 @@ def test_what_the_inventory_says_is_taken_in_by_a_reload(lab):
     assert lab.sh(HOST, "systemctl show isobar -p ExecMainStartTimestampMonotonic") == since
 
 
-def test_a_backup_brings_back_what_a_machine_was(lab):
+def test_a_new_machine_has_what_the_lost_one_had_and_misses_nothing(lab):
     reader = lab.subscriber("origin/a/wis2/#", client_id="archive", clean=False, expiry=3600)
     reader.disconnect()
     lab.play("backup.yml")
@@ -128,13 +128,24 @@ def test_a_backup_brings_back_what_a_machine_was(lab):
     lab.boot(HOST)
     lab.wait_booted(HOST)
     lab.write_inventory()
-    lab.play("site.yml")
-    lab.play("restore.yml")
+    lab.play("site.yml", "-e", "isobar_restore=new")
     lab.wait_connected(1)
     reader.connect()
     assert reader.connects[-1] == (0, True)     # its session is there
     reader.wait_count(5, limit=60)
     assert {m.payload for m in sent} <= {m.payload for m in reader.messages}
+
+
+def test_a_machine_goes_back_to_its_newest_backup(lab):
+    lab.play("backup.yml")
+    later = lab.subscriber("origin/a/wis2/#", client_id="later", clean=False, expiry=3600)
+    later.disconnect()
+    lab.play("restore.yml")
+    later.connect()
+    assert later.connects[-1] == (0, False)     # it came after the backup
+    assert lab.sources(HOST) == {"de-dwd"}
+    assert lab.sh(HOST, "ls -d /var/lib/isobar/replaced-*/journal | wc -l") == "1"
+    assert lab.play("site.yml", "--tags", "isobar,certificates").changes() == []
 
 
 def test_an_upgrade_restarts_it_as_the_next_version_with_its_sessions(lab):

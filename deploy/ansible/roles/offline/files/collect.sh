@@ -16,16 +16,24 @@ done)
 [ "$refresh" = no ] && [ -e packages.tar ] && [ "$wanted" = "$(cat wanted 2> /dev/null)" ] && exit 0
 
 # An empty status file makes apt fetch even what this machine has installed, as the others may not have it.
-rm -f packages/*.deb packages.tar
+rm -f packages.tar
 status=$(mktemp)
 trap 'rm -f "$status"' EXIT
-apt-get -q -y -o Debug::NoLocking=1 -o APT::Sandbox::User=root -o Dir::State::status="$status" \
-	-o Dir::Cache::archives="$PWD/packages" install --download-only --no-install-recommends "$@"
+apt() {
+	apt-get -q -y -o Debug::NoLocking=1 -o APT::Sandbox::User=root -o Dir::State::status="$status" \
+		-o Dir::Cache::archives="$PWD/packages" --no-install-recommends "$@"
+}
+apt install --download-only "$@"
 for package in "$@"; do
 	case $package in /*.deb) cp "$package" packages ;; esac
 done
+# What was fetched before and is needed no more, or in another version now, goes.
+needed=" $(apt -s install "$@" | sed -n 's/^Inst \([^ ]*\) (\([^ ]*\) .*/\1=\2/p' | tr '\n' ' ')"
 cd packages
 for deb in ./*.deb; do
+	# shellcheck disable=SC2016
+	this=$(dpkg-deb -W --showformat='${Package}=${Version}' "$deb")
+	case $needed in *" $this "*) ;; *) rm "$deb" && continue ;; esac
 	dpkg-deb -f "$deb"
 	printf 'Filename: %s\nSize: %s\nSHA256: %s\n\n' "$deb" "$(stat -c %s "$deb")" "$(sha256sum < "$deb" | cut -d ' ' -f 1)"
 done > Packages
