@@ -68,6 +68,9 @@ struct sharing_host broker_sharing_host(struct broker *b);
 /* As well, copied: further topics below $SYS/ (broker/sys.h). */
 struct sys_annex;
 void broker_set_annex(struct broker *b, const struct sys_annex *annex);
+/* What the cluster compares retained messages with (commit/retaining.h). */
+struct retaining_host;
+struct retaining_host broker_retaining_host(struct broker *b);
 /* Tells clients (0x8B), saves sessions, closes; loops still run. Waits until done. */
 void broker_stop(struct broker *b);
 /* Before broker_stop(): clients are better served there, and are told so (0x9C and this server reference,

@@ -25,7 +25,7 @@ static bool is_sys(struct view topic)
 }
 
 /* What is told under $SYS is made anew by each process. */
-static void note_change(struct retained *r, struct retained_topic *t)
+void retained_note_change(struct retained *r, struct retained_topic *t)
 {
 	if (t->is_changed || r->store == NULL || is_sys(retained_topic_name(t)))
 		return;
@@ -48,18 +48,20 @@ void retained_forget(struct retained *r, struct retained_topic *t)
 {
 	count_topic(r, t, -1);
 	retained_set_cut(&r->set, t);
-	note_change(r, t);
+	retained_note_change(r, t);
 	if (!t->is_changed)
 		free(t);
 }
 
-/* The record at seq is the topic's from now on. An empty payload clears it and is not kept itself. */
-static struct retained_topic *set(
+/* An empty payload clears the topic and is not kept itself; neither is what came too late. */
+struct retained_topic *retained_put(
 	struct retained *r, const struct journal_message *m, uint64_t seq, uint64_t time_ms)
 {
 	struct retained_topic *t = retained_set_find(&r->set, m->topic);
 
-	if (m->payload.n == 0) { /* [MQTT-3.3.1-6], [MQTT-3.3.1-7] */
+	if (t && m->log_id && m->log_id < t->place)
+		return NULL; /* the cluster has had a newer one, see retained_adopt.c */
+	if (m->payload.n == 0 || m->flags & JOURNAL_HIDDEN) { /* [MQTT-3.3.1-6], [MQTT-3.3.1-7] */
 		if (t)
 			retained_forget(r, t);
 		return NULL;
@@ -70,6 +72,9 @@ static struct retained_topic *set(
 		t = retained_set_add(&r->set, m->topic);
 	t->set_at = seq + 1;
 	t->position = seq; /* [MQTT-3.3.1-5] */
+	t->place = m->log_id;
+	t->shard = m->shard;
+	t->is_adopted = false;
 	t->expires_ms = m->expiry_s ? time_ms + m->expiry_s * 1000ull : UINT64_MAX;
 	t->bytes = (uint32_t)(m->topic.n + m->payload.n + m->properties.n);
 	count_topic(r, t, 1);
@@ -83,26 +88,28 @@ static void on_retain(void *context, const struct journal_message *m, uint64_t s
 	struct retained_topic *t;
 
 	pthread_mutex_lock(&r->lock);
-	t = set(r, m, seq, journal_now(r->journal));
+	t = retained_put(r, m, seq, journal_now(r->journal));
 	if (t)
-		note_change(r, t);
+		retained_note_change(r, t);
 	pthread_mutex_unlock(&r->lock);
 }
 
 /* --- questions --------------------------------------------------------- */
 
+bool retained_fits(const struct retained *r, struct view topic, size_t bytes)
+{
+	const struct retained_topic *t = retained_set_find(&r->set, topic);
+	uint64_t all = r->figures.bytes + bytes - (t ? t->bytes : 0);
+
+	return (t || r->figures.count < RETAINED_COUNT_MOST) && all <= RETAINED_BYTES_MOST;
+}
+
 int retained_check(struct retained *r, struct view topic, size_t bytes)
 {
-	const struct retained_topic *t;
-	uint64_t all;
 	int err;
 
 	pthread_mutex_lock(&r->lock);
-	t = retained_set_find(&r->set, topic);
-	all = r->figures.bytes + bytes - (t ? t->bytes : 0);
-	err = (t == NULL && r->figures.count >= RETAINED_COUNT_MOST) || all > RETAINED_BYTES_MOST
-		      ? ERR_QUOTA
-		      : 0;
+	err = retained_fits(r, topic, bytes) ? 0 : ERR_QUOTA;
 	r->figures.refused += err < 0;
 	pthread_mutex_unlock(&r->lock);
 	return err;
@@ -178,7 +185,8 @@ uint32_t retained_next(struct retained *r, struct view filter, struct buf *curso
 		}
 		last = t;
 		if (now < t->expires_ms && filter_match(filter, retained_topic_name(t)))
-			hits[count++] = (struct retained_hit){t->set_at, t->position};
+			hits[count++] =
+				(struct retained_hit){t->is_adopted ? 0 : t->set_at, t->position};
 	}
 	if (last)
 		retained_move_to(cursor, retained_topic_name(last));
@@ -219,8 +227,8 @@ static bool on_row(void *context, struct view bytes)
 
 	if (retained_row_decode(bytes, &row) < 0 || row.message.payload.n == 0)
 		return true;
-	t = set(r, &row.message, row.set_at, row.time_ms);
-	if (!has_record(r, &row)) {
+	t = retained_put(r, &row.message, row.set_at, row.time_ms);
+	if (t && !has_record(r, &row)) {
 		t->set_at = 0;
 		t->position = RETAINED_AWAY;
 	}
@@ -246,11 +254,13 @@ static void read_journal(struct retained *r, uint64_t from)
 		if ((e->flags & (JOURNAL_RETAIN | JOURNAL_HIDDEN)) != JOURNAL_RETAIN)
 			continue;
 		m = retained_message_of(segment, e);
+		m.log_id = e->log_id;
+		m.shard = e->shard;
 		if (!is_sys(m.topic)) {
-			struct retained_topic *t = set(r, &m, seq, e->time_ms);
+			struct retained_topic *t = retained_put(r, &m, seq, e->time_ms);
 
 			if (t)
-				note_change(r, t);
+				retained_note_change(r, t);
 		}
 	}
 }

@@ -12,6 +12,9 @@
  * So a message is as safe as its record: a start reads the rows, then the journal from the mark on.
  * And whoever delivers has one kind of reference, a journal position, for resends as well.
  *
+ * In a cluster each message has its place in the shared log, by which the newer of two is known; what a
+ * machine did not follow is taken over (retained_adopt.c, commit/retaining.h).
+ *
  * The set is bounded: what would exceed RETAINED_COUNT_MOST topics or RETAINED_BYTES_MOST bytes is
  * refused (0x97) and counted; a worker's batch under way (1024 messages of one read) may exceed it.
  *
@@ -55,7 +58,7 @@ int retained_check(struct retained *r, struct view topic, size_t bytes);
 bool retained_may_match(struct retained *r, struct view filter);
 
 struct retained_hit {
-	uint64_t set_at;   /* behind the record it was published in */
+	uint64_t set_at;   /* behind the record it was published in; 0: no visible one */
 	uint64_t position; /* or RETAINED_AWAY */
 };
 

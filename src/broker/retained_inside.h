@@ -1,6 +1,7 @@
 /* broker/retained_inside.h - struct retained, as the files of the retained messages share it
  *
- * retained.c has the set, what is asked of it, start and end; retained_work.c what the store's thread does.
+ * retained.c has the set, what is asked of it, start and end; retained_work.c what the store's thread does;
+ * retained_adopt.c what a cluster does.
  *
  * Threads: what is said "with the lock" is retained's own.
  */
@@ -47,6 +48,15 @@ struct retained {
 
 /* What the store's rows are. */
 extern const struct store_kind retained_kind;
+
+/* With the lock: the record at seq is the topic's from now on, unless one that stands behind it in the
+ * shared log is. NULL: it is not, or it cleared the topic. */
+struct retained_topic *retained_put(
+	struct retained *r, const struct journal_message *m, uint64_t seq, uint64_t time_ms);
+/* With the lock: its row is to be written. */
+void retained_note_change(struct retained *r, struct retained_topic *t);
+/* With the lock: would a message of so many bytes keep the bounds? */
+bool retained_fits(const struct retained *r, struct view topic, size_t bytes);
 
 /* Takes t out of the set, with the lock. It stays in memory until its row is removed. */
 void retained_forget(struct retained *r, struct retained_topic *t);

@@ -5,6 +5,8 @@
 #include "base/error.h"
 #include "mqtt/filter.h"
 
+#define VERSION_LOCAL 1u /* without a place */
+
 struct row_head {
 	uint64_t checksum; /* of all that follows */
 	uint32_t version;
@@ -18,7 +20,8 @@ struct row_head {
 	uint16_t publisher;
 	uint8_t qos;
 	uint8_t flags;
-	uint16_t unused;
+	uint8_t shard;
+	uint8_t unused;
 };
 _Static_assert(sizeof(struct row_head) == 64, "no padding, as its bytes are stored");
 
@@ -31,7 +34,7 @@ void retained_row_encode(const struct retained_row *r, struct buf *out)
 {
 	const struct journal_message *m = &r->message;
 	struct row_head head = {
-		.version = RETAINED_ROW_VERSION,
+		.version = m->log_id ? RETAINED_ROW_VERSION : VERSION_LOCAL,
 		.expiry_s = m->expiry_s,
 		.set_at = r->set_at,
 		.time_ms = r->time_ms,
@@ -42,10 +45,13 @@ void retained_row_encode(const struct retained_row *r, struct buf *out)
 		.publisher = m->publisher,
 		.qos = m->qos,
 		.flags = m->flags,
+		.shard = m->shard,
 	};
 	size_t start = buf_length(out);
 
 	buf_append(out, &head, sizeof(head));
+	if (m->log_id)
+		buf_append(out, &m->log_id, sizeof(m->log_id));
 	buf_append(out, m->topic.p, m->topic.n);
 	buf_append(out, m->payload.p, m->payload.n);
 	buf_append(out, m->properties.p, m->properties.n);
@@ -53,10 +59,20 @@ void retained_row_encode(const struct retained_row *r, struct buf *out)
 	memcpy(out->data + out->start + start, &head, sizeof(head));
 }
 
+static bool take_place(struct view *rest, uint64_t *place)
+{
+	if (rest->n < sizeof(*place))
+		return false;
+	memcpy(place, rest->p, sizeof(*place));
+	*rest = view_skip(*rest, sizeof(*place));
+	return true;
+}
+
 int retained_row_decode(struct view bytes, struct retained_row *r)
 {
 	struct row_head head;
 	struct view rest = view_skip(bytes, sizeof(head));
+	uint64_t place = 0;
 
 	if (bytes.n < sizeof(head))
 		return ERR_CORRUPT;
@@ -65,6 +81,8 @@ int retained_row_decode(struct view bytes, struct retained_row *r)
 		return ERR_CORRUPT;
 	if (head.version == 0 || head.version > RETAINED_ROW_VERSION)
 		return ERR_VERSION;
+	if (head.version > VERSION_LOCAL && !take_place(&rest, &place))
+		return ERR_CORRUPT;
 	if ((uint64_t)head.topic_bytes + head.payload_bytes + head.property_bytes != rest.n ||
 		head.qos > 2)
 		return ERR_CORRUPT;
@@ -74,8 +92,10 @@ int retained_row_decode(struct view bytes, struct retained_row *r)
 		.payload = {rest.p + head.topic_bytes, head.payload_bytes},
 		.properties = {rest.p + head.topic_bytes + head.payload_bytes, head.property_bytes},
 		.id = head.id,
+		.log_id = place,
 		.expiry_s = head.expiry_s,
 		.publisher = head.publisher,
+		.shard = head.shard,
 		.flags = head.flags,
 		.qos = head.qos,
 	};

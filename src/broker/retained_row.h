@@ -1,8 +1,9 @@
 /* broker/retained_row.h - one retained message as bytes in the store
  *
- *     head (version, numbers, lengths) | topic | payload | properties
+ *     head (version, numbers, lengths) | [place 8] | topic | payload | properties
  *
- * A checksum covers all of it. Bytes are in the machine's order, like those of the journal.
+ * Version 1 has no place in the shared log; what is not from there is still written so. A checksum
+ * covers all of it. Bytes are in the machine's order, like those of the journal.
  *
  * Threads: any; nothing is kept.
  */
@@ -14,12 +15,13 @@
 #include "base/buf.h"
 #include "journal/journal.h"
 
-#define RETAINED_ROW_VERSION 1u
+#define RETAINED_ROW_VERSION 2u
 
 struct retained_row {
-	struct journal_message message; /* expiry_s: from time_ms on */
-	uint64_t set_at;                /* the record it was published in */
-	uint64_t time_ms;               /* journal's clock then */
+	struct journal_message
+		message;  /* expiry_s: from time_ms on; log_id, shard: of the publication */
+	uint64_t set_at;  /* the record it was published in */
+	uint64_t time_ms; /* journal's clock then */
 };
 
 /* Appends it to out. */

@@ -21,11 +21,15 @@ struct retained_topic {
 	                      * messages; 0: before those of this journal */
 	uint64_t position;   /* a record with its bytes */
 	uint64_t expires_ms; /* journal's clock; UINT64_MAX: never */
+	uint64_t place;      /* in the shared log; 0: it is not from there */
 	struct retained_topic *next_changed; /* the user's */
 	uint32_t bytes;                      /* topic, payload, properties */
+	uint32_t round;                      /* the cluster asked for it in that one last */
 	uint16_t topic_bytes;
 	uint8_t height;
+	uint8_t shard;                 /* of the shared log */
 	bool is_changed;               /* the user's */
+	bool is_adopted;               /* no visible record of this journal: see retained_adopt.c */
 	bool is_cut;                   /* not in the set any more */
 	struct retained_topic *next[]; /* height of them, then the topic */
 };

@@ -79,16 +79,17 @@ static void thousands_of_topics_are_found_and_cut(void **state)
 	retained_set_fini(&s);
 }
 
-static void a_row_comes_back_as_it_was_and_no_other_way(void **state)
+static void check_row(uint64_t place, uint8_t shard)
 {
 	struct retained_row row = {.set_at = 7, .time_ms = 8};
 	struct retained_row back;
 	struct buf bytes = {0};
 
-	(void)state;
 	row.message = (struct journal_message){.topic = VIEW("a/b"),
 		.payload = VIEW("payload"),
 		.properties = VIEW("\x01\x01"),
+		.log_id = place,
+		.shard = shard,
 		.expiry_s = 9,
 		.publisher = 10,
 		.flags = JOURNAL_RETAIN,
@@ -101,6 +102,8 @@ static void a_row_comes_back_as_it_was_and_no_other_way(void **state)
 	assert_int_equal(back.set_at + back.time_ms, 15);
 	assert_int_equal(back.message.expiry_s + back.message.publisher, 19);
 	assert_int_equal(back.message.qos + back.message.flags, 2 + JOURNAL_RETAIN);
+	assert_int_equal(back.message.log_id, row.message.log_id);
+	assert_int_equal(back.message.shard, row.message.shard);
 	for (size_t i = 0; i < buf_length(&bytes); i++) {
 		bytes.data[i] ^= 1;
 		assert_int_equal(retained_row_decode(buf_view(&bytes), &back), ERR_CORRUPT);
@@ -110,6 +113,13 @@ static void a_row_comes_back_as_it_was_and_no_other_way(void **state)
 			ERR_CORRUPT);
 	}
 	buf_fini(&bytes);
+}
+
+static void a_row_comes_back_as_it_was_and_no_other_way(void **state)
+{
+	(void)state;
+	check_row(0, 0);
+	check_row(UINT64_MAX - 5, 255);
 }
 
 int main(void)

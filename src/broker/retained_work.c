@@ -46,12 +46,15 @@ struct glimpse {
 	uint64_t set_at;
 	uint64_t position;
 	uint64_t expires_ms;
+	uint64_t place;
+	uint8_t shard;
 	bool is_cut;
 };
 
 static struct glimpse glimpse_of(const struct retained_topic *t)
 {
-	return (struct glimpse){t->set_at, t->position, t->expires_ms, t->is_cut};
+	return (struct glimpse){
+		t->set_at, t->position, t->expires_ms, t->place, t->shard, t->is_cut};
 }
 
 /* From the journal, else from the store (into r->row, which the views then borrow from). Within the
@@ -135,6 +138,8 @@ static void write_change(struct retained *r, const struct glimpse *g)
 		give_up(r, g->set_at);
 		return;
 	}
+	row.message.log_id = g->place;
+	row.message.shard = g->shard;
 	retained_row_encode(&row, &bytes);
 	store_put(r->store, buf_view(&r->name), buf_view(&bytes), false);
 	buf_fini(&bytes);
@@ -250,6 +255,7 @@ static int revive(struct retained *r, const struct glimpse *g)
 		return 0;
 	}
 	row.message.flags |= JOURNAL_RETAIN | JOURNAL_HIDDEN;
+	row.message.log_id = 0; /* this record is none of the shared log */
 	if (g->expires_ms != UINT64_MAX)
 		row.message.expiry_s = (uint32_t)((g->expires_ms - now + 999) / 1000);
 	err = commit_append(r->commit, &row.message, &seq);

@@ -9,6 +9,7 @@
 #include "cli/server.h"
 #include "cluster/cluster.h"
 #include "cluster/tally_book.h"
+#include "commit/retaining.h"
 #include "commit/roaming.h"
 #include "commit/sharing.h"
 
@@ -28,11 +29,13 @@ void join_sessions(struct server *s)
 	struct roaming roaming = cluster_roaming(s->cluster, &host);
 	struct sharing_host sharing_host = broker_sharing_host(s->broker);
 	struct sharing sharing = cluster_sharing(s->cluster, &sharing_host);
+	struct retaining_host retaining_host = broker_retaining_host(s->broker);
 	struct sys_annex annex = admin_annex(s->cluster);
 
 	broker_set_roaming(s->broker, &roaming);
 	broker_set_sharing(s->broker, &sharing);
 	broker_set_annex(s->broker, &annex);
+	cluster_set_retaining(s->cluster, &retaining_host);
 }
 
 static void on_source(void *context, const struct source_view *v)

@@ -16,9 +16,9 @@ const char *claim_script(void)
 
 /* --- keys -------------------------------------------------------------------- */
 
-static struct view log_key(char out[KEY_BYTES], uint32_t shard)
+static struct view key_of(char out[KEY_BYTES], uint32_t shard, const char *name)
 {
-	int n = snprintf(out, KEY_BYTES, "{%u}:log", shard);
+	int n = snprintf(out, KEY_BYTES, "{%u}:%s", shard, name);
 
 	return (struct view){out, (size_t)n};
 }
@@ -58,28 +58,60 @@ uint16_t claim_slot(uint32_t shard)
 {
 	char key[KEY_BYTES];
 
-	return slot_of(log_key(key, shard));
+	return slot_of(key_of(key, shard, "log"));
 }
 
 /* --- the call ---------------------------------------------------------------- */
+
+static bool has_retained(const struct claim_message *messages, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		if (messages[i].retained.n)
+			return true;
+	}
+	return false;
+}
+
+/* Its expiry and topic as well, as the script wants them. */
+static void put_retained(struct buf *b, const struct claim_message *m)
+{
+	struct buf text = {0};
+
+	buf_printf(&text, "%u ", m->token % CLAIM_TOKENS);
+	if (m->clears)
+		buf_text(&text, "- ");
+	else
+		buf_printf(&text, "%u ", m->expiry_s);
+	buf_append(&text, m->retained.p, m->retained.n);
+	resp_bytes(b, buf_view(&text));
+	buf_fini(&text);
+}
 
 void claim_call(struct buf *b, const char *sha, uint32_t shard, const struct claim_terms *terms,
 	const struct claim_message *messages, uint32_t n)
 {
 	char key[KEY_BYTES];
+	uint32_t more = has_retained(messages, n) ? 2 : 0;
 
-	resp_begin(b, 7 + 3 * n);
+	resp_begin(b, 7 + 3 * n + more);
 	resp_bytes(b, VIEW("EVALSHA"));
 	resp_bytes(b, view_of(sha));
-	resp_number(b, 1 + n);
-	resp_bytes(b, log_key(key, shard));
+	resp_number(b, 1 + n + more);
+	resp_bytes(b, key_of(key, shard, "log"));
 	for (uint32_t i = 0; i < n; i++)
 		resp_bytes(b, seen_key(key, shard, messages[i].id));
+	if (more) {
+		resp_bytes(b, key_of(key, shard, "retained"));
+		resp_bytes(b, key_of(key, shard, "expiring"));
+	}
 	resp_number(b, terms->remember_ms);
 	resp_number(b, terms->keep_ms);
 	resp_number(b, terms->stream_bytes);
 	for (uint32_t i = 0; i < n; i++) {
-		resp_number(b, messages[i].token % CLAIM_TOKENS);
+		if (messages[i].retained.n)
+			put_retained(b, &messages[i]);
+		else
+			resp_number(b, messages[i].token % CLAIM_TOKENS);
 		resp_bytes(b, messages[i].record);
 	}
 }
@@ -157,7 +189,7 @@ void log_read(
 		resp_number(b, block_ms);
 	}
 	resp_bytes(b, VIEW("STREAMS"));
-	resp_bytes(b, log_key(key, shard));
+	resp_bytes(b, key_of(key, shard, "log"));
 	resp_bytes(b, view_of(place));
 }
 

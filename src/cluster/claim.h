@@ -7,6 +7,7 @@
  * the same appended once.)
  *
  *	claim_call(): {k}:log, {k}:<id> ... --> claim.lua --> struct claim_answer a message
+ *	                                                 '--> {k}:retained, when it has the flag
  *
  * While Redis moves the slot of a shard to another node the calls of that shard stand still, see
  * cluster/redis.h. Entries are read by log_read() and log_entry().
@@ -51,9 +52,14 @@ struct claim_message {
 	const struct uuid *id;
 	uint32_t token;     /* its lowest 23 bits count */
 	struct view record; /* record_encode() */
+	/* Of one that is to be retained; else empty. */
+	struct view retained; /* its topic */
+	uint32_t expiry_s;    /* 0: none */
+	bool clears;          /* it has no payload: what is retained goes */
 };
 
-/* Appends the command, EVALSHA with the script's SHA1. n may be 0: only trims. */
+/* Appends the command, EVALSHA with the script's SHA1. n may be 0: only trims. What is retained is kept
+ * in the same step, see cluster/retaining.h. */
 void claim_call(struct buf *b, const char *sha, uint32_t shard, const struct claim_terms *terms,
 	const struct claim_message *messages, uint32_t n);
 

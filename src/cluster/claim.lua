@@ -1,14 +1,22 @@
 -- Claims identifiers and appends their messages to the shard's stream, in one step.
 --
--- KEYS  {k}:log and one {k}:<16 bytes of the id> a message; all lie in one slot.
+-- KEYS  {k}:log and one {k}:<16 bytes of the id> a message; all lie in one slot. Where one of them is
+--       to be retained, also {k}:retained and {k}:expiring.
 -- ARGV  how long an id is remembered (ms); how long the stream keeps an entry (ms) and how many
 --       bytes it may have, 0: no trimming in this call; then token and record of each message.
+--       Behind the token of one that is to be retained stand its expiry (s; 0: none; -: it clears
+--       what is retained) and its topic, with spaces between.
 -- Gives one text a message: "+" or "-" (first, repeat), then what is remembered of the id: one
 --       number, ms since September 2020 of its place in the stream * 2^23 + token. Redis keeps a
 --       number below 2^63 in the key's own object; any text would take 16 bytes more.
 --
 -- The append stands before the claim: where it fails nothing is claimed.
+--
+-- {k}:retained is a hash, topic to "<place> <record>"; under the empty topic the place from which on
+-- it knows them all. {k}:expiring orders the topics that have an expiry by its end. Whatever is set
+-- or cleared takes what has expired with it, so the hash does not grow by that.
 local log = KEYS[1]
+local count = (#ARGV - 3) / 2
 local remember = ARGV[1]
 local epoch = 1600000000000
 local tokens = 8388608
@@ -21,16 +29,44 @@ local function remembered(ms, token)
 	return string.format('%.0f%06.0f', high, low % 1000000)
 end
 
-for i = 2, #KEYS do
+local function retain(expiry, topic, ms, place, record)
+	local retained, expiring = KEYS[count + 2], KEYS[count + 3]
+	redis.call('HSETNX', retained, '', place)
+	if expiry == '-' then
+		redis.call('HDEL', retained, topic)
+	else
+		redis.call('HSET', retained, topic, place .. ' ' .. record)
+	end
+	if tonumber(expiry) and tonumber(expiry) > 0 then
+		redis.call('ZADD', expiring, string.format('%.0f', ms + expiry * 1000), topic)
+	else
+		redis.call('ZREM', expiring, topic)
+	end
+	for _, gone in ipairs(redis.call('ZRANGEBYSCORE', expiring, '-inf', ms, 'LIMIT', 0, 8)) do
+		redis.call('HDEL', retained, gone)
+		redis.call('ZREM', expiring, gone)
+	end
+end
+
+for i = 2, count + 1 do
 	local known = redis.call('GET', KEYS[i])
 	if known then
 		answers[i - 1] = '-' .. known
 	else
-		local place = redis.call('XADD', log, '*', 'm', ARGV[2 * i + 1])
+		local record = ARGV[2 * i + 1]
+		local place = redis.call('XADD', log, '*', 'm', record)
 		local dash = string.find(place, '-', 1, true)
-		known = remembered(tonumber(string.sub(place, 1, dash - 1)), tonumber(ARGV[2 * i]))
+		local ms = tonumber(string.sub(place, 1, dash - 1))
+		local token, expiry, topic = tonumber(ARGV[2 * i])
+		if not token then
+			token, expiry, topic = string.match(ARGV[2 * i], '^(%d+) (%S+) (.+)$')
+		end
+		known = remembered(ms, token)
 		redis.call('SET', KEYS[i], known, 'PX', remember)
 		answers[i - 1] = '+' .. known
+		if topic then
+			retain(expiry, topic, ms, place, record)
+		end
 	end
 end
 

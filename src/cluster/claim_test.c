@@ -49,7 +49,8 @@ static void a_call_names_log_ids_terms_tokens_and_records(void **state)
 		"$7\r\n8388607\r\n$0\r\n\r\n";
 	const struct claim_terms terms = {.remember_ms = 1000, .keep_ms = 20};
 	struct uuid a, b;
-	struct claim_message messages[] = {{&a, 0x102, VIEW("r1")}, {&b, UINT32_MAX, VIEW("")}};
+	struct claim_message messages[] = {{.id = &a, .token = 0x102, .record = VIEW("r1")},
+		{.id = &b, .token = UINT32_MAX, .record = VIEW("")}};
 	struct buf got = {0};
 
 	(void)state;
@@ -58,6 +59,44 @@ static void a_call_names_log_ids_terms_tokens_and_records(void **state)
 	claim_call(&got, "sha", 7, &terms, messages, 2);
 	assert_int_equal(buf_length(&got), sizeof(want) - 1);
 	assert_memory_equal(buf_bytes(&got), want, sizeof(want) - 1);
+	buf_fini(&got);
+}
+
+static void a_call_with_a_retained_message_names_its_expiry_its_topic_and_two_keys_more(
+	void **state)
+{
+	static const char want[] =
+		"*18\r\n$7\r\nEVALSHA\r\n$3\r\nsha\r\n$1\r\n6\r\n$7\r\n{7}:log\r\n"
+		"$20\r\n{7}:aaaaaaaaaaaaaaaa\r\n"
+		"$20\r\n{7}:aaaaaaaaaaaaaaaa\r\n"
+		"$20\r\n{7}:aaaaaaaaaaaaaaaa\r\n"
+		"$12\r\n{7}:retained\r\n$12\r\n{7}:expiring\r\n"
+		"$1\r\n0\r\n$1\r\n0\r\n$1\r\n0\r\n"
+		"$1\r\n1\r\n$1\r\nr\r\n"
+		"$10\r\n2 60 a b/c\r\n$1\r\ns\r\n"
+		"$5\r\n3 - d\r\n$1\r\nt\r\n";
+	const struct claim_terms terms = {0};
+	struct uuid id;
+	struct claim_message messages[] = {
+		{.id = &id, .token = 1, .record = VIEW("r")},
+		{.id = &id,
+			.token = 2,
+			.record = VIEW("s"),
+			.retained = VIEW("a b/c"),
+			.expiry_s = 60},
+		{.id = &id,
+			.token = CLAIM_TOKENS + 3,
+			.record = VIEW("t"),
+			.retained = VIEW("d"),
+			.clears = true},
+	};
+	struct buf got = {0};
+
+	(void)state;
+	memset(id.b, 'a', sizeof(id.b));
+	claim_call(&got, "sha", 7, &terms, messages, 3);
+	buf_append(&got, "", 1);
+	assert_string_equal(buf_bytes(&got), want);
 	buf_fini(&got);
 }
 
@@ -185,6 +224,8 @@ int main(void)
 		cmocka_unit_test(all_keys_of_a_shard_lie_in_one_slot),
 		cmocka_unit_test(an_id_has_the_same_shard_on_every_node_and_in_every_version),
 		cmocka_unit_test(a_call_names_log_ids_terms_tokens_and_records),
+		cmocka_unit_test(
+			a_call_with_a_retained_message_names_its_expiry_its_topic_and_two_keys_more),
 		cmocka_unit_test(an_answer_tells_first_from_repeat_with_token_and_time),
 		cmocka_unit_test(a_shard_is_the_same_everywhere),
 		cmocka_unit_test(places_are_read_written_and_ordered),

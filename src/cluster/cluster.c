@@ -29,6 +29,7 @@
 #include "cluster/tally.h"
 #include "cluster/vitals.h"
 #include "cluster/writer.h"
+#include "commit/retaining.h"
 #include "net/address.h"
 #include "net/tls.h"
 
@@ -63,6 +64,8 @@ struct cluster {
 	struct timer agree_timer;
 	struct timer look;
 	const char *told; /* why it is degraded, as last logged */
+	bool was_local;   /* messages were delivered that are not committed yet */
+	struct retaining_host retaining;
 	_Atomic(const char *) degraded;
 	count short_shards;
 	/* leaving */
@@ -172,6 +175,17 @@ static const char *degraded_why(const struct cluster *c)
 	return follower_degraded(c->follower);
 }
 
+/* What was delivered without Redis may have got another place among what others published. */
+static void look_back(struct cluster *c)
+{
+	bool is_local = c->settings.on_failure == CLUSTER_LOCAL &&
+			count_read(&writer_figures(c->writer)->state) != CLUSTER_OPEN;
+
+	if (c->was_local && !is_local)
+		follower_compare(c->follower);
+	c->was_local = is_local;
+}
+
 static void on_look(struct timer *t)
 {
 	struct cluster *c = container_of(t, struct cluster, look);
@@ -185,6 +199,7 @@ static void on_look(struct timer *t)
 		log_info("cluster", "serving", "node=%s redis=%s", c->settings.node,
 			redis_state_text(REDIS_WHOLE));
 	c->told = why;
+	look_back(c);
 	timer_start(c->core.loop, t, LOOK_EVERY_MS);
 }
 
@@ -454,6 +469,12 @@ struct roaming cluster_roaming(struct cluster *c, const struct roaming_host *hos
 {
 	sessions_set_host(c->sessions, host);
 	return sessions_roaming(c->sessions);
+}
+
+void cluster_set_retaining(struct cluster *c, const struct retaining_host *host)
+{
+	c->retaining = *host;
+	c->core.retaining = &c->retaining;
 }
 
 struct sharing cluster_sharing(struct cluster *c, const struct sharing_host *host)

@@ -122,6 +122,9 @@ int cluster_new(struct cluster **out, const struct cluster_settings *settings, c
 struct roaming;
 struct roaming_host;
 struct roaming cluster_roaming(struct cluster *c, const struct roaming_host *host);
+/* As well: commit/retaining.h; copied. */
+struct retaining_host;
+void cluster_set_retaining(struct cluster *c, const struct retaining_host *host);
 /* As well: commit/sharing.h. */
 struct sharing;
 struct sharing_host;

@@ -18,6 +18,7 @@
 #define SHARDS 16u /* of a new cluster; {isobar}:cluster says how many this one has */
 
 struct census;
+struct retaining_host;
 
 struct cluster_core {
 	const struct cluster_settings *settings; /* with texts of its own */
@@ -28,6 +29,7 @@ struct cluster_core {
 	char *name;     /* "node/start" */
 	uint32_t shards;
 	struct census *census;
+	const struct retaining_host *retaining; /* NULL: nobody keeps retained messages */
 };
 
 #endif

@@ -274,6 +274,12 @@ void follower_begin(struct follower *f)
 	timer_start(f->core->loop, &f->save, SAVE_FIRST_MS);
 }
 
+void follower_compare(struct follower *f)
+{
+	for (uint32_t i = 0; i < f->core->shards; i++)
+		tail_compare(&f->tails[i]);
+}
+
 void follower_free(struct follower *f)
 {
 	if (f == NULL)
@@ -334,6 +340,10 @@ const char *follower_degraded(const struct follower *f)
 	for (unsigned i = 0; i < FOLLOW_STATES; i++) {
 		if (whys[i] && sum.shards[i])
 			return whys[i];
+	}
+	for (uint32_t i = 0; i < f->core->shards; i++) {
+		if (!f->tails[i].is_compared)
+			return "what is retained has not been read from Redis yet";
 	}
 	return NULL;
 }

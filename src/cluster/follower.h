@@ -32,6 +32,9 @@ struct follower *follower_new(struct cluster_core *core);
 void follower_begin(struct follower *f);
 void follower_free(struct follower *f);
 
+/* What is retained is to be compared with Redis, in every shard. */
+void follower_compare(struct follower *f);
+
 /* Written by the loop, read by any thread. */
 struct follower_figures {
 	count appended;  /* records written to the journal */

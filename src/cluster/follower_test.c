@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "cluster/census.h"
 #include "cluster/record.h"
+#include "commit/retaining.h"
 #include "journal/system.h"
 #include "net/conn.h"
 #include "net/listener.h"
@@ -58,6 +59,8 @@ struct rig {
 	uint32_t waits;
 	uint32_t enough_after; /* so many WAITs find no replica */
 	uint32_t cut_after;    /* the connection ends at that WAIT; 0: never */
+	uint32_t pages;        /* of what is retained, asked for */
+	bool has_pages;        /* an empty one; else the answer is of no use */
 	uint64_t want;
 };
 
@@ -157,6 +160,12 @@ static void say_slots(struct visit *v)
 	buf_fini(&b);
 }
 
+static void serve_page(struct visit *v)
+{
+	v->rig->pages++;
+	say(v, v->rig->has_pages ? "*2\r\n$1\r\n0\r\n*0\r\n" : "*0\r\n");
+}
+
 static void serve(struct visit *v, const struct resp *c)
 {
 	struct view word = c->items[0].text;
@@ -171,6 +180,8 @@ static void serve(struct visit *v, const struct resp *c)
 		serve_read(v, c);
 	else if (view_equal(word, VIEW("WAIT")))
 		serve_wait(v);
+	else if (view_equal(word, VIEW("HSCAN")))
+		serve_page(v);
 	else
 		say(v, "+PONG\r\n");
 }
@@ -459,6 +470,44 @@ static void what_never_comes_is_not_waited_for_longer_than_its_time(void **state
 	assert_int_equal(count_read(&follower_figures(r->follower)->unordered), 1);
 }
 
+static void drop_nothing(
+	void *context, uint32_t shard, uint64_t from, uint32_t round, struct buf *cursor)
+{
+	(void)context, (void)shard, (void)round, (void)cursor;
+	assert_true(from == UINT64_MAX);
+}
+
+static bool has_asked_pages(void *context)
+{
+	const struct rig *r = context;
+
+	return r->pages >= r->want;
+}
+
+static bool has_compared(void *context)
+{
+	const struct rig *r = context;
+
+	return follower_degraded(r->follower) == NULL;
+}
+
+static void it_is_degraded_until_what_is_retained_has_been_compared(void **state)
+{
+	static const struct retaining_host host = {.drop = drop_nothing};
+	struct rig *r = *state;
+
+	r->core.retaining = &host;
+	add(r, 0, 1, 0);
+	follower_begin(r->follower);
+	r->want = 3;
+	drive_until(r->loop, has_asked_pages, r);
+	assert_non_null(follower_degraded(r->follower));
+	assert_int_equal(written(r), 0);
+	r->has_pages = true;
+	drive_until(r->loop, has_compared, r);
+	run_until(r, 1);
+}
+
 static bool is_held(void *context)
 {
 	const struct rig *r = context;
@@ -497,6 +546,7 @@ int main(void)
 		TEST(where_a_reply_would_be_too_large_it_asks_for_less),
 		TEST(a_record_waits_for_the_one_before_it_in_another_shard),
 		TEST(what_never_comes_is_not_waited_for_longer_than_its_time),
+		TEST(it_is_degraded_until_what_is_retained_has_been_compared),
 		TEST(while_the_journal_takes_nothing_all_waits_and_nothing_is_lost),
 	};
 #undef TEST

@@ -42,3 +42,11 @@ uint64_t ordinal_look(struct ordinal *o, const struct stream_state *newest)
 	o->at = (struct mark){newest->last, newest->added, true};
 	return 0;
 }
+
+uint64_t ordinal_nothing(struct ordinal *o)
+{
+	if (!o->is_checking)
+		return 0;
+	o->at.place = o->newest.last;
+	return settle(o);
+}

@@ -38,4 +38,8 @@ uint64_t ordinal_read(struct ordinal *o, uint64_t place);
  * when it comes by. Gives how many are found to have been missed. */
 uint64_t ordinal_look(struct ordinal *o, const struct stream_state *newest);
 
+/* The stream has nothing behind what was read: what was newest at the last look is gone as well. Gives
+ * how many are found to have been missed. */
+uint64_t ordinal_nothing(struct ordinal *o);
+
 #endif

@@ -7,6 +7,7 @@
 
 #define EPOCH_MS 1600000000000ull /* as in claim.lua */
 #define NUMBER_BITS 24
+#define DIGITS_MOST 18
 #define NUMBER_MOST ((1u << NUMBER_BITS) - 1)
 
 uint64_t place_pack(struct log_place place)
@@ -75,24 +76,42 @@ int stream_state_of(const struct resp *reply, struct stream_state *out)
 
 /* --- which Redis process that is ---------------------------------------------- */
 
-bool run_id_of(const struct resp *reply, char out[RUN_ID_BYTES])
+/* The value of a line "name:value"; empty: there is none. */
+static struct view line_of(const struct resp *reply, struct view name)
 {
-	struct view rest = reply->text;
+	struct view rest = reply->type == RESP_STRING ? reply->text : VIEW("");
 
-	if (reply->type != RESP_STRING)
-		return false;
 	while (rest.n) {
 		struct view line = view_cut(&rest, '\n');
 
-		if (!view_starts_with(line, VIEW("run_id:")))
+		if (!view_starts_with(line, name))
 			continue;
-		line = view_skip(line, 7);
 		if (view_ends_with(line, VIEW("\r")))
 			line.n--;
-		if (line.n != RUN_ID_BYTES)
-			return false;
-		memcpy(out, line.p, RUN_ID_BYTES);
-		return true;
+		return view_skip(line, name.n);
 	}
-	return false;
+	return VIEW("");
+}
+
+bool run_id_of(const struct resp *reply, char out[RUN_ID_BYTES])
+{
+	struct view id = line_of(reply, VIEW("run_id:"));
+
+	if (id.n != RUN_ID_BYTES)
+		return false;
+	memcpy(out, id.p, RUN_ID_BYTES);
+	return true;
+}
+
+uint64_t server_clock_of(const struct resp *reply)
+{
+	struct view text = line_of(reply, VIEW("server_time_usec:"));
+	uint64_t us = 0;
+
+	for (size_t i = 0; i < text.n; i++) {
+		if (text.p[i] < '0' || text.p[i] > '9' || i >= DIGITS_MOST)
+			return 0;
+		us = us * 10 + (uint64_t)(text.p[i] - '0');
+	}
+	return us / 1000;
 }

@@ -45,5 +45,7 @@ int stream_state_of(const struct resp *reply, struct stream_state *out);
 /* From the reply to INFO server: 40 digits, new at every start of a Redis process. False: the reply has
  * none. */
 bool run_id_of(const struct resp *reply, char out[RUN_ID_BYTES]);
+/* From the same reply: its clock, ms, by which it gives places; 0: it does not say. */
+uint64_t server_clock_of(const struct resp *reply);
 
 #endif

@@ -9,29 +9,23 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/mem.h"
 #include "cluster/census.h"
-#include "cluster/record.h"
-#include "journal/journal.h"
-#include "mqtt/filter.h"
+#include "cluster/tail_inside.h"
 
 #define BLOCK_MS 1000u
 #define LOOK_EVERY_MS 1000u
 #define BACK_MS 60000u /* behind what was read, on another Redis process */
 #define AGAIN_MS 50u   /* after what went wrong */
+#define HELD_MS 100u   /* while the journal takes nothing */
 #define NEWER_MS 1000u /* a shard that stands still is looked at so often */
-#define BATCH_BYTES (2u << 20)
-#define ASK_LEAST 8u
-#define ASK_MOST 512u
 #define LOAD_MS 100u
 #define LOAD_SOME 25u /* entries in LOAD_MS from which on reads are apart */
 #define LOAD_MUCH 100u
 #define APART_SOME_MS 4u
 #define APART_MUCH_MS 10u
-#define COMPLAIN_EVERY_MS 10000u
-/* A record of this size, or more, is none that a node wrote. */
-#define RECORD_LARGEST (JOURNAL_PACKET_LARGEST - 64u)
 
 static void go_on(struct tail *t);
 
@@ -54,6 +48,11 @@ const char *follow_state_text(enum follow_state state)
 static uint64_t now_of(const struct tail *t)
 {
 	return loop_now_ms(t->core->loop);
+}
+
+uint64_t tail_clock(const struct tail *t)
+{
+	return t->greeted_clock + (now_of(t) - t->greeted_ms);
 }
 
 static void enter(struct tail *t, enum follow_state state)
@@ -83,10 +82,12 @@ static void tell_lag(struct tail *t)
 		count_set(&t->figures.lag_entries, added > ordinal ? added - ordinal : 0);
 }
 
+/* What is retained may have changed in what was missed. */
 static void tell_missed(struct tail *t, uint64_t missed)
 {
 	if (missed == 0)
 		return;
+	t->wants_round = true;
 	count_add(&t->figures.missed, missed);
 	log_warn("cluster", "missed",
 		"shard=%u messages=%llu the stream was trimmed before they were read", t->shard,
@@ -147,6 +148,18 @@ static void read_on(struct tail *t)
 	submit(t);
 }
 
+/* One step of comparing what is retained. */
+static void compare(struct tail *t)
+{
+	if (t->round.step != RETAINING_ASK) {
+		rest(t, retaining_go_on(&t->round, tail_clock(t)) == 0 ? 0 : HELD_MS);
+		return;
+	}
+	retaining_ask(&t->round, begin(t, TAIL_COMPARE));
+	t->request.acknowledge = census_needed(t->core->census, t->shard);
+	submit(t);
+}
+
 /* The next thing to ask; nothing while a batch is there that is not taken. */
 static void go_on(struct tail *t)
 {
@@ -154,6 +167,11 @@ static void go_on(struct tail *t)
 
 	if (t->is_under_way || has_batch(t))
 		return;
+	if (t->wants_round) {
+		t->wants_round = false;
+		retaining_begin(&t->round);
+		t->is_full |= t->round.step != RETAINING_IDLE; /* for all that is known by then */
+	}
 	if (t->connection == 0) {
 		resp_words(begin(t, TAIL_GREET), "INFO server");
 		submit(t);
@@ -161,10 +179,14 @@ static void go_on(struct tail *t)
 		t->looked_ms = now;
 		stream_ask(begin(t, TAIL_LOOK), t->shard);
 		submit(t);
-	} else if (t->is_newer) {
-		rest(t, NEWER_MS);
+	} else if (t->round.step != RETAINING_IDLE) {
+		compare(t);
 	} else {
-		read_on(t);
+		t->is_compared = true;
+		if (t->is_newer)
+			rest(t, NEWER_MS);
+		else
+			read_on(t);
 	}
 }
 
@@ -183,7 +205,16 @@ static void on_greeting(struct tail *t, const struct resp *reply)
 		return;
 	t->is_changed |= memcmp(run_id, t->run_id, sizeof(run_id)) != 0;
 	memcpy(t->run_id, run_id, sizeof(run_id));
+	t->greeted_clock = server_clock_of(reply);
+	if (t->greeted_clock == 0)
+		t->greeted_clock = clock_wall_ms();
+	t->greeted_ms = now_of(t);
 	t->was_refused = false;
+}
+
+static void on_page(struct tail *t, const struct resp *reply)
+{
+	t->was_refused = retaining_read(&t->round, reply) != 0;
 }
 
 static void on_state(struct tail *t, const struct resp *reply)
@@ -202,160 +233,6 @@ static void on_state(struct tail *t, const struct resp *reply)
 	tell_missed(t, ordinal_look(&t->read, &state));
 	catch_up_mark(t);
 	tell_lag(t);
-}
-
-/* --- entries */
-
-static void make_room(struct tail *t, uint32_t n)
-{
-	if (n <= t->size)
-		return;
-	t->size = n;
-	t->records = mem_resize(t->records, n * sizeof(*t->records));
-	t->ordinals = mem_resize(t->ordinals, n * sizeof(*t->ordinals));
-	t->places = mem_resize(t->places, n * sizeof(*t->places));
-}
-
-static void complain(struct tail *t, uint64_t place, const char *why)
-{
-	char text[LOG_PLACE_BYTES];
-	uint64_t skipped;
-
-	count_add(&t->figures.malformed, 1);
-	if (!log_allowed(&t->complaints, now_of(t), COMPLAIN_EVERY_MS, &skipped))
-		return;
-	log_place_format(place_unpack(place), text);
-	log_warn("cluster", "no_record", "shard=%u place=%s skipped=%llu why=\"%s\"", t->shard,
-		text, (unsigned long long)skipped, why);
-}
-
-static void stand_still(struct tail *t, uint64_t place, unsigned version)
-{
-	char text[LOG_PLACE_BYTES];
-
-	t->is_newer = true;
-	log_place_format(place_unpack(place), text);
-	log_error("cluster", "newer_record",
-		"shard=%u place=%s version=%u known=%u: this shard is not followed until this "
-		"node is upgraded",
-		t->shard, text, version, RECORD_VERSION);
-}
-
-/* The number of the session that published it, when it was one of this process: "node/start/number". */
-static uint32_t origin_of(const struct tail *t, struct view source)
-{
-	struct view own = view_of(t->core->name);
-	uint32_t number = 0;
-
-	if (!view_starts_with(source, own) || source.n < own.n + 2 || source.p[own.n] != '/')
-		return 0;
-	for (size_t i = own.n + 1; i < source.n; i++) {
-		if (source.p[i] < '0' || source.p[i] > '9' || number > JOURNAL_ORIGIN_MOST / 10)
-			return 0;
-		number = number * 10 + (uint32_t)(source.p[i] - '0');
-	}
-	return number <= JOURNAL_ORIGIN_MOST ? number : 0;
-}
-
-static struct commit_record record_of(const struct tail *t, const struct record *r, uint64_t place)
-{
-	return (struct commit_record){
-		.message = {.topic = r->topic,
-			.payload = r->payload,
-			.properties = r->properties,
-			.id = r->id,
-			.log_id = place,
-			.expiry_s = r->expiry_s,
-			.shard = (uint8_t)t->shard,
-			.flags = r->flags,
-			.qos = r->qos,
-			.origin = origin_of(t, r->source)},
-		.previous = r->previous,
-		.has_previous = r->has_previous,
-	};
-}
-
-/* Reads an entry's record, which stands in t->bytes. False: everything from here on is for later. */
-static bool take_record(struct tail *t, struct view bytes, uint64_t place)
-{
-	struct record r;
-	int err = bytes.n > RECORD_LARGEST ? ERR_TOO_LARGE : record_decode(bytes, &r);
-
-	if (err == ERR_VERSION && (uint8_t)bytes.p[0] > RECORD_VERSION) {
-		stand_still(t, place, (uint8_t)bytes.p[0]);
-		return false;
-	}
-	if (err == 0 && !topic_is_valid(r.topic))
-		err = ERR_TOPIC;
-	if (err) {
-		complain(t, place, err_text(err));
-		return true;
-	}
-	t->records[t->n] = record_of(t, &r, place);
-	t->ordinals[t->n++] = t->count + 1;
-	return true;
-}
-
-/* Copies what the entries say, as the reply does not stay; n of them are well-formed. */
-static uint32_t copy_entries(struct tail *t, const struct resp *reply, uint32_t n)
-{
-	struct log_place place;
-	struct view bytes;
-	uint32_t i;
-
-	buf_clear(&t->bytes);
-	for (i = 0; i < n && log_entry(reply, i, &place, &bytes); i++) {
-		uint32_t length = (uint32_t)bytes.n;
-
-		t->places[i] = place_pack(place);
-		buf_append(&t->bytes, &length, sizeof(length));
-		buf_append(&t->bytes, bytes.p, bytes.n);
-		t->largest = length > t->largest ? length : t->largest;
-	}
-	return i;
-}
-
-static void read_entries(struct tail *t, uint32_t n)
-{
-	struct view rest_of = buf_view(&t->bytes);
-	uint32_t length;
-
-	for (t->count = 0; t->count < n; t->count++) {
-		memcpy(&length, rest_of.p, sizeof(length));
-		if (!take_record(t, (struct view){rest_of.p + sizeof(length), length},
-			    t->places[t->count]))
-			return;
-		t->read_to = t->places[t->count];
-		rest_of = view_skip(rest_of, sizeof(length) + length);
-	}
-}
-
-static void choose_ask(struct tail *t)
-{
-	uint32_t fit = BATCH_BYTES / (t->largest + 1);
-
-	fit = fit < ASK_LEAST ? ASK_LEAST : fit > ASK_MOST ? ASK_MOST : fit;
-	t->ask_for = fit < t->ask_for * 2 ? fit : t->ask_for * 2;
-	t->largest -= t->largest / 16; /* one large entry is forgotten by and by */
-}
-
-static void on_entries(struct tail *t, const struct resp *reply)
-{
-	int64_t n = log_count(reply);
-
-	t->n = t->at = t->count = 0;
-	t->is_ready = false;
-	if (n < 0)
-		return;
-	make_room(t, (uint32_t)n);
-	if (copy_entries(t, reply, (uint32_t)n) < n)
-		return;
-	t->was_refused = false;
-	t->read_to = t->after;
-	t->is_full = n >= t->ask_for;
-	t->load += (uint32_t)n;
-	read_entries(t, (uint32_t)n);
-	choose_ask(t);
 }
 
 static void on_pong(struct tail *t, const struct resp *reply)
@@ -382,12 +259,21 @@ static void on_greeted(struct tail *t)
 {
 	t->connection = t->request.connection;
 	t->looked_ms = 0;
+	if (t->round.step != RETAINING_IDLE)
+		t->wants_round = true;
 	go_on(t);
 }
 
 static void on_looked(struct tail *t)
 {
 	go_on(t);
+}
+
+static void tell_unsafe(struct tail *t)
+{
+	count_add(&t->figures.unsafe, 1);
+	enter(t, FOLLOW_UNSAFE);
+	census_hurry(t->core->census);
 }
 
 /* Ordinals of the batch's records from where they stand in it. */
@@ -423,9 +309,20 @@ static bool is_enough(const struct tail *t)
 	return t->request.replicas >= census_needed(t->core->census, t->shard);
 }
 
+static void on_compared(struct tail *t)
+{
+	if (is_enough(t))
+		retaining_confirm(&t->round);
+	else
+		tell_unsafe(t);
+	go_on(t);
+}
+
 static void on_read(struct tail *t)
 {
 	if (t->count == 0) {
+		tell_missed(t, ordinal_nothing(&t->read));
+		catch_up_mark(t);
 		enter(t, FOLLOW_LIVE);
 		read_later(t);
 	} else if (is_enough(t)) {
@@ -441,9 +338,7 @@ static void on_waited(struct tail *t)
 		on_confirmed(t);
 		return;
 	}
-	count_add(&t->figures.unsafe, 1);
-	enter(t, FOLLOW_UNSAFE);
-	census_hurry(t->core->census);
+	tell_unsafe(t);
 	confirm(t);
 }
 
@@ -453,7 +348,8 @@ static const struct {
 } steps[TAIL_STEPS] = {
 	[TAIL_GREET] = {on_greeting, on_greeted},
 	[TAIL_LOOK] = {on_state, on_looked},
-	[TAIL_READ] = {on_entries, on_read},
+	[TAIL_COMPARE] = {on_page, on_compared},
+	[TAIL_READ] = {tail_read_batch, on_read},
 	[TAIL_CONFIRM] = {on_pong, on_waited},
 };
 
@@ -463,7 +359,7 @@ static void tell_refusal(struct tail *t, const struct resp *reply)
 	char text[LOG_QUOTE_BYTES];
 	uint64_t skipped;
 
-	if (log_allowed(&t->complaints, now_of(t), COMPLAIN_EVERY_MS, &skipped))
+	if (log_allowed(&t->complaints, now_of(t), TAIL_COMPLAIN_EVERY_MS, &skipped))
 		log_warn("cluster", "not_followed", "shard=%u skipped=%llu why=%s", t->shard,
 			(unsigned long long)skipped, log_quote(why.p, why.n, text));
 }
@@ -499,6 +395,8 @@ static void on_done(struct redis_request *q, int err)
 		/* It may have been more than a reply can be. */
 		if (t->step == TAIL_READ && err == ERR_CLOSED && t->ask_for > 1)
 			t->ask_for /= 2;
+		if (t->step == TAIL_COMPARE && err == ERR_CLOSED)
+			retaining_ask_for_less(&t->round);
 		begin_again(t, AGAIN_MS);
 	} else if (!is_same) {
 		begin_again(t, 0);
@@ -518,7 +416,9 @@ void tail_init(struct tail *t, struct cluster_core *core, uint32_t shard, struct
 	t->read.at = t->done = from;
 	memcpy(t->run_id, run_id, sizeof(t->run_id));
 	t->is_ready = true;
-	t->ask_for = ASK_MOST / 8;
+	t->ask_for = TAIL_ASK_MOST / 8;
+	retaining_init(&t->round, core, shard);
+	t->wants_round = true;
 	t->pause.on_time = on_pause;
 	t->request.on_reply = on_reply;
 	t->request.on_done = on_done;
@@ -534,6 +434,7 @@ void tail_begin(struct tail *t)
 void tail_fini(struct tail *t)
 {
 	timer_stop(t->core->loop, &t->pause);
+	retaining_fini(&t->round);
 	buf_fini(&t->request.command);
 	buf_fini(&t->bytes);
 	free(t->records);
@@ -558,6 +459,11 @@ void tail_took(struct tail *t, uint32_t n)
 	read_later(t);
 }
 
+void tail_compare(struct tail *t)
+{
+	t->wants_round = true;
+}
+
 void tail_hold(struct tail *t, bool is_held)
 {
 	if (is_held)
@@ -572,10 +478,18 @@ static bool is_unconfirmed(const struct tail *t)
 	return !t->is_ready && t->count && count_read(&t->figures.state) != FOLLOW_UNSAFE;
 }
 
+/* Reads on as soon as what is retained has been compared. */
+static bool is_comparing(const struct tail *t)
+{
+	return t->step == TAIL_COMPARE && t->round.step != RETAINING_IDLE &&
+	       (t->is_under_way || t->round.step != RETAINING_ASK) &&
+	       count_read(&t->figures.state) != FOLLOW_UNSAFE;
+}
+
 bool tail_may_bring(const struct tail *t, uint64_t place)
 {
 	bool is_reading_on = t->is_full && t->step == TAIL_READ;
+	bool is_busy = t->is_under_way && (is_reading_on || is_unconfirmed(t));
 
-	return t->is_under_way && (is_reading_on || is_unconfirmed(t)) &&
-	       place_ms(t->after) <= place_ms(place) + BACK_MS;
+	return (is_busy || is_comparing(t)) && place_ms(t->after) <= place_ms(place) + BACK_MS;
 }

@@ -17,6 +17,9 @@
  *
  * **Gaps** are counted by ordinals (ordinal.h).
  *
+ * **Retained messages** of the shard are compared with Redis (retaining.h) at the start, after a gap and when
+ * asked for: between two reads, while nothing is read.
+ *
  * **How often.** Few entries: the read waits in Redis, and gives each on at once. Many: reads are some
  * milliseconds apart and take many each. Behind: one after the other.
  *
@@ -35,10 +38,11 @@
 #include "base/log.h"
 #include "cluster/core.h"
 #include "cluster/ordinal.h"
+#include "cluster/retaining.h"
 #include "cluster/stream.h"
 #include "commit/follow.h"
 
-enum tail_step { TAIL_GREET, TAIL_LOOK, TAIL_READ, TAIL_CONFIRM, TAIL_STEPS };
+enum tail_step { TAIL_GREET, TAIL_LOOK, TAIL_COMPARE, TAIL_READ, TAIL_CONFIRM, TAIL_STEPS };
 
 struct tail_figures {
 	count state;       /* enum follow_state */
@@ -78,7 +82,12 @@ struct tail {
 	bool is_full;        /* the last read gave as many as it asked for */
 	bool is_newer;       /* stands still for good */
 	bool is_changed;     /* greeted by another process than before */
+	bool wants_round;    /* to compare what is retained, before it reads on */
+	bool is_compared;    /* it has been, since the start */
 	uint32_t connection; /* that greeted; 0: none */
+	uint64_t greeted_ms; /* then, and what Redis' clock was */
+	uint64_t greeted_clock;
+	struct retaining_round round;
 	char run_id[RUN_ID_BYTES];
 	uint32_t ask_for;    /* entries a read */
 	uint32_t largest;    /* bytes of an entry, lately */
@@ -106,10 +115,12 @@ void tail_fini(struct tail *t);
 /* So many more records of the batch are in the journal; with the last one it reads on. Not inside
  * any other function of a tail but on_batch. */
 void tail_took(struct tail *t, uint32_t n);
+/* What is retained is to be compared with Redis once more. */
+void tail_compare(struct tail *t);
 /* The journal takes nothing, or does again. */
 void tail_hold(struct tail *t, bool is_held);
 /* Might it bring something that belongs before the place? It is behind and reading, or asks replicas
- * about what it read. */
+ * about what it read, or compares what is retained before it reads on. */
 bool tail_may_bring(const struct tail *t, uint64_t place);
 
 #endif

@@ -15,6 +15,7 @@
 #include "base/mem.h"
 #include "cluster/census.h"
 #include "cluster/legacy.h"
+#include "cluster/record.h"
 #include "cluster/writer_inside.h"
 
 #define BATCH_BYTES (256u << 10)
@@ -116,6 +117,19 @@ static void take_entries(struct shard *s, struct call *c)
 	}
 }
 
+static struct claim_message message_of(const struct entry *e)
+{
+	struct claim_message m = {.id = &e->id, .token = e->token, .record = entry_record(e)};
+	struct record r;
+
+	if (e->claim || record_decode(m.record, &r) < 0 || !(r.flags & JOURNAL_RETAIN))
+		return m;
+	m.retained = r.topic;
+	m.expiry_s = r.expiry_s;
+	m.clears = r.payload.n == 0;
+	return m;
+}
+
 /* Of what stands first in the queue; of nothing: only trims. */
 static void make_call(struct shard *s)
 {
@@ -125,11 +139,8 @@ static void make_call(struct shard *s)
 
 	s->idle = c->next;
 	take_entries(s, c);
-	for (uint32_t i = 0; i < c->count; i++) {
-		const struct entry *e = c->entries[i];
-
-		messages[i] = (struct claim_message){&e->id, e->token, entry_record(e)};
-	}
+	for (uint32_t i = 0; i < c->count; i++)
+		messages[i] = message_of(c->entries[i]);
 	terms = terms_of(s, c->count && c->entries[0]->claim);
 	buf_clear(&c->request.command);
 	claim_call(&c->request.command, s->writer->sha, s->number, &terms, messages, c->count);

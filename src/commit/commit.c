@@ -140,6 +140,12 @@ static uint32_t claim_batch(
 	return count;
 }
 
+/* A hidden record that is not of the shared log is a copy; one that is had expired when it came. */
+static bool is_retained(const struct journal_message *m)
+{
+	return m->flags & JOURNAL_RETAIN && (!(m->flags & JOURNAL_HIDDEN) || m->log_id);
+}
+
 /* With the lock: these have just been appended. */
 static void tell_retained(
 	struct commit *c, const struct journal_message *const *messages, uint32_t n)
@@ -147,9 +153,7 @@ static void tell_retained(
 	uint64_t base = journal_tail(c->journal) - n;
 
 	for (uint32_t i = 0; i < n; i++) {
-		unsigned flags = messages[i]->flags & (JOURNAL_RETAIN | JOURNAL_HIDDEN);
-
-		if (flags == JOURNAL_RETAIN && c->on_retain)
+		if (is_retained(messages[i]) && c->on_retain)
 			c->on_retain(c->on_retain_context, messages[i], base + i);
 	}
 }

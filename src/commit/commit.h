@@ -75,8 +75,9 @@ int commit_append(struct commit *c, const struct journal_message *m, uint64_t *s
 /* The journal's tail; commit_on_retain()'s call has been made for what lies below it. Any thread. */
 uint64_t commit_tail(struct commit *c);
 
-/* Called for every message appended with JOURNAL_RETAIN and not JOURNAL_HIDDEN, in the order of the
- * journal and under its lock, before anybody hears that the message counts. Set before the first
+/* Called for every message appended with JOURNAL_RETAIN, but not for copies (JOURNAL_HIDDEN; with a place in
+ * the shared log such a one is no copy but had expired before), in the order of the journal and under its
+ * lock, before anybody hears that the message counts. Set before the first
  * submission; m is borrowed. */
 void commit_on_retain(struct commit *c,
 	void (*call)(void *context, const struct journal_message *m, uint64_t seq), void *context);

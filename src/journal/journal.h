@@ -87,8 +87,9 @@ enum journal_flags {
 	JOURNAL_CLAIMED = 1, /* id passed the antiloop */
 	JOURNAL_RETAIN = 2,  /* published with the retain flag, outside the WIS2 trees */
 	JOURNAL_UTF8 = 4,    /* payload format indicator 1 */
-	JOURNAL_HIDDEN = 8,  /* a copy of a retained message, for those who ask for it by its place;
-	                      * no subscription, replay, figure or summary sees it */
+	JOURNAL_HIDDEN = 8,  /* a copy of a retained message, for those who ask for it by its place,
+	                      * or one of the shared log that had expired when it came; no
+	                      * subscription, replay, figure or summary sees it */
 };
 
 /* A message to append; everything is borrowed. */

@@ -103,7 +103,8 @@ static void write_call(struct call *c)
 		ids[i] = id_of(c->shard, c->number[i]);
 		buf_clear(&records[i]);
 		fill_record(&records[i], &ids[i]);
-		messages[i] = (struct claim_message){&ids[i], c->token, buf_view(&records[i])};
+		messages[i] = (struct claim_message){
+			.id = &ids[i], .token = c->token, .record = buf_view(&records[i])};
 	}
 	buf_clear(&c->request.command);
 	claim_call(&c->request.command, c->load->sha, c->shard, &c->load->terms, messages, c->n);

@@ -125,3 +125,38 @@ def stream(redis, events=False):
         for place, fields in redis.master_of(key).command("xrange", key, "-", "+"):
             found.append(_record(k, place.decode(), fields[1]))
     return [r for r in found if events or not r.topic.startswith("monitor/")]
+
+
+def shard_of(topic):
+    """Where messages without a claim stand (src/cluster/claim.c)."""
+    value = 2166136261
+    for byte in topic.encode():
+        value = (value ^ byte) * 16777619 % 2 ** 32
+    return value % SHARDS
+
+
+def trim(redis):
+    """No stream has an entry any more."""
+    for k in range(SHARDS):
+        redis.master_of(f"{{{k}}}:log").command("xtrim", f"{{{k}}}:log", "maxlen", 0)
+
+
+def retained(redis):
+    """What Redis has retained: {topic: (place, payload)}, without the mark from when on."""
+    found = {}
+    for k in range(SHARDS):
+        key = f"{{{k}}}:retained"
+        pairs = redis.master_of(key).command("hgetall", key)
+        for topic, value in zip(pairs[::2], pairs[1::2]):
+            place, record = value.split(b" ", 1) if topic else (value, b"")
+            if topic:
+                found[topic.decode()] = (place.decode(), _payload(record))
+    return found
+
+
+def _payload(raw):
+    """Of a record (src/cluster/record.h) without a previous one."""
+    at = 23
+    for width in (2, 2, 2, 4):
+        at += width + int.from_bytes(raw[at:at + width], "big")
+    return raw[at:]
