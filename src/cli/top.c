@@ -65,9 +65,9 @@ static const struct argument rows[] = {
 };
 
 static const struct argument_table table = {"isobar top [options]",
-	"Shows sources, rates, delays and subscribers of a running broker. Rates are over the "
-	"time\n"
-	"between two looks. Keys sort (as --sort), up and down and space scroll, q quits.",
+	"Shows sources, rates, delays and subscribers of a running broker, and the nodes of its\n"
+	"cluster. Rates are over the time between two looks; those of nodes over some seconds of\n"
+	"their own. Keys sort (as --sort), up and down and space scroll, q quits.",
 	rows, sizeof(rows) / sizeof(rows[0])};
 
 /* --- samples ---------------------------------------------------------- */
@@ -128,13 +128,13 @@ static void draw(struct top *t)
 		buf_fini(&told);
 		return;
 	}
-	screen_draw(buf_view(&t->lines), TOP_HEAD_LINES);
+	screen_draw(buf_view(&t->lines), top_head_lines(&t->samples[0]));
 }
 
 static void on_letter(struct top *t, char letter)
 {
-	uint32_t page =
-		t->view.height > TOP_HEAD_LINES + 2 ? t->view.height - TOP_HEAD_LINES - 2 : 1;
+	uint32_t head = top_head_lines(&t->samples[0]);
+	uint32_t page = t->view.height > head + 2 ? t->view.height - head - 2 : 1;
 
 	if (letter == 'q')
 		t->ended = true;

@@ -7,7 +7,10 @@
 
 #define STATE_WIDTH 11u
 #define NUMBERS_WIDTH 42u /* of the columns behind the state */
+#define NODE_WIDTH 18u
+#define MODE_WIDTH 19u /* "draining committing" */
 #define LINE_MOST 1024u
+#define HEAD_LINES 5u /* on one machine */
 
 /* A source with what is shown of it. */
 struct row {
@@ -233,6 +236,81 @@ static void put_journal(const struct top_view *v, const struct top_sample *now, 
 	end_line(out, from, v->width);
 }
 
+/* --- nodes ------------------------------------------------------------ */
+
+/* With 0 nodes: none. */
+static uint32_t nodes_shown(const struct top_sample *now)
+{
+	return now->node_count < TOP_NODES_SHOWN ? now->node_count : TOP_NODES_SHOWN;
+}
+
+uint32_t top_head_lines(const struct top_sample *now)
+{
+	if (now->node_count == 0)
+		return HEAD_LINES;
+	return HEAD_LINES + 2 + nodes_shown(now) + (now->node_count > TOP_NODES_SHOWN);
+}
+
+static void put_total(const struct top_view *v, const struct top_sample *now, struct buf *out)
+{
+	const struct top_total *t = &now->total;
+	size_t from = buf_length(out);
+
+	buf_printf(out, "whole cluster: nodes alive %llu of %llu  subscribers %llu  ",
+		(unsigned long long)t->alive, (unsigned long long)t->known,
+		(unsigned long long)t->clients);
+	buf_printf(out, "published %.1f/s  out %.1f/s", t->published, t->delivered);
+	end_line(out, from, v->width);
+}
+
+static void put_node(const struct top_view *v, const struct top_node *n, struct buf *out)
+{
+	size_t from = buf_length(out);
+	char state[64];
+
+	snprintf(state, sizeof(state), "%s%s%s", n->state, n->alive ? " " : "",
+		n->alive ? n->mode : "");
+	put_cell(out, n->name, NODE_WIDTH);
+	buf_text(out, " ");
+	put_cell(out, state, MODE_WIDTH);
+	if (n->alive) {
+		put_rate(out, n->received);
+		put_rate(out, n->published);
+		put_rate(out, n->delivered);
+		put_span(out, n->lag_s);
+		buf_printf(out, " %6llu %6llu", (unsigned long long)n->sources,
+			(unsigned long long)n->clients);
+	} else {
+		buf_text(out, " for");
+		put_span(out, n->silent_s);
+	}
+	end_line(out, from, v->width);
+}
+
+/* Nothing on one machine. */
+static void put_nodes(const struct top_view *v, const struct top_sample *now, struct buf *out)
+{
+	uint32_t shown = nodes_shown(now);
+	size_t from = buf_length(out);
+
+	if (now->node_count == 0)
+		return;
+	put_total(v, now, out);
+	from = buf_length(out);
+	put_cell(out, "NODE", NODE_WIDTH);
+	buf_text(out, " ");
+	put_cell(out, "STATE", MODE_WIDTH);
+	buf_text(out, "   IN/S PUBL/S  OUT/S    LAG   SRCS SUBSCR");
+	end_line(out, from, v->width);
+	for (uint32_t i = 0; i < shown; i++)
+		put_node(v, &now->nodes[i], out);
+	from = buf_length(out);
+	if (now->node_count > shown) {
+		buf_printf(out, "and %u more nodes", now->node_count - shown);
+		end_line(out, from, v->width);
+	}
+}
+
 /* --- sources ---------------------------------------------------------- */
 
 static size_t name_width(const struct top_view *v)
@@ -281,18 +359,19 @@ static void put_keys(const struct top_view *v, struct buf *out)
 }
 
 /* How many sources a screen takes; 0: all. */
-static uint32_t rows_of(const struct top_view *v, uint32_t all)
+static uint32_t rows_of(const struct top_view *v, uint32_t head, uint32_t all)
 {
-	uint32_t taken = TOP_HEAD_LINES + 1;
+	uint32_t taken = head + 1;
 
 	if (v->height == 0)
 		return all;
 	return v->height > taken ? v->height - taken : 0;
 }
 
-static void put_rows(struct top_view *v, const struct row *rows, uint32_t n, struct buf *out)
+static void put_rows(
+	struct top_view *v, uint32_t head, const struct row *rows, uint32_t n, struct buf *out)
 {
-	uint32_t room = rows_of(v, n);
+	uint32_t room = rows_of(v, head, n);
 	uint32_t last = n > room ? n - room : 0;
 
 	v->first = v->first < last ? v->first : last;
@@ -316,7 +395,8 @@ void top_frame(struct top_view *v, const struct top_sample *now, const struct to
 	put_sources_sum(v, now, rows, out);
 	put_subscribers(v, now, before, out);
 	put_journal(v, now, out);
+	put_nodes(v, now, out);
 	put_columns(v, out);
-	put_rows(v, rows, now->count, out);
+	put_rows(v, top_head_lines(now), rows, now->count, out);
 	free(rows);
 }

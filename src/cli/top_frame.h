@@ -12,8 +12,7 @@
 #include "cli/top_sample.h"
 
 #define TOP_WIDTH_LEAST 40u
-#define TOP_HEAD_LINES \
-	5u /* what stands before the first source; the last of them names the columns */
+#define TOP_NODES_SHOWN 8u
 
 enum top_order {
 #define X(order, key, name) order,
@@ -33,6 +32,9 @@ struct top_view {
  * all zero: then there are none. Corrects v->first when it is beyond the end. */
 void top_frame(struct top_view *v, const struct top_sample *now, const struct top_sample *before,
 	struct buf *out);
+
+/* Lines before the first source; the last of them names the columns. */
+uint32_t top_head_lines(const struct top_sample *now);
 
 /* The order that this key stands for; false: none. */
 bool top_order_of(char key, enum top_order *out);

@@ -24,6 +24,13 @@ static uint64_t number_at(const json_t *object, const char *name)
 	return value > 0 && value < 1e18 ? (uint64_t)value : 0;
 }
 
+static double real_at(const json_t *object, const char *name)
+{
+	double value = json_number_value(at(object, name));
+
+	return value > 0 && value < 1e18 ? value : 0;
+}
+
 static void text_at(const json_t *object, const char *name, char *out, size_t size)
 {
 	const char *text = json_string_value(at(object, name));
@@ -47,6 +54,56 @@ static json_t *read_object(struct view page)
 		return root;
 	json_decref(root);
 	return NULL;
+}
+
+static void read_node(struct top_node *node, const json_t *one)
+{
+	text_at(one, "name", node->name, sizeof(node->name));
+	text_at(one, "state", node->state, sizeof(node->state));
+	text_at(one, "mode", node->mode, sizeof(node->mode));
+	node->alive = json_is_true(at(one, "alive"));
+	node->silent_s = real_at(one, "silent_seconds");
+	node->received = real_at(one, "received_per_second");
+	node->published = real_at(one, "published_per_second");
+	node->delivered = real_at(one, "delivered_per_second");
+	node->lag_s = real_at(one, "lag_seconds");
+	node->clients = number_at(one, "clients");
+	node->sources = number_at(one, "sources_connected");
+}
+
+static bool is_well(const struct top_node *node)
+{
+	return node->alive && strcmp(node->mode, "ok") == 0;
+}
+
+static int by_need(const void *a, const void *b)
+{
+	const struct top_node *x = a, *y = b;
+	int order = is_well(x) - is_well(y);
+
+	return order ? order : strcmp(x->name, y->name);
+}
+
+/* null on one machine */
+static void read_cluster(struct top_sample *s, const json_t *cluster)
+{
+	const json_t *total = at(cluster, "total"), *list = at(cluster, "nodes");
+	size_t n = json_array_size(list);
+
+	n = n < TOP_NODES_MOST ? n : TOP_NODES_MOST;
+	free(s->nodes);
+	s->nodes = mem_new((n + 1) * sizeof(*s->nodes));
+	s->node_count = (uint32_t)n;
+	for (size_t i = 0; i < n; i++)
+		read_node(&s->nodes[i], json_array_get(list, i));
+	qsort(s->nodes, n, sizeof(*s->nodes), by_need);
+	s->total = (struct top_total){.known = json_array_size(list),
+		.alive = number_at(at(total, "nodes"), "alive"),
+		.clients = number_at(total, "clients"),
+		.sessions = number_at(total, "sessions"),
+		.received = real_at(total, "received_per_second"),
+		.published = real_at(total, "published_per_second"),
+		.delivered = real_at(total, "delivered_per_second")};
 }
 
 bool top_read_status(struct top_sample *s, struct view page)
@@ -74,6 +131,7 @@ bool top_read_status(struct top_sample *s, struct view page)
 	s->held = json_is_true(at(journal, "held"));
 	s->failed = json_is_true(at(journal, "failed"));
 	s->ids = number_at(at(root, "antiloop"), "ids");
+	read_cluster(s, at(root, "cluster"));
 	json_decref(root);
 	return true;
 }
@@ -195,5 +253,6 @@ void top_read_metrics(struct top_sample *s, struct view page)
 void top_sample_fini(struct top_sample *s)
 {
 	free(s->sources);
+	free(s->nodes);
 	*s = (struct top_sample){0};
 }

@@ -1,6 +1,6 @@
 /* cli/top_sample.h - what a broker's pages say at one moment, read for `isobar top`
  *
- *     /api/v1/status    the broker: subscribers, journal, antiloop
+ *     /api/v1/status    the broker: subscribers, journal, antiloop; the nodes of its cluster
  *     /api/v1/sources   each source with its counters
  *     /metrics          delays by centre, how far sessions lag
  *
@@ -18,6 +18,7 @@
 #include "base/view.h"
 
 #define TOP_SOURCES_MOST 20000u
+#define TOP_NODES_MOST 1024u
 #define TOP_TEXT_BYTES 128u
 
 struct top_source {
@@ -32,6 +33,32 @@ struct top_source {
 	double delay_sum; /* of its centre: seconds from pubtime to receipt, over delay_count messages */
 	double delay_count;
 	struct top_source *same; /* another one of its centre, or NULL */
+};
+
+/* Rates are the node's own. */
+struct top_node {
+	char name[TOP_TEXT_BYTES];
+	char state[24];
+	char mode[24];
+	bool alive;
+	double silent_s;
+	double received;
+	double published;
+	double delivered;
+	double lag_s;
+	uint64_t clients;
+	uint64_t sources;
+};
+
+/* All nodes together, each counted once. */
+struct top_total {
+	uint64_t alive;
+	uint64_t known;
+	uint64_t clients;
+	uint64_t sessions;
+	double received;
+	double published;
+	double delivered;
 };
 
 struct top_sample {
@@ -56,6 +83,9 @@ struct top_sample {
 	double lag_s;               /* of the session that is farthest behind */
 	struct top_source *sources; /* in order of name; owned */
 	uint32_t count;
+	struct top_total total;
+	struct top_node *nodes; /* those that are not well first; owned */
+	uint32_t node_count;    /* 0: one machine */
 };
 
 /* Fills in what the page says. False: it is not such a page. sample is zero-initialised before. */

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/mem.h"
 #include "cli/top_frame.h"
 
 #define STATUS                                                                                    \
@@ -148,7 +149,7 @@ static void rates_are_over_the_time_between_two_samples(void **state)
 static void sources_are_sorted_and_scrolled(void **state)
 {
 	struct top_sample s = sample(STATUS, SOURCES, METRICS), none = {0};
-	struct top_view v = {.width = 80, .height = TOP_HEAD_LINES + 2, .order = TOP_BY_LAST};
+	struct top_view v = {.width = 80, .height = 5 + 2, .order = TOP_BY_LAST};
 	char *text = frame(&v, &s, &none);
 
 	(void)state;
@@ -159,6 +160,55 @@ static void sources_are_sorted_and_scrolled(void **state)
 	text = frame(&v, &s, &none);
 	assert_int_equal(v.first, 1);
 	assert_true(starts(line(text, 5), "a "));
+	free(text);
+	top_sample_fini(&s);
+}
+
+#define NODE(name, state, alive, mode)                                                       \
+	"{\"name\":\"" name "\",\"state\":\"" state "\",\"alive\":" alive ",\"mode\":" mode  \
+	",\"silent_seconds\":75.2,\"received_per_second\":20.5,\"published_per_second\":10," \
+	"\"delivered_per_second\":30,\"lag_seconds\":0.5,\"clients\":7,\"sources_connected\":4}"
+#define CLUSTER                                                                           \
+	"{\"cluster\":{\"node\":\"a\",\"total\":{\"nodes\":{\"alive\":2},\"clients\":14," \
+	"\"published_per_second\":20,\"delivered_per_second\":60},\"nodes\":[" NODE(      \
+		"a", "alive", "true", "\"ok\"") "," NODE("b", "dead", "false",            \
+		"null") "," NODE("c", "draining", "true", "\"degraded\"") "]}}"
+
+static void nodes_of_a_cluster_stand_in_the_head_those_not_well_first(void **state)
+{
+	struct top_sample s = sample(CLUSTER, SOURCES, METRICS), none = {0};
+	struct top_view v = {.width = 80, .height = 5 + 5 + 2};
+	char *text = frame(&v, &s, &none);
+
+	(void)state;
+	assert_int_equal(top_head_lines(&s), 5 + 5);
+	assert_true(starts(line(text, 4), "whole cluster: nodes alive 2 of 3  subscribers 14  "
+					  "published 20.0/s  out 60.0/s\n"));
+	assert_true(starts(line(text, 5), "NODE "));
+	assert_true(starts(line(text, 6), "b                  dead                for  75.2s\n"));
+	assert_true(starts(line(text, 7), "c                  draining degraded "));
+	assert_true(starts(line(text, 8), "a                  alive ok              20.5   10.0   "
+					  "30.0   0.5s      4      7\n"));
+	assert_true(starts(line(text, 9), "SOURCE "));
+	assert_true(starts(line(text, 10), "a ")); /* a source */
+	free(text);
+	top_sample_fini(&s);
+}
+
+static void of_many_nodes_some_are_shown(void **state)
+{
+	struct top_sample s = sample(CLUSTER, SOURCES, METRICS), none = {0};
+	struct top_view v = {.width = 80};
+	char *text;
+
+	(void)state;
+	s.nodes = mem_resize(s.nodes, 20 * sizeof(*s.nodes));
+	for (uint32_t i = 3; i < 20; i++)
+		s.nodes[i] = s.nodes[2];
+	s.node_count = 20;
+	text = frame(&v, &s, &none);
+	assert_true(starts(line(text, top_head_lines(&s) - 2), "and 12 more nodes\n"));
+	assert_true(starts(line(text, top_head_lines(&s) - 1), "SOURCE "));
 	free(text);
 	top_sample_fini(&s);
 }
@@ -205,6 +255,8 @@ int main(void)
 		cmocka_unit_test(odd_figures_count_as_nothing),
 		cmocka_unit_test(rates_are_over_the_time_between_two_samples),
 		cmocka_unit_test(sources_are_sorted_and_scrolled),
+		cmocka_unit_test(nodes_of_a_cluster_stand_in_the_head_those_not_well_first),
+		cmocka_unit_test(of_many_nodes_some_are_shown),
 		cmocka_unit_test(every_key_of_the_table_is_an_order),
 		cmocka_unit_test(no_line_is_wider_than_the_screen_nor_has_control_bytes),
 	};

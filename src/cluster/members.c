@@ -219,9 +219,9 @@ static void on_time(struct timer *t)
 	timer_start(m->config.loop, &m->timer, m->leaving ? LEAVING_BEAT_MS : NODE_BEAT_MS);
 	if (m->config.on_figures)
 		m->config.on_figures(m->config.context, m->figures);
-	send_beat(m);
 	if (m->leaving)
-		check_left(m);
+		check_left(m); /* before a beat is under way */
+	send_beat(m);
 }
 
 /* --- leases, as they are ------------------------------------------------------ */

@@ -7,6 +7,7 @@ import pytest
 from harness import notifications as wnm
 from harness.chromium import Chromium
 from harness.cluster import Nodes
+from harness.isobar import isobar
 from harness.process import factor, wait_until
 
 CENTRE = "de-dwd"
@@ -82,8 +83,9 @@ def test_each_node_shows_all_and_a_sum_that_counts_each_once(nodes, subscriber, 
         assert status["total"]["clients"] == 3 and status["state"] == "open"
 
 
-def test_who_died_is_shown_dead_within_five_seconds_and_who_left_as_left(nodes, subscriber):
-    three = nodes(3)
+def test_who_died_is_shown_dead_within_five_seconds_and_who_left_as_left(nodes, node, subscriber):
+    peer = node(CENTRE)     # which who leaves can hand over to nobody: the last one holds it already
+    three = nodes(3, sources={CENTRE: {"centre_id": CENTRE, "kind": "node", "url": peer.url}})
     wait_states(three, node_1="alive", node_2="alive", node_3="alive")
     subscriber(three[0].port, "#")
     wait_so("client", three, lambda b: total(b).get("clients") == 1)
@@ -96,6 +98,8 @@ def test_who_died_is_shown_dead_within_five_seconds_and_who_left_as_left(nodes, 
         assert total(broker)["clients"] == 0, "what the dead had is in no sum"
         one = rows(broker)["node-1"]
         assert one["silent_seconds"] >= 3 and one["clients"] == 1 and not one["alive"]
+    wait_so("both hold it", three[1:], lambda b: rows(b)["node-2"]["sources_held"] == 1
+            and rows(b)["node-3"]["sources_held"] == 1)
     three[1].stop()
     wait_states(three[2:], node_1="dead", node_2="left", node_3="alive")
     assert total(three[2])["nodes"] == {"alive": 1, "draining": 0, "left": 1, "dead": 1}
@@ -239,6 +243,22 @@ def test_the_page_shows_nodes_and_sums_apart_from_the_node_that_shows_it(nodes, 
     row = page.evaluate(TABLE)[1]
     assert row[1].startswith("dead for ") and row[6] == "–", row
     assert not page.errors, page.errors
+
+
+def test_top_shows_the_nodes_those_not_well_first(nodes, subscriber):
+    three = nodes(3)
+    subscriber(three[0].port, "#")
+    subscriber(three[1].port, "#")
+    three[2].kill()
+    wait_states(three[:2], node_1="alive", node_2="alive", node_3="dead")
+    wait_so("clients", three[:1], lambda b: total(b)["clients"] == 2)
+    shown = isobar("top", "--once", "--every", "500ms", "-b", f"http://127.0.0.1:{three[0].http_port}")
+    assert shown.returncode == 0, shown
+    lines = shown.stdout.split("\n")
+    assert lines[4].startswith("whole cluster: nodes alive 2 of 3  subscribers 2  "), lines
+    assert [line.split()[:2] for line in lines[5:9]] == [
+        ["NODE", "STATE"], ["node-3", "dead"], ["node-1", "alive"], ["node-2", "alive"]], lines
+    assert lines[9].startswith("SOURCE ")
 
 
 def test_the_nodes_are_for_who_may_see_the_status(nodes):
