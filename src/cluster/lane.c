@@ -9,6 +9,10 @@
  * **Invariant:** all that is under way of a lane is at one link; while `again` is not empty nothing
  * of the queue is sent. Everything in `again` is older than the queue and younger ones stand behind
  * older ones, as replies come in the order of sending.
+ *
+ * After a refusal one request is under way at a time, until one is done: a node that refuses the first of
+ * a pipeline and does the second would turn their order round. That is how a slot arrives: its new
+ * node says TRYAGAIN until the moment in which it is its master.
  */
 #include "cluster/internal.h"
 
@@ -134,7 +138,7 @@ bool lane_pump(struct redis_lane *lane, uint64_t now_ms)
 	while ((q = first(&lane->queue)) != NULL) {
 		struct link *l = route(lane, q);
 
-		if (lane->under_way && l != lane->link)
+		if (lane->under_way && (l != lane->link || lane->is_careful))
 			return true;
 		if (l == NULL || l->state != LINK_READY)
 			return false;
@@ -260,10 +264,12 @@ void lane_on_reply(struct link *l, struct redis_request *q, const struct resp *r
 
 	q->ask = NULL;
 	if (is_fault(l, q, reply)) {
+		lane->is_careful = true;
 		lane->under_way--;
 		send_again(lane, q);
 		return;
 	}
+	lane->is_careful = false;
 	lane->turns = 0;
 	q->connection = l->number;
 	if (q->on_reply)

@@ -11,10 +11,10 @@
  *
  * **Order.** Requests of one lane (a slot, or one of redis_lane_open()) are sent in the order of
  * their submission. When one has to be sent again, nothing new of the lane is sent until all that is
- * under way is answered, and then what has to be repeated goes first, in its old order. (A request
- * refused for a moment that was over before the next one arrived may be overtaken by it: that needs
- * a CLUSTERDOWN, BUSY or TRYAGAIN that ends, or a script that another program loads, between two
- * commands of one pipeline.)
+ * under way is answered, and then what has to be repeated goes first, in its old order, one at a time
+ * until one is done. (A request refused for a moment that was over before the next one arrived may be
+ * overtaken by it: that needs a CLUSTERDOWN or BUSY that ends, or a script that another program loads,
+ * between two commands of one pipeline. Whose order matters even then has one under way at a time.)
  *
  * **Acknowledged by replicas.** With `acknowledge` set, WAIT follows on the connection of the
  * command, one for all requests of a turn, and on_done says how many replicas have it. A connection

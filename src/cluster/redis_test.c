@@ -614,6 +614,29 @@ static void nothing_new_is_sent_while_something_waits_to_be_sent_again(void **st
 	rig_free(r);
 }
 
+/* A slot on its way from server 0 to 1, which becomes its master behind the first that it refuses. */
+static const char *get_arriving(struct server *s, struct visit *v, uint32_t number)
+{
+	if (s == &s->rig->servers[0])
+		return redirect(s, v, "ASK");
+	return s->gets ? get_number(s, v, number)
+		       : "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+}
+
+static void none_overtakes_one_that_is_refused_just_before_the_slot_arrives(void **state)
+{
+	struct rig *r = rig_new(get_arriving);
+
+	(void)state;
+	for (int i = 0; i < 4; i++)
+		submit(r, false);
+	drive(r);
+	assert_all_answered_in_order(r);
+	assert_asked(&r->servers[1], "ASKING;GET 0;ASKING;GET 0;ASKING;GET 1;ASKING;GET 2;"
+				     "ASKING;GET 3;");
+	rig_free(r);
+}
+
 static void other_errors_are_the_callers_to_judge(void **state)
 {
 	struct rig *r = rig_new(get_error);
@@ -1070,6 +1093,7 @@ int main(void)
 		cmocka_unit_test(ask_is_followed_once_and_changes_no_map),
 		cmocka_unit_test(what_the_cluster_refuses_for_a_moment_is_sent_again),
 		cmocka_unit_test(nothing_new_is_sent_while_something_waits_to_be_sent_again),
+		cmocka_unit_test(none_overtakes_one_that_is_refused_just_before_the_slot_arrives),
 		cmocka_unit_test(other_errors_are_the_callers_to_judge),
 		cmocka_unit_test(a_lost_connection_repeats_only_what_may_be_repeated),
 		cmocka_unit_test(a_reply_that_is_cut_giant_or_surplus_ends_the_connection),

@@ -5,11 +5,13 @@
  *
  * NODE is host:port; user and password come from $REDIS_USER and $REDIS_PASSWORD, $REDIS_CA names a
  * certificate for TLS. "claim" makes COUNT messages of 1200 bytes over 16 shards, keeps WINDOW calls of
- * BATCH messages under way and writes "progress N" lines; every DUPLICATES-th call is made twice. A call
+ * BATCH messages under way and writes "progress N refused R" lines; every DUPLICATES-th call is made twice. SIGTERM:
+ * no more are made, and those that were are brought to their end. A call
  * that too few replicas have is made again unless CLUSTER NODES says that the missing ones failed, as
  * whoever acknowledges messages has to. "read" reads all shards from replicas and checks each
  * record's place in its shard. Both end with one line of JSON and status 0 when nothing was wrong.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -28,6 +30,7 @@
 #define PAYLOAD_BYTES 1100u
 #define BATCH_MOST 64u
 #define CENSUS_MS 200u
+#define TOLD_EVERY 1000u
 
 struct call {
 	struct redis_request request;
@@ -143,12 +146,11 @@ static void submit(struct call *c)
 
 static void tell_progress(struct load *l)
 {
-	uint64_t twentieth = l->done * 20 / l->count;
-
-	if (twentieth == l->told)
+	if (l->done - l->told < TOLD_EVERY)
 		return;
-	l->told = twentieth;
-	printf("progress %llu\n", (unsigned long long)l->done);
+	l->told = l->done;
+	printf("progress %llu refused %llu\n", (unsigned long long)l->done,
+		(unsigned long long)count_read(&redis_figures(l->redis)->refused));
 	fflush(stdout);
 }
 
@@ -206,10 +208,20 @@ static void make_call(struct load *l)
 	submit(c);
 }
 
+static volatile sig_atomic_t asked_to_end;
+
+static void on_signal(int number)
+{
+	(void)number;
+	asked_to_end = 1;
+}
+
 static bool on_turn(struct turn_hook *h)
 {
 	struct load *l = container_of(h, struct load, hook);
 
+	if (asked_to_end)
+		l->count = l->made;
 	while (l->pool && l->made < l->count)
 		make_call(l);
 	if (l->done == l->count &&
@@ -303,6 +315,7 @@ static int claim(struct load *l, uint32_t window)
 	const struct redis_figures *f = redis_figures(l->redis);
 	uint64_t began_ns = clock_mono_ns();
 
+	signal(SIGTERM, on_signal);
 	redis_script_sha(claim_script(), l->sha);
 	l->terms.remember_ms = 3600000;
 	for (uint32_t i = 0; i < window; i++) {

@@ -6,7 +6,7 @@ happens to the cluster meanwhile; each test counts what is in the streams afterw
 import json
 import os
 import re
-import subprocess
+import signal
 
 import pytest
 
@@ -15,6 +15,7 @@ from harness.redis import RedisCluster
 
 LOAD = os.path.join(os.path.dirname(binary()), "tests", "cluster", "load")
 SHARDS = 16
+ENDLESS = 10 ** 9
 
 
 class Load:
@@ -25,11 +26,19 @@ class Load:
         self.process = Process(["/bin/sh", "-c", 'exec "$@" >&2', "sh", LOAD, words[0], seeds,
                                 *map(str, words[1:])], "load", env=env)
 
+    def progress(self):
+        lines = self.process.find_log(r"^progress \d+ refused \d+")
+        return tuple(map(int, lines[-1].split()[1::2])) if lines else (0, 0)
+
     def wait_progress(self, least):
-        def is_there():
-            lines = self.process.find_log(r"^progress \d+")
-            return lines and int(lines[-1].split()[1]) >= least
-        wait_until(is_there, 60, f"progress {least}")
+        wait_until(lambda: self.progress()[0] >= least, 60, f"progress {least}")
+
+    def wait_refused(self):
+        wait_until(lambda: self.progress()[1] > 0, 60, "a call to be refused")
+
+    def finish(self):
+        """It makes no more messages."""
+        self.process.signal(signal.SIGTERM)
 
     def end(self, limit=90):
         status = self.process.wait(limit)
@@ -84,17 +93,21 @@ def test_a_killed_master_loses_and_doubles_nothing(empty, load):
 
 
 def test_a_slot_moves_under_load(empty, load):
-    run = load(empty, "claim", 60000, 4, 500, 1)
+    """Its calls are refused until it has moved, and go on at its new master."""
+    run = load(empty, "claim", ENDLESS, 4, 500, 1)
     run.wait_progress(6000)
     source = empty.master_of("{5}:log")
     target = next(node for node in empty.masters() if node is not source)
     slot = int(source.cli("cluster", "keyslot", "{5}:log"))
-    empty.move_slot(slot, source, target)
+    empty.move_slot(slot, source, target, run.wait_refused)
+    # Shards take turns with 500 calls: without those of this one all of them soon wait for it.
+    run.wait_progress(run.progress()[0] + 2 * 500 * 4 * SHARDS)
+    run.finish()
     status, told = run.end()
-    check_claims(status, told, 60000)
-    assert told["refused"] > 0 and told["moved"] > 0, told
+    check_claims(status, told, told["done"])
+    assert told["refused"] > 0, told
     assert empty.master_of("{5}:log") is target
-    check_streams(empty, load, 60000)
+    check_streams(empty, load, told["done"])
 
 
 def test_the_whole_cluster_restarts_and_has_forgotten_its_scripts(empty, load):

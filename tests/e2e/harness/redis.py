@@ -244,8 +244,9 @@ class RedisCluster:
         for node in self.nodes:
             node.start()
 
-    def move_slot(self, slot, source, target):
-        """One slot with its keys, as redis-cli's reshard does."""
+    def move_slot(self, slot, source, target, meanwhile=lambda: None):
+        """One slot with its keys, as redis-cli's reshard does; meanwhile(): before the nodes hear that it
+        has moved."""
         source_id, target_id = source.cli("cluster", "myid"), target.cli("cluster", "myid")
         target.cli("cluster", "setslot", slot, "importing", source_id)
         source.cli("cluster", "setslot", slot, "migrating", target_id)
@@ -256,5 +257,6 @@ class RedisCluster:
             if not keys:
                 break
             source.command("migrate", "127.0.0.1", target.port, "", 0, 10000, *auth, "KEYS", *keys)
+        meanwhile()
         for node in [target, source, *self.masters()]:
             node.cli("cluster", "setslot", slot, "node", target_id)
