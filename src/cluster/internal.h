@@ -82,7 +82,7 @@ struct redis_lane {
 	bool closed;
 	uint32_t under_way; /* sent and not settled */
 	unsigned turns;     /* redirects and refusals since something was answered */
-	bool is_careful;    /* the last answer was a refusal: one at a time until something is done */
+	bool is_careful; /* the last answer was a refusal: one at a time until something is done */
 	uint64_t not_before_ms;
 	struct link *link;   /* where things are under way; an own lane's own */
 	struct list queue;   /* not sent */

@@ -1,6 +1,7 @@
 /* Claims messages through the Redis client, or reads them back; faults come from outside meanwhile.
  *
  *	load claim NODE[,NODE...] COUNT BATCH WINDOW ACKNOWLEDGE [DUPLICATES]
+ *	load pace NODE[,NODE...] COUNT RATE ACKNOWLEDGE
  *	load read NODE[,NODE...] COUNT
  *
  * NODE is host:port; user and password come from $REDIS_USER and $REDIS_PASSWORD, $REDIS_CA names a
@@ -8,7 +9,9 @@
  * BATCH messages under way and writes "progress N refused R" lines; every DUPLICATES-th call is made twice. SIGTERM:
  * no more are made, and those that were are brought to their end. A call
  * that too few replicas have is made again unless CLUSTER NODES says that the missing ones failed, as
- * whoever acknowledges messages has to. "read" reads all shards from replicas and checks each
+ * whoever acknowledges messages has to. "pace" claims RATE messages a second, one a call, and tells how
+ * long a call took until replicas had it; the first tenth does not count; its ids are new in each run
+ * and its shards others, which no node follows. "read" reads all shards from replicas and checks each
  * record's place in its shard. Both end with one line of JSON and status 0 when nothing was wrong.
  */
 #include <signal.h>
@@ -31,6 +34,7 @@
 #define BATCH_MOST 64u
 #define CENSUS_MS 200u
 #define TOLD_EVERY 1000u
+#define PACE_WINDOW 1000u
 
 struct call {
 	struct redis_request request;
@@ -38,6 +42,7 @@ struct call {
 	uint32_t shard;
 	uint32_t n;
 	uint64_t number[BATCH_MOST]; /* of its messages in their shard */
+	uint64_t made_ns;
 	uint32_t token;
 	bool is_duplicate;
 	uint32_t first; /* of the last reply */
@@ -65,16 +70,29 @@ struct load {
 	bool excused[LOAD_SHARDS];
 	struct timer census_timer;
 	struct claim_terms terms;
+	/* pace */
+	uint64_t rate; /* 0: as fast as it goes */
+	uint32_t run;
+	uint64_t began_ns;
+	struct timer beat;
+	uint64_t *took_ns; /* of each call */
 };
 
-/* An id that says where it stands; the same in every run. */
-static struct uuid id_of(uint32_t shard, uint64_t number)
+/* An id that says where it stands; but for `run` the same in every run. */
+static struct uuid id_of(uint32_t shard, uint64_t number, uint32_t run)
 {
 	struct uuid id = {{0}};
 
 	memcpy(id.b, &number, sizeof(number));
 	memcpy(id.b + 8, &shard, sizeof(shard));
+	memcpy(id.b + 12, &run, sizeof(run));
 	return id;
+}
+
+/* Where the i-th of the load's shards lies. */
+static uint32_t shard_at(const struct load *l, uint32_t i)
+{
+	return l->rate ? i + LOAD_SHARDS : i;
 }
 
 static void fill_record(struct buf *b, const struct uuid *id)
@@ -103,14 +121,15 @@ static void write_call(struct call *c)
 	struct uuid ids[BATCH_MOST];
 
 	for (uint32_t i = 0; i < c->n; i++) {
-		ids[i] = id_of(c->shard, c->number[i]);
+		ids[i] = id_of(c->shard, c->number[i], c->load->run);
 		buf_clear(&records[i]);
 		fill_record(&records[i], &ids[i]);
 		messages[i] = (struct claim_message){
 			.id = &ids[i], .token = c->token, .record = buf_view(&records[i])};
 	}
 	buf_clear(&c->request.command);
-	claim_call(&c->request.command, c->load->sha, c->shard, &c->load->terms, messages, c->n);
+	claim_call(&c->request.command, c->load->sha, shard_at(c->load, c->shard), &c->load->terms,
+		messages, c->n);
 }
 
 static void on_reply(struct redis_request *q, const struct resp *reply)
@@ -139,7 +158,8 @@ static void on_reply(struct redis_request *q, const struct resp *reply)
 
 static void submit(struct call *c)
 {
-	int err = redis_submit(c->load->redis, claim_slot(c->shard), &c->request);
+	int err =
+		redis_submit(c->load->redis, claim_slot(shard_at(c->load, c->shard)), &c->request);
 
 	check(err == 0);
 }
@@ -161,6 +181,8 @@ static void settle(struct call *c)
 	l->first += c->first;
 	l->repeats += c->repeats;
 	l->wrong += c->foreign;
+	if (l->rate)
+		l->took_ns[l->done] = clock_mono_ns() - c->made_ns;
 	if (!c->is_duplicate)
 		l->done += c->n;
 	c->free = l->pool;
@@ -204,6 +226,7 @@ static void make_call(struct load *l)
 			c->number[c->n] = l->in_shard[shard]++;
 	c->token = (uint32_t)++l->calls;
 	c->request.acknowledge = (uint8_t)l->acknowledge;
+	c->made_ns = clock_mono_ns();
 	write_call(c);
 	submit(c);
 }
@@ -216,13 +239,23 @@ static void on_signal(int number)
 	asked_to_end = 1;
 }
 
+/* So many messages may be made by now. */
+static uint64_t due(const struct load *l)
+{
+	uint64_t n = l->count;
+
+	if (l->rate)
+		n = (clock_mono_ns() - l->began_ns) / 1000 * l->rate / 1000000;
+	return n < l->count ? n : l->count;
+}
+
 static bool on_turn(struct turn_hook *h)
 {
 	struct load *l = container_of(h, struct load, hook);
 
 	if (asked_to_end)
 		l->count = l->made;
-	while (l->pool && l->made < l->count)
+	while (l->pool && l->made < due(l))
 		make_call(l);
 	if (l->done == l->count &&
 		redis_figures(l->redis)->submitted ==
@@ -240,7 +273,7 @@ static void on_census(struct redis_request *q, const struct resp *reply)
 
 	for (uint32_t i = 0; i < LOAD_SHARDS; i++) {
 		int err = reply->type == RESP_STRING
-				  ? replica_census_of(reply->text, claim_slot(i), &c)
+				  ? replica_census_of(reply->text, claim_slot(shard_at(l, i)), &c)
 				  : ERR_MALFORMED;
 
 		/* The replica of a master that failed is now the master: nobody is left to have it. */
@@ -309,15 +342,10 @@ static struct redis *open_client(struct loop *loop, struct resolver *resolver, c
 	return client;
 }
 
-static int claim(struct load *l, uint32_t window)
+static struct call *make_calls(struct load *l, uint32_t window)
 {
 	struct call *calls = mem_new(window * sizeof(*calls));
-	const struct redis_figures *f = redis_figures(l->redis);
-	uint64_t began_ns = clock_mono_ns();
 
-	signal(SIGTERM, on_signal);
-	redis_script_sha(claim_script(), l->sha);
-	l->terms.remember_ms = 3600000;
 	for (uint32_t i = 0; i < window; i++) {
 		calls[i].load = l;
 		calls[i].request.repeatable = true;
@@ -327,17 +355,13 @@ static int claim(struct load *l, uint32_t window)
 		calls[i].free = l->pool;
 		l->pool = &calls[i];
 	}
-	l->census.repeatable = true;
-	l->census.on_reply = on_census;
-	l->census.on_done = on_census_done;
-	resp_words(&l->census.command, "CLUSTER NODES");
-	l->census_timer.on_time = on_census_time;
-	if (l->acknowledge)
-		timer_start(l->loop, &l->census_timer, 0);
-	l->hook.on_turn = on_turn;
-	loop_add_hook(l->loop, &l->hook);
-	loop_wake(l->loop);
-	loop_run(l->loop);
+	return calls;
+}
+
+static void tell_claims(const struct load *l)
+{
+	const struct redis_figures *f = redis_figures(l->redis);
+
 	printf("{\"done\":%llu,\"first\":%llu,\"repeats\":%llu,\"resubmitted\":%llu,"
 	       "\"failed\":%llu,\"wrong\":%llu,\"with_fewer\":%llu,\"submitted\":%llu,"
 	       "\"answered\":%llu,\"repeated\":%llu,\"moved\":%llu,\"asked\":%llu,"
@@ -353,7 +377,55 @@ static int claim(struct load *l, uint32_t window)
 		(unsigned long long)count_read(&f->refused),
 		(unsigned long long)count_read(&f->reloaded),
 		(unsigned long long)count_read(&f->lost),
-		(double)(clock_mono_ns() - began_ns) / 1e9, cpu_seconds());
+		(double)(clock_mono_ns() - l->began_ns) / 1e9, cpu_seconds());
+}
+
+static int by_size(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void tell_pace(const struct load *l)
+{
+	uint64_t *took = l->took_ns + l->done / 10;
+	size_t n = l->done - l->done / 10;
+
+	qsort(took, n, sizeof(*took), by_size);
+	printf("{\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"max\":%.1f}\n", (double)took[n / 2] / 1e3,
+		(double)took[n * 9 / 10] / 1e3, (double)took[n * 99 / 100] / 1e3,
+		(double)took[n - 1] / 1e3);
+}
+
+static void on_beat(struct timer *t)
+{
+	timer_start(container_of(t, struct load, beat)->loop, t, 1);
+}
+
+static int claim(struct load *l, uint32_t window)
+{
+	struct call *calls = make_calls(l, window);
+
+	l->began_ns = clock_mono_ns();
+	signal(SIGTERM, on_signal);
+	redis_script_sha(claim_script(), l->sha);
+	l->terms.remember_ms = 3600000;
+	l->census.repeatable = true;
+	l->census.on_reply = on_census;
+	l->census.on_done = on_census_done;
+	resp_words(&l->census.command, "CLUSTER NODES");
+	l->census_timer.on_time = on_census_time;
+	if (l->acknowledge)
+		timer_start(l->loop, &l->census_timer, 0);
+	l->beat.on_time = on_beat;
+	if (l->rate)
+		timer_start(l->loop, &l->beat, 0);
+	l->hook.on_turn = on_turn;
+	loop_add_hook(l->loop, &l->hook);
+	loop_wake(l->loop);
+	loop_run(l->loop);
+	(l->rate ? tell_pace : tell_claims)(l);
 	redis_free(l->redis);
 	for (uint32_t i = 0; i < window; i++)
 		buf_fini(&calls[i].request.command);
@@ -388,7 +460,7 @@ static void on_entries(struct redis_request *q, const struct resp *reply)
 	struct view bytes;
 
 	for (uint32_t i = 0; log_entry(reply, i, &place, &bytes); i++) {
-		struct uuid want = id_of(r->shard, r->next);
+		struct uuid want = id_of(r->shard, r->next, 0);
 
 		if (record_decode(bytes, &record) != 0 ||
 			memcmp(&record.id, &want, sizeof(want)) != 0 ||
@@ -455,6 +527,14 @@ int main(int argc, char **argv)
 		l.duplicates = argc > 7 ? (uint32_t)strtoul(argv[7], NULL, 10) : 0;
 		check(l.batch > 0 && l.batch <= BATCH_MOST);
 		status = claim(&l, (uint32_t)strtoul(argv[5], NULL, 10));
+	} else if (strcmp(argv[1], "pace") == 0 && argc == 6) {
+		l.batch = 1;
+		l.run = (uint32_t)clock_wall_ms();
+		l.rate = strtoull(argv[4], NULL, 10);
+		l.acknowledge = (uint32_t)strtoul(argv[5], NULL, 10);
+		l.took_ns = mem_new(l.count * sizeof(*l.took_ns));
+		status = claim(&l, PACE_WINDOW);
+		free(l.took_ns);
 	} else {
 		status = read_back(&l);
 	}
