@@ -84,9 +84,8 @@ static void name_publishers(const struct writer *w, struct buf *names, uint32_t 
 	for (uint32_t i = 0; i < w->core->shards; i++) {
 		const struct shard *s = &w->shards[i];
 
-		for (unsigned j = 0; j < CALLS_MOST; j++)
-			for (uint32_t k = 0; k < s->calls[j].count; k++)
-				add_publisher(names, others, s->calls[j].entries[k]);
+		for (uint32_t j = 0; j < s->call.count; j++)
+			add_publisher(names, others, s->call.entries[j]);
 		for (const struct entry *e = s->first; e; e = e->next)
 			add_publisher(names, others, e);
 	}
@@ -255,11 +254,9 @@ static void take_waiting(struct writer *w, struct buf *all)
 	for (uint32_t i = 0; i < w->core->shards; i++) {
 		struct shard *s = &w->shards[i];
 
-		for (unsigned j = 0; j < CALLS_MOST; j++) {
-			for (uint32_t k = 0; k < s->calls[j].count; k++)
-				add_waiting(all, s->calls[j].entries[k]);
-			s->calls[j].count = 0;
-		}
+		for (uint32_t j = 0; j < s->call.count; j++)
+			add_waiting(all, s->call.entries[j]);
+		s->call.count = 0;
 		for (; s->first; s->first = s->first->next)
 			add_waiting(all, s->first);
 	}

@@ -1,13 +1,14 @@
 /* cluster/writer.c - queues and calls by shard, answers back to the ports
  *
- * Few calls at once and large ones under load, small ones at once when there is none: what comes
- * while CALLS_MOST are under way makes up the next.
+ * Few calls and large ones under load, small ones at once when there is none: what comes while one of the
+ * shard is under way makes up the next.
  *
  * Messages with a claim and without one are remembered for different times, so they do not share a
  * call. Without a claim the shard is the topic's, so that every node sees one order of the topic.
  *
- * **Invariant:** calls of a shard are made, and made again, in one order; nothing new is sent while
- * one waits to be made again.
+ * **Invariant:** a shard has one call at a time, and the next when enough replicas have it. Whatever refuses
+ * it for a moment (cluster/redis.h, "Order"), and whichever master takes over, none is appended before one
+ * that came first.
  */
 #include <stdlib.h>
 
@@ -60,29 +61,30 @@ static void on_flush(struct deferred *d)
 
 /* --- calls --------------------------------------------------------------------- */
 
-/* Behind those that failed before it; nothing new of the shard goes before them. */
-static void repeat_later(struct call *c)
+static struct shard *shard_of(struct redis_request *q)
 {
-	struct shard *s = c->shard;
-	struct call **end = &s->again;
-
-	while (*end)
-		end = &(*end)->next;
-	c->next = NULL;
-	*end = c;
-	if (s->writer->again.place == 0)
-		timer_start(s->writer->core->loop, &s->writer->again, PAUSE_MS);
+	return container_of(q, struct shard, call.request);
 }
 
-static void submit(struct call *c)
+static void repeat_later(struct shard *s)
 {
-	struct writer *w = c->shard->writer;
+	struct writer *w = s->writer;
 
-	c->good = false;
-	c->request.acknowledge = census_needed(w->core->census, c->shard->number);
+	s->call.is_again = true;
+	if (w->again.place == 0)
+		timer_start(w->core->loop, &w->again, PAUSE_MS);
+}
+
+static void submit(struct shard *s)
+{
+	struct writer *w = s->writer;
+	struct call *c = &s->call;
+
+	c->good = c->is_again = false;
+	c->request.acknowledge = census_needed(w->core->census, s->number);
 	count_add(&w->figures.calls, 1);
-	if (redis_submit(w->core->redis, claim_slot(c->shard->number), &c->request) != 0)
-		repeat_later(c);
+	if (redis_submit(w->core->redis, claim_slot(s->number), &c->request) != 0)
+		repeat_later(s);
 }
 
 static struct claim_terms terms_of(struct shard *s, bool claim)
@@ -134,10 +136,9 @@ static struct claim_message message_of(const struct entry *e)
 static void make_call(struct shard *s)
 {
 	struct claim_message messages[BATCH_MOST];
-	struct call *c = s->idle;
+	struct call *c = &s->call;
 	struct claim_terms terms;
 
-	s->idle = c->next;
 	take_entries(s, c);
 	for (uint32_t i = 0; i < c->count; i++)
 		messages[i] = message_of(c->entries[i]);
@@ -145,12 +146,17 @@ static void make_call(struct shard *s)
 	buf_clear(&c->request.command);
 	claim_call(&c->request.command, s->writer->sha, s->number, &terms, messages, c->count);
 	c->since_ms = loop_now_ms(s->writer->core->loop);
-	submit(c);
+	submit(s);
+}
+
+static bool is_idle(const struct shard *s)
+{
+	return s->call.since_ms == 0;
 }
 
 static void pump(struct shard *s)
 {
-	while (s->first && s->idle && s->again == NULL)
+	if (s->first && is_idle(s))
 		make_call(s);
 }
 
@@ -169,7 +175,8 @@ void writer_log_reply(struct writer *w, const struct entry *e, const struct resp
 
 static void on_reply(struct redis_request *q, const struct resp *reply)
 {
-	struct call *c = container_of(q, struct call, request);
+	struct shard *s = shard_of(q);
+	struct call *c = &s->call;
 
 	c->good = reply->type == RESP_ARRAY;
 	for (uint32_t i = 0; i < c->count && c->good; i++) {
@@ -180,7 +187,7 @@ static void on_reply(struct redis_request *q, const struct resp *reply)
 		c->entries[i]->first = c->good && (a.first || a.token == c->entries[i]->token);
 	}
 	if (!c->good)
-		writer_log_reply(c->shard->writer, c->count ? c->entries[0] : NULL, reply);
+		writer_log_reply(s->writer, c->count ? c->entries[0] : NULL, reply);
 }
 
 void writer_settle(struct writer *w, struct entry *e)
@@ -194,39 +201,36 @@ void writer_settle(struct writer *w, struct entry *e)
 	loop_defer(w->core->loop, &w->flush);
 }
 
-static void settle(struct call *c)
+static void settle(struct shard *s)
 {
-	struct shard *s = c->shard;
 	struct writer *w = s->writer;
+	struct call *c = &s->call;
 
 	count_add(&w->figures.answered, c->count);
 	for (uint32_t i = 0; i < c->count; i++)
 		writer_settle(w, c->entries[i]);
 	c->count = 0;
 	c->since_ms = 0;
-	c->next = s->idle;
-	s->idle = c;
 	pump(s);
 }
 
 static void on_done(struct redis_request *q, int err)
 {
-	struct call *c = container_of(q, struct call, request);
-	struct writer *w = c->shard->writer;
+	struct shard *s = shard_of(q);
+	struct writer *w = s->writer;
 
 	if (err == ERR_SHUTDOWN)
 		return;
-	if (err == 0 && c->good &&
-		q->replicas >= census_needed(w->core->census, c->shard->number)) {
-		settle(c);
+	if (err == 0 && s->call.good && q->replicas >= census_needed(w->core->census, s->number)) {
+		settle(s);
 		return;
 	}
 	count_add(&w->figures.repeated, 1);
-	if (err == 0 && c->good) {
+	if (err == 0 && s->call.good) {
 		census_hurry(w->core->census); /* WAIT has taken its time */
-		submit(c);
+		submit(s);
 	} else {
-		repeat_later(c);
+		repeat_later(s);
 	}
 }
 
@@ -235,17 +239,8 @@ static void on_again(struct timer *t)
 	struct writer *w = container_of(t, struct writer, again);
 
 	for (uint32_t i = 0; i < w->core->shards; i++) {
-		struct shard *s = &w->shards[i];
-		struct call *c = s->again;
-
-		s->again = NULL;
-		while (c) {
-			struct call *next = c->next;
-
-			submit(c);
-			c = next;
-		}
-		pump(s);
+		if (w->shards[i].call.is_again)
+			submit(&w->shards[i]);
 	}
 }
 
@@ -306,12 +301,10 @@ static uint64_t oldest_wait(const struct writer *w)
 	uint64_t oldest = w->has_begun || w->queued_ms == 0 ? UINT64_MAX : w->queued_ms;
 
 	for (uint32_t i = 0; i < w->core->shards; i++) {
-		for (unsigned j = 0; j < CALLS_MOST; j++) {
-			uint64_t since = w->shards[i].calls[j].since_ms;
+		uint64_t since = w->shards[i].call.since_ms;
 
-			if (since && since < oldest)
-				oldest = since;
-		}
+		if (since && since < oldest)
+			oldest = since;
 	}
 	if (w->legacy && legacy_oldest(w->legacy) < oldest)
 		oldest = legacy_oldest(w->legacy);
@@ -324,7 +317,7 @@ static void trim_idle(struct writer *w, uint64_t now)
 	for (uint32_t i = 0; i < w->core->shards; i++) {
 		struct shard *s = &w->shards[i];
 
-		if (now - s->trimmed_ms < TRIM_IDLE_MS || s->idle == NULL || s->again)
+		if (now - s->trimmed_ms < TRIM_IDLE_MS || !is_idle(s))
 			continue;
 		make_call(s);
 		return;
@@ -348,20 +341,14 @@ static void on_look(struct timer *t)
 static void shard_init(struct writer *w, uint32_t number)
 {
 	struct shard *s = &w->shards[number];
+	struct redis_request *q = &s->call.request;
 
 	s->writer = w;
 	s->number = number;
-	for (unsigned i = 0; i < CALLS_MOST; i++) {
-		struct call *c = &s->calls[i];
-
-		c->shard = s;
-		c->request.repeatable = true;
-		c->request.limit_ms = UINT32_MAX; /* never given up */
-		c->request.on_reply = on_reply;
-		c->request.on_done = on_done;
-		c->next = s->idle;
-		s->idle = c;
-	}
+	q->repeatable = true;
+	q->limit_ms = UINT32_MAX; /* never given up */
+	q->on_reply = on_reply;
+	q->on_done = on_done;
 }
 
 int writer_new(struct writer **out, struct cluster_core *core, char **why)
@@ -418,13 +405,9 @@ static void free_shard(struct writer *w, struct shard *s)
 		s->first = e->next;
 		intake_drop(w->intake, e);
 	}
-	for (unsigned i = 0; i < CALLS_MOST; i++) {
-		struct call *c = &s->calls[i];
-
-		for (uint32_t j = 0; j < c->count; j++)
-			intake_drop(w->intake, c->entries[j]);
-		buf_fini(&c->request.command);
-	}
+	for (uint32_t i = 0; i < s->call.count; i++)
+		intake_drop(w->intake, s->call.entries[i]);
+	buf_fini(&s->call.request.command);
 }
 
 void writer_free(struct writer *w)

@@ -1,6 +1,6 @@
 /* cluster/writer_inside.h - of the writer alone: writer.c makes calls, outage.c goes on without Redis
  *
- *     shard: queue of entries --> call: up to BATCH_MOST entries of one kind, CALLS_MOST at once
+ *     shard: queue of entries --> call: up to BATCH_MOST entries of one kind, one at a time
  */
 #ifndef CLUSTER_WRITER_INSIDE_H
 #define CLUSTER_WRITER_INSIDE_H
@@ -9,17 +9,15 @@
 #include "cluster/intake.h"
 #include "cluster/writer.h"
 
-#define CALLS_MOST 8u /* of a shard, under way */
 #define BATCH_MOST 64u
 #define WRITER_PORTS 256u
 
 struct call {
 	struct redis_request request;
-	struct shard *shard;
-	struct call *next; /* idle, or to be made again */
 	uint64_t since_ms; /* 0: idle */
 	uint32_t count;    /* entries; 0 with a time: nobody waits for its answer any more */
 	bool good;         /* the last reply was one of the script */
+	bool is_again;     /* to be made again after a pause */
 	struct entry *entries[BATCH_MOST];
 };
 
@@ -28,10 +26,8 @@ struct shard {
 	uint32_t number;
 	struct entry *first; /* not in a call */
 	struct entry *last;
-	struct call *again; /* failed calls, oldest first */
-	struct call *idle;
 	uint64_t trimmed_ms;
-	struct call calls[CALLS_MOST];
+	struct call call;
 };
 
 struct answers {
