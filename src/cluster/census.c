@@ -1,7 +1,8 @@
 /* cluster/census.c - asks each master who its replicas are
  *
- * A round: the master of the first shard is asked; its answer settles all shards that it holds; then
- * the master of the first shard not settled, and so on.
+ * A round: each master is asked at the slot of its first shard and speaks for all shards that it holds. One
+ * that does not answer holds up nobody: a shard that still waits is left out, and when the map has
+ * another master for the rest of its shards, that one is asked at the slot of the next.
  */
 #include "cluster/census.h"
 
@@ -15,18 +16,21 @@
 #define LIMIT_MS 1000u /* of one question */
 #define HURRY_MS 100u  /* between two rounds at least */
 
+/* Of a shard. */
 struct standing {
-	uint64_t at_ms; /* when its master last said so; 0: never */
+	struct census *census;
+	struct redis_request request;
+	bool is_under_way;
+	uint32_t asked_in; /* the last round in which it was */
+	uint64_t at_ms;    /* when its master last said so; 0: never */
 	uint8_t needed;
-	bool settled; /* in this round */
 };
 
 struct census {
 	struct cluster_core *core;
-	struct redis_request request;
 	struct timer timer;
-	uint32_t asked; /* the shard whose master is asked */
-	bool is_short;  /* told in the log */
+	uint32_t round;
+	bool is_short; /* told in the log */
 	struct standing shards[SHARDS_MOST];
 };
 
@@ -34,12 +38,12 @@ struct census {
 
 static void on_reply(struct redis_request *q, const struct resp *reply)
 {
-	struct census *c = container_of(q, struct census, request);
+	struct census *c = container_of(q, struct standing, request)->census;
 	struct replica_census r;
 
 	if (reply->type != RESP_STRING)
 		return;
-	for (uint32_t i = c->asked; i < c->core->shards; i++) {
+	for (uint32_t i = 0; i < c->core->shards; i++) {
 		struct standing *s = &c->shards[i];
 
 		if (replica_census_of(reply->text, claim_slot(i), &r) < 0)
@@ -48,7 +52,6 @@ static void on_reply(struct redis_request *q, const struct resp *reply)
 			continue;
 		s->needed = replicas_needed(&r, c->core->settings->acknowledge);
 		s->at_ms = loop_now_ms(c->core->loop);
-		s->settled = true;
 	}
 }
 
@@ -71,38 +74,45 @@ static void tell_change(struct census *c)
 			c->core->settings->acknowledge);
 }
 
-static void ask(struct census *c)
+/* Has the master of this shard been asked in this round? */
+static bool is_asked(const struct census *c, uint32_t shard)
 {
-	while (c->asked < c->core->shards && c->shards[c->asked].settled)
-		c->asked++;
-	if (c->asked < c->core->shards &&
-		redis_submit(c->core->redis, claim_slot(c->asked), &c->request) == 0)
-		return;
-	tell_change(c);
+	for (uint32_t i = 0; i < shard; i++)
+		if (c->shards[i].asked_in == c->round &&
+			redis_share_master(c->core->redis, claim_slot(i), claim_slot(shard)))
+			return true;
+	return false;
+}
+
+static void begin_round(struct census *c)
+{
+	c->round++;
+	for (uint32_t i = 0; i < c->core->shards; i++) {
+		struct standing *s = &c->shards[i];
+
+		if (s->is_under_way || is_asked(c, i))
+			continue;
+		s->is_under_way = redis_submit(c->core->redis, claim_slot(i), &s->request) == 0;
+		s->asked_in = s->is_under_way ? c->round : 0;
+	}
 	timer_start(c->core->loop, &c->timer, CENSUS_EVERY_MS);
 }
 
 static void on_done(struct redis_request *q, int err)
 {
-	struct census *c = container_of(q, struct census, request);
+	struct standing *s = container_of(q, struct standing, request);
 
-	if (err == ERR_SHUTDOWN)
-		return;
-	c->asked++;
-	ask(c);
-}
-
-static void begin_round(struct census *c)
-{
-	for (uint32_t i = 0; i < c->core->shards; i++)
-		c->shards[i].settled = false;
-	c->asked = 0;
-	ask(c);
+	s->is_under_way = false;
+	if (err != ERR_SHUTDOWN)
+		tell_change(s->census);
 }
 
 static void on_time(struct timer *t)
 {
-	begin_round(container_of(t, struct census, timer));
+	struct census *c = container_of(t, struct census, timer);
+
+	tell_change(c); /* what was said may be too old now */
+	begin_round(c);
 }
 
 /* --- public --------------------------------------------------------------- */
@@ -113,11 +123,16 @@ struct census *census_new(struct cluster_core *core)
 
 	c->core = core;
 	c->timer.on_time = on_time;
-	c->request.repeatable = true;
-	c->request.limit_ms = LIMIT_MS;
-	c->request.on_reply = on_reply;
-	c->request.on_done = on_done;
-	resp_words(&c->request.command, "CLUSTER NODES");
+	for (uint32_t i = 0; i < core->shards; i++) {
+		struct redis_request *q = &c->shards[i].request;
+
+		c->shards[i].census = c;
+		q->repeatable = true;
+		q->limit_ms = LIMIT_MS;
+		q->on_reply = on_reply;
+		q->on_done = on_done;
+		resp_words(&q->command, "CLUSTER NODES");
+	}
 	return c;
 }
 
@@ -128,7 +143,8 @@ void census_begin(struct census *c)
 
 void census_free(struct census *c)
 {
-	buf_fini(&c->request.command);
+	for (uint32_t i = 0; i < c->core->shards; i++)
+		buf_fini(&c->shards[i].request.command);
 	free(c);
 }
 

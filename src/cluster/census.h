@@ -6,7 +6,7 @@
  * that is cut off, and counts for nothing (architecture.md, "A master that lost its only replica").
  * A master that has not been asked with success within CENSUS_OLD_MS gets no such leave.
  *
- * Each master is asked once a second.
+ * Each master is asked once a second, whether others answer or not.
  *
  * Threads: the cluster's loop.
  */
