@@ -135,7 +135,7 @@ def latency(program, redis, node, single):
 def main():
     program, messages = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 100000
     with tempfile.TemporaryDirectory() as folder:
-        redis = RedisCluster(folder, node_timeout_ms=5000)
+        redis = RedisCluster(folder, node_timeout_ms=5000, appendfsync="everysec")
         node = ClusterNode(folder, redis, "node-1", accounts=[WRITER], config=dict(SETTINGS))
         single = Isobar(os.path.join(folder, "single"), accounts=[WRITER], config=dict(SETTINGS))
         try:

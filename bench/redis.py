@@ -89,7 +89,7 @@ def memory(load, cluster, messages):
 def main():
     load, messages = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 200000
     with tempfile.TemporaryDirectory() as folder:
-        cluster = RedisCluster(folder, node_timeout_ms=5000)
+        cluster = RedisCluster(folder, node_timeout_ms=5000, appendfsync="everysec")
         try:
             cluster.start()
             for batch in (1, 16):

@@ -37,6 +37,7 @@ struct link {
 	bool read_only;   /* READONLY: a replica answers */
 	bool doomed;      /* freed once it is closed */
 	bool told;        /* that it cannot be reached has been logged */
+	bool is_silent;   /* something is under way, and nothing came for SILENT_MS */
 	bool wait_due;    /* the next reply is one to WAIT */
 	uint8_t wait_for; /* replicas; 0: nothing sent in this pass needs a WAIT */
 	uint32_t waits;   /* WAITs sent and not answered */
@@ -52,7 +53,10 @@ struct link {
 	struct list answered; /* those whose WAIT is under way */
 	struct redis_request ping;
 	struct redis_request load;
+	struct redis_request map;
 };
+
+#define SILENT_MS 500u
 
 /* own NULL: one that lanes share. */
 struct link *link_new(struct redis *r, struct redis_node *node, const struct redis_lane *own);
@@ -67,6 +71,10 @@ void link_send(struct link *l, struct redis_request *q);
 /* Loads the scripts of a node that forgot them, once nothing is under way to it any more: else what
  * stands behind a request that was refused for want of its script might find it there. */
 void link_reload(struct link *l);
+/* Asks for the map of slots. */
+void link_ask_map(struct link *l);
+/* The node is silent on one of its links and no longer a master: what is under way there goes elsewhere. */
+void link_leave(struct redis *r, const struct redis_node *node);
 /* At the end of a pass: WAIT for what needs it, and everything on its way. */
 void link_finish_pass(struct link *l);
 /* Closes what has been silent for too long, asks what has been idle whether it lives. */
@@ -147,9 +155,7 @@ struct redis {
 	struct redis_node *masters[SLOTS];
 	struct deferred pass;
 	struct timer tick;
-	struct redis_request map_request;
-	const struct redis_node *map_from;
-	bool map_asked;
+	const struct link *map_link; /* where the map was asked last, and is not answered; NULL */
 	bool map_wanted;
 	uint64_t map_at_ms; /* last asked */
 	uint32_t connections;
@@ -166,8 +172,10 @@ struct redis {
 /* A pass over the busy lanes at the end of this turn. */
 void redis_later(struct redis *r);
 void redis_want_map(struct redis *r);
-/* A ready shared link, any; NULL. */
+/* A ready shared link that is not silent, any; NULL. */
 struct link *redis_any_link(struct redis *r);
+/* The answer of a node that was asked for the map; NULL: none comes. */
+void redis_on_map(struct link *l, const struct resp *reply);
 /* on_done, once. */
 void redis_finish(struct redis *r, struct redis_request *q, int err);
 /* A random number. */

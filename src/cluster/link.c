@@ -162,6 +162,7 @@ static void on_close(struct conn *c, int err, const char *why)
 	tell_lost(l, was_ready, why);
 	enter(l, LINK_WAITING);
 	l->number = 0;
+	l->is_silent = false;
 	give_all_back(l);
 	redis_want_map(r);
 	if (l->doomed)
@@ -307,6 +308,7 @@ static ssize_t on_bytes(struct conn *c, const uint8_t *p, size_t n)
 			return err;
 	}
 	l->heard_ms = now_of(l);
+	l->is_silent = false;
 	redis_later(l->redis);
 	return (ssize_t)n;
 }
@@ -373,6 +375,7 @@ struct link *link_new(struct redis *r, struct redis_node *node, const struct red
 	list_init(&l->answered);
 	list_init(&l->ping.link);
 	list_init(&l->load.link);
+	list_init(&l->map.link);
 	list_append(&r->links, &l->in_redis);
 	timer_start(r->config.loop, &l->again, 0);
 	return l;
@@ -391,6 +394,7 @@ void link_free(struct link *l)
 	list_remove(&l->in_redis);
 	buf_fini(&l->ping.command);
 	buf_fini(&l->load.command);
+	buf_fini(&l->map.command);
 	free(l);
 }
 
@@ -460,6 +464,26 @@ void link_reload(struct link *l)
 		l->node->forgot = false; /* the caller's own */
 	else if (is_drained(l->redis, l->node))
 		push_scripts(l);
+}
+
+static void on_map(struct redis_request *q, const struct resp *reply)
+{
+	redis_on_map(container_of(q, struct link, map), reply);
+}
+
+static void on_map_lost(struct redis_request *q, int err)
+{
+	(void)err;
+	redis_on_map(container_of(q, struct link, map), NULL);
+}
+
+void link_ask_map(struct link *l)
+{
+	l->map.on_reply = on_map;
+	l->map.on_done = on_map_lost;
+	if (buf_length(&l->map.command) == 0)
+		resp_words(&l->map.command, "CLUSTER SLOTS");
+	push(l, &l->map);
 }
 
 bool link_takes(const struct link *l, const struct redis_request *q)
@@ -543,8 +567,22 @@ static void check_silence(struct link *l, uint64_t now_ms)
 		from = q->sent_ms > from ? q->sent_ms : from;
 		limit_ms += q->block_ms;
 	}
+	/* The map of others may name a successor long before the time is over. */
+	l->is_silent = now_ms - from >= SILENT_MS + limit_ms - l->redis->config.answer_ms;
+	if (l->is_silent && now_ms - l->redis->map_at_ms >= SILENT_MS)
+		redis_want_map(l->redis);
 	if (now_ms - from >= limit_ms)
 		close_link(l, ERR_TIMEOUT, "no answer for too long");
+}
+
+void link_leave(struct redis *r, const struct redis_node *node)
+{
+	for (struct list *at = r->links.next; at != &r->links; at = at->next) {
+		struct link *l = container_of(at, struct link, in_redis);
+
+		if (l->node == node && l->state == LINK_READY && !l->read_only)
+			close_link(l, ERR_TIMEOUT, "silent, and no longer a master");
+	}
 }
 
 void link_tick(struct link *l, uint64_t now_ms)

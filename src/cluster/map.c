@@ -159,6 +159,22 @@ static void sum_up(struct redis *r)
 	tell(r, masters, replicas, r->covered == SLOTS ? REDIS_WHOLE : REDIS_PARTIAL);
 }
 
+static bool is_master(const struct redis_node *node)
+{
+	return node->mapped && node->master == NULL;
+}
+
+/* Whose successor the map names is not waited for. */
+static void leave_silent(struct redis *r)
+{
+	for (struct list *at = r->links.next; at != &r->links; at = at->next) {
+		struct link *l = container_of(at, struct link, in_redis);
+
+		if (l->is_silent && !is_master(l->node))
+			link_leave(r, l->node);
+	}
+}
+
 void map_apply(struct redis *r, const struct resp *reply, const struct redis_node *from)
 {
 	struct redis_node *node;
@@ -171,6 +187,7 @@ void map_apply(struct redis *r, const struct resp *reply, const struct redis_nod
 	for (uint32_t i = 0; i < reply->count; i++)
 		if (slot_range_of(reply, i, &range))
 			apply_range(r, &range, from);
+	leave_silent(r);
 	while ((node = find_forgotten(r)) != NULL)
 		forget_node(r, node);
 	count_add(&r->figures.maps, 1);

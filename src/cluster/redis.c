@@ -93,7 +93,8 @@ struct link *redis_any_link(struct redis *r)
 	for (struct list *at = r->links.next; at != &r->links; at = at->next) {
 		struct link *l = container_of(at, struct link, in_redis);
 
-		if (l->state == LINK_READY && !l->own && redis_chance(r) % ++seen == 0)
+		if (l->state == LINK_READY && !l->own && !l->is_silent &&
+			redis_chance(r) % ++seen == 0)
 			found = l;
 	}
 	return found;
@@ -101,26 +102,19 @@ struct link *redis_any_link(struct redis *r)
 
 /* --- the map of slots ----------------------------------------------------------- */
 
-static void on_map(struct redis_request *q, const struct resp *reply)
+void redis_on_map(struct link *l, const struct resp *reply)
 {
-	struct redis *r = container_of(q, struct redis, map_request);
+	struct redis *r = l->redis;
 
-	r->map_asked = false;
-	if (reply->type != RESP_ARRAY || reply->count == 0) {
+	if (r->map_link != l)
+		return; /* another has been asked meanwhile: this one stood still */
+	r->map_link = NULL;
+	if (reply == NULL || reply->type != RESP_ARRAY || reply->count == 0) {
 		r->map_wanted = true; /* CLUSTERDOWN, NOPERM, or a node that knows nobody yet */
 		return;
 	}
-	map_apply(r, reply, r->map_from);
+	map_apply(r, reply, l->node);
 	redis_later(r);
-}
-
-static void on_map_lost(struct redis_request *q, int err)
-{
-	struct redis *r = container_of(q, struct redis, map_request);
-
-	(void)err;
-	r->map_asked = false;
-	r->map_wanted = true;
 }
 
 static void connect_seeds(struct redis *r)
@@ -138,20 +132,19 @@ static void ask_for_map(struct redis *r, uint64_t now_ms)
 	uint64_t pause_ms = r->map_wanted || holes ? MAP_LEAST_MS : MAP_AGE_MS;
 	struct link *l;
 
-	if (r->map_asked || now_ms - r->map_at_ms < pause_ms)
+	if (now_ms - r->map_at_ms < (r->map_link ? SILENT_MS : pause_ms))
 		return;
 	l = redis_any_link(r);
 	if (l == NULL) {
 		connect_seeds(r);
 		return;
 	}
-	if (conn_pending(&l->conn))
+	if (conn_pending(&l->conn) || !list_is_empty(&l->map.link))
 		return;
-	r->map_asked = true;
+	r->map_link = l;
 	r->map_wanted = false;
 	r->map_at_ms = now_ms;
-	r->map_from = l->node;
-	link_send(l, &r->map_request);
+	link_ask_map(l);
 }
 
 /* --- passes ---------------------------------------------------------------------- */
@@ -335,9 +328,6 @@ struct redis *redis_new(const struct redis_config *config)
 	list_init(&r->pass.link);
 	r->pass.run = on_pass;
 	r->tick.on_time = on_tick;
-	r->map_request.on_reply = on_map;
-	r->map_request.on_done = on_map_lost;
-	resp_words(&r->map_request.command, "CLUSTER SLOTS");
 	lane_init(&r->any, r, REDIS_ANY_SLOT);
 	add_seeds(r, config);
 	connect_seeds(r);
@@ -399,7 +389,6 @@ void redis_free(struct redis *r)
 	map_fini(&r->nodes);
 	timer_stop(r->config.loop, &r->tick);
 	list_remove(&r->pass.link);
-	buf_fini(&r->map_request.command);
 	if (r->config.tls)
 		tls_unref(r->config.tls);
 	free(r->user);

@@ -26,7 +26,8 @@
  *
  * Time limits: a request not under way is given up limit_ms after its submission; a connection whose
  * oldest command has waited for longer than answer_ms (and what the command itself may block) is
- * closed, and so is one that has not been set up within connect_ms.
+ * closed, and so is one that has not been set up within connect_ms. While one is silent for half a second
+ * others are asked for the map; when it names another master, the silent one is left at once.
  *
  * Bounds: requests_most, bytes_most; redis_submit() then says ERR_FULL. A reply is at most
  * REDIS_REPLY_LARGEST. Nothing is allocated per request.

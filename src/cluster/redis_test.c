@@ -410,6 +410,11 @@ static struct asked *submit(struct rig *r, bool repeatable)
 	return a;
 }
 
+static void submit_at(struct rig *r, uint16_t slot)
+{
+	assert_int_equal(redis_submit(r->redis, slot, &ask(r)->request), 0);
+}
+
 static bool all_done(void *context)
 {
 	struct rig *r = context;
@@ -709,6 +714,46 @@ static void a_server_that_does_not_answer_is_left(void **state)
 	rig_free(r);
 }
 
+/* As after a failover: server 1 has everything. */
+static void all_slots_at_server_1(struct rig *r, char slots[128])
+{
+	snprintf(slots, 128, "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n",
+		r->servers[1].port);
+	r->slots = slots;
+}
+
+static void a_silent_master_is_left_as_soon_as_others_name_its_successor(void **state)
+{
+	struct rig *r = mem_new(sizeof(*r));
+	struct redis_lane *lane;
+	struct asked *own;
+	char slots[128];
+
+	(void)state;
+	start_rig(r, get_number);
+	r->config.answer_ms = 2 * HARNESS_LIMIT_MS;
+	r->redis = redis_new(&r->config);
+	lane = redis_lane_open(r->redis, SLOT, REDIS_MASTER);
+	submit(r, true);
+	submit_at(r, 16383);
+	own = ask(r);
+	assert_int_equal(redis_lane_submit(lane, &own->request), 0);
+	drive(r);
+	r->servers[0].silent = true;
+	submit(r, true);
+	own = ask(r);
+	own->request.repeatable = true;
+	own->request.block_ms = HARNESS_LIMIT_MS;
+	assert_int_equal(redis_lane_submit(lane, &own->request), 0);
+	let_pauses_pass(r);
+	assert_int_equal(r->done, 3);
+	all_slots_at_server_1(r, slots);
+	drive(r);
+	assert_int_equal(r->servers[1].gets, 3);
+	redis_lane_close(lane);
+	rig_free(r);
+}
+
 static void a_server_that_does_not_greet_is_left_and_nothing_was_sent(void **state)
 {
 	struct rig *r = mem_new(sizeof(*r));
@@ -879,11 +924,6 @@ static const char *get_forgotten(struct server *s, struct visit *v, uint32_t num
 		return get_number(s, v, number);
 	v->blocked = number == 3;
 	return "-NOSCRIPT No matching script.\r\n";
-}
-
-static void submit_at(struct rig *r, uint16_t slot)
-{
-	assert_int_equal(redis_submit(r->redis, slot, &ask(r)->request), 0);
 }
 
 static void scripts_are_loaded_when_nothing_is_under_way_that_would_find_them(void **state)
@@ -1098,6 +1138,7 @@ int main(void)
 		cmocka_unit_test(a_lost_connection_repeats_only_what_may_be_repeated),
 		cmocka_unit_test(a_reply_that_is_cut_giant_or_surplus_ends_the_connection),
 		cmocka_unit_test(a_server_that_does_not_answer_is_left),
+		cmocka_unit_test(a_silent_master_is_left_as_soon_as_others_name_its_successor),
 		cmocka_unit_test(a_server_that_does_not_greet_is_left_and_nothing_was_sent),
 		cmocka_unit_test(a_wrong_password_is_tried_with_pauses_and_right_ones_do),
 		cmocka_unit_test(one_wait_follows_all_requests_of_a_turn),

@@ -10,7 +10,7 @@ import pytest
 from harness import notifications as wnm
 from harness.antiloop import TTL, Antiloop, key_of, masters_by_slot, remembered, slot_of
 from harness.clients import Client, Subscriber
-from harness.cluster import SHARDS, Nodes, stream
+from harness.cluster import Nodes, shard_of, stream
 from harness.process import wait_until
 
 DWD, MSC = "de-dwd", "ca-eccc-msc"
@@ -56,14 +56,6 @@ def shuffled(messages, seed):
     found = list(messages)
     random.Random(seed).shuffle(found)
     return found
-
-
-def shard_of(identity):
-    """FNV-1a of its 16 bytes, as src/cluster/claim.c."""
-    value = 2166136261
-    for byte in bytes.fromhex(identity.replace("-", "")):
-        value = (value ^ byte) * 16777619 & 0xffffffff
-    return value % SHARDS
 
 
 def total(both, name):

@@ -9,6 +9,14 @@ from .process import wait_until
 SHARDS = 16
 
 
+def shard_of(identity):
+    """FNV-1a of its 16 bytes, as src/cluster/claim.c."""
+    value = 2166136261
+    for byte in bytes.fromhex(identity.replace("-", "")):
+        value = (value ^ byte) * 16777619 & 0xffffffff
+    return value % SHARDS
+
+
 def address(redis):
     """The configuration's addresses of a harness.redis.RedisCluster."""
     scheme = "rediss" if redis.tls else "redis"

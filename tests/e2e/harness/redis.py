@@ -64,7 +64,7 @@ class RedisNode:
         yield from ["--bind", "127.0.0.1", "--dir", self.folder, "--save", "",
                     "--cluster-port", str(self.port + 10000),
                     "--cluster-enabled", "yes", "--cluster-node-timeout", str(c.node_timeout_ms),
-                    "--appendonly", "yes", "--appendfsync", "everysec",
+                    "--appendonly", "yes", "--appendfsync", c.appendfsync,
                     "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0"]
         if c.password:
             yield from ["--requirepass", c.password, "--masterauth", c.password]
@@ -155,16 +155,18 @@ class RedisNode:
 
 class RedisCluster:
     """folder: for its files. replicas: of each master. tls: a certificate of harness.certificates.
-    options: further arguments of redis-server."""
+    options: further arguments of redis-server. appendfsync: with "everysec" a write to the file may wait
+    for the disk, and be lost with a process that is killed; with "no" only with the machine."""
 
     def __init__(self, folder, masters=3, replicas=1, tls=None, password=None, options=(),
-                 node_timeout_ms=1000):
+                 node_timeout_ms=1000, appendfsync="no"):
         self.folder = os.path.join(str(folder), "redis")
         self.replicas = replicas
         self.tls = tls
         self.password = password
         self.options = list(options)
         self.node_timeout_ms = node_timeout_ms
+        self.appendfsync = appendfsync
         self.nodes = [RedisNode(self, i) for i in range(masters * (1 + replicas))]
 
     def cli_options(self):
