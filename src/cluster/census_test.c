@@ -1,10 +1,7 @@
 /* Who has to have a message, by the word of two masters that say what each test wants. */
 #include "cluster/census.h"
 
-#include "cluster/played.h"
-
-#include "base/error.h"
-#include "cluster/core.h"
+#include "cluster/fixture.h"
 
 #define SHARDS_HERE 16u
 #define ACKNOWLEDGE 2u
@@ -21,8 +18,7 @@ struct master {
 };
 
 struct rig {
-	struct loop *loop;
-	struct resolver *resolver;
+	struct loop *loop; /* the first master's */
 	struct cluster_settings settings;
 	struct cluster_core core;
 	struct master masters[2]; /* the first has the lower half of the slots */
@@ -31,54 +27,46 @@ struct rig {
 
 static bool on_command(struct played_visit *v, const struct resp *c)
 {
-	struct master *m = v->server->context;
+	struct master *m = v->played->context;
 
 	if (!played_is(c, "CLUSTER") || !view_equal(c->items[1].text, VIEW("NODES")))
 		return false;
 	m->asked++;
 	v->is_blocked = m->is_silent;
 	if (!m->is_silent)
-		played_say_text(v, m->nodes);
+		played_bulk(v, view_of(m->nodes));
 	return true;
 }
 
 static struct rig *rig_new(const char *lower, const char *upper)
 {
 	struct rig *r = mem_new(sizeof(*r));
-	struct redis_seed seed = {"127.0.0.1", 0};
+	struct played *first = &r->masters[0].played, *second = &r->masters[1].played;
 
-	r->loop = loop_new();
-	r->resolver = resolver_new();
-	for (int i = 0; i < 2; i++) {
-		struct master *m = &r->masters[i];
-
-		m->nodes = i ? upper : lower;
-		m->played =
-			(struct played){.loop = r->loop, .on_command = on_command, .context = m};
-		played_open(&m->played);
-	}
-	r->masters[0].played.other = &r->masters[1].played;
-	seed.port = r->masters[0].played.port;
+	r->masters[0].nodes = lower;
+	r->masters[1].nodes = upper;
+	*first = (struct played){.first = on_command, .context = &r->masters[0]};
+	*second = (struct played){.first = on_command, .context = &r->masters[1]};
+	first->lower = second->lower = first;
+	first->upper = second->upper = second;
+	played_open(first, &(struct redis_config){.answer_ms = HARNESS_LIMIT_MS});
+	r->loop = first->loop;
+	played_listen(second, r->loop);
 	r->settings.acknowledge = ACKNOWLEDGE;
-	r->core = (struct cluster_core){
-		.settings = &r->settings, .loop = r->loop, .shards = SHARDS_HERE};
-	r->core.redis = redis_new(&(struct redis_config){.loop = r->loop,
-		.resolver = r->resolver,
-		.seeds = &seed,
-		.seed_count = 1,
-		.answer_ms = HARNESS_LIMIT_MS});
+	r->core = (struct cluster_core){.settings = &r->settings,
+		.loop = r->loop,
+		.redis = first->redis,
+		.shards = SHARDS_HERE};
 	r->core.census = census_new(&r->core);
 	return r;
 }
 
 static void rig_free(struct rig *r)
 {
-	redis_free(r->core.redis);
+	played_end_client(&r->masters[0].played);
 	census_free(r->core.census);
-	for (int i = 0; i < 2; i++)
-		played_close(&r->masters[i].played);
-	loop_free(r->loop);
-	resolver_free(r->resolver);
+	played_hang_up(&r->masters[1].played);
+	played_close(&r->masters[0].played);
 	free(r);
 }
 

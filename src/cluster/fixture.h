@@ -2,9 +2,10 @@
  *
  *     module under test --> struct redis --> played: notes the command, serve() --> played_say()
  *
- * What belongs to the connection (CLUSTER SLOTS, SCRIPT LOAD, READONLY, PING, WAIT) is answered here; all
- * else is the test's. With `is_silent` nothing is answered any more; played_cut() ends all
- * connections. A call of a script is noted as "EVALSHA KEY ARGUMENT ...", a command of more words as it
+ * What belongs to the connection (CLUSTER SLOTS, SCRIPT LOAD, READONLY, PING, WAIT) is answered here,
+ * unless `first` does it; all else is the test's. With `is_silent` nothing is answered any more; a
+ * visit that is_blocked reads no further until played_unblock(); played_cut() ends all connections. A
+ * second machine is made by played_listen(). A call of a script is noted as "EVALSHA KEY ARGUMENT ...", a command of more words as it
  * came, each with a line end, a NUL as '~'.
  */
 #ifndef CLUSTER_FIXTURE_H
@@ -29,6 +30,7 @@ struct played_visit {
 	struct conn conn;
 	struct played *played;
 	struct resp_reader *reader;
+	bool is_blocked;
 	bool is_closed;
 };
 
@@ -43,8 +45,12 @@ struct played {
 	uint16_t port;
 	struct played_visit *visits[PLAYED_VISITS_MOST];
 	uint32_t visit_count;
+	bool (*first)(struct played_visit *v,
+		const struct resp *c); /* true: it was the test's; may be NULL */
 	played_serve *serve;
 	void *context;
+	const struct played *lower,
+		*upper; /* who has which half of the slots; NULL: this one all */
 	struct buf asked;
 	uint32_t replicas; /* that WAIT finds */
 	uint32_t waits;
@@ -156,10 +162,17 @@ static inline void played_await(struct played *p, const char *text, uint32_t n)
 
 static inline void played_slots(struct played_visit *v)
 {
-	char text[96];
+	const struct played *p = v->played;
+	char text[128];
 
-	snprintf(text, sizeof(text), "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n",
-		v->played->port);
+	if (p->lower)
+		snprintf(text, sizeof(text),
+			"*2\r\n*3\r\n:0\r\n:8191\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n"
+			"*3\r\n:8192\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n",
+			p->lower->port, p->upper->port);
+	else
+		snprintf(text, sizeof(text),
+			"*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n", p->port);
 	played_say(v, text);
 }
 
@@ -167,6 +180,8 @@ static inline void played_obey(struct played_visit *v, const struct resp *c)
 {
 	struct played *p = v->played;
 
+	if (p->first && p->first(v, c))
+		return;
 	if (played_is(c, "CLUSTER"))
 		played_slots(v);
 	else if (played_is(c, "SCRIPT"))
@@ -182,17 +197,38 @@ static inline void played_obey(struct played_visit *v, const struct resp *c)
 	}
 }
 
+static inline void played_obey_all(struct played_visit *v)
+{
+	const struct resp *command;
+
+	while (!v->is_blocked && v->conn.state == CONN_OPEN && resp_next(v->reader, &command) > 0)
+		played_obey(v, command);
+}
+
 static inline ssize_t played_on_bytes(struct conn *c, const uint8_t *bytes, size_t n)
 {
 	struct played_visit *v = container_of(c, struct played_visit, conn);
-	const struct resp *command;
 
 	if (v->played->is_silent)
 		return (ssize_t)n;
 	resp_feed(v->reader, bytes, n);
-	while (v->conn.state == CONN_OPEN && resp_next(v->reader, &command) > 0)
-		played_obey(v, command);
+	played_obey_all(v);
 	return (ssize_t)n;
+}
+
+/* Says this to all who are blocked, and goes on. */
+static inline void played_unblock(struct played *p, const char *answer)
+{
+	for (uint32_t i = 0; i < p->visit_count; i++) {
+		struct played_visit *v = p->visits[i];
+
+		if (!v->is_blocked || v->is_closed)
+			continue;
+		v->is_blocked = false;
+		played_say(v, answer);
+		played_obey_all(v);
+		conn_flush(&v->conn);
+	}
 }
 
 static inline void played_on_close(struct conn *c, int err, const char *why)
@@ -226,18 +262,26 @@ static inline void played_cut(struct played *p)
 	}
 }
 
-/* p is zero but for `serve` and `context`. config: what is to differ, NULL: nothing. */
-static inline void played_open(struct played *p, const struct redis_config *config)
+/* p is zero but for what the test wants of it; a machine without a client of its own. */
+static inline void played_listen(struct played *p, struct loop *loop)
 {
 	struct address at = loopback(0);
+
+	p->loop = loop;
+	assert_int_equal(listener_open(&p->listener, loop, &at, true, played_on_accept, p), 0);
+	at = listener_address(p->listener);
+	p->port = address_port(&at);
+}
+
+/* p is zero but for what the test wants of it. config: what is to differ, NULL: nothing. */
+static inline void played_open(struct played *p, const struct redis_config *config)
+{
 	struct redis_seed seed = {"127.0.0.1", 0};
 	struct redis_config c = config ? *config : (struct redis_config){0};
 
-	p->loop = loop_new();
+	played_listen(p, loop_new());
 	p->resolver = resolver_new();
-	assert_int_equal(listener_open(&p->listener, p->loop, &at, true, played_on_accept, p), 0);
-	at = listener_address(p->listener);
-	seed.port = p->port = address_port(&at);
+	seed.port = p->port;
 	c.loop = p->loop;
 	c.resolver = p->resolver;
 	c.seeds = &seed;
@@ -255,10 +299,9 @@ static inline void played_end_client(struct played *p)
 	p->redis = NULL;
 }
 
-static inline void played_close(struct played *p)
+/* After played_listen(). */
+static inline void played_hang_up(struct played *p)
 {
-	if (p->redis)
-		played_end_client(p);
 	listener_close(p->listener);
 	for (uint32_t i = 0; i < p->visit_count; i++) {
 		if (!p->visits[i]->is_closed)
@@ -267,6 +310,13 @@ static inline void played_close(struct played *p)
 		free(p->visits[i]);
 	}
 	buf_fini(&p->asked);
+}
+
+static inline void played_close(struct played *p)
+{
+	if (p->redis)
+		played_end_client(p);
+	played_hang_up(p);
 	loop_free(p->loop);
 	resolver_free(p->resolver);
 }

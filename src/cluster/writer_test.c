@@ -3,9 +3,8 @@
  * tests/e2e/test_cluster_commit.py. */
 #include "cluster/writer.h"
 
-#include "cluster/played.h"
+#include "cluster/fixture.h"
 
-#include "base/error.h"
 #include "cluster/census.h"
 #include "commit/fixture.h"
 
@@ -22,8 +21,7 @@
 
 struct rig {
 	char dir[FIXTURE_DIR_BYTES];
-	struct loop *loop;
-	struct resolver *resolver;
+	struct loop *loop; /* Redis' */
 	struct cluster_settings settings;
 	struct cluster_core core;
 	struct writer *writer;
@@ -67,14 +65,13 @@ static void claim_one(struct played_visit *v, struct rig *r, uint32_t id, uint32
 	}
 	snprintf(answer, sizeof(answer), "%c%llu", is_first ? '+' : '-',
 		(unsigned long long)(1000 * (uint64_t)CLAIM_TOKENS + r->tokens[id]));
-	played_say_text(v, answer);
+	played_bulk(v, view_of(answer));
 }
 
 static void serve_claims(struct played_visit *v, const struct resp *c)
 {
-	struct rig *r = v->server->context;
+	struct rig *r = v->played->context;
 	uint32_t n = (uint32_t)number_at(c, 2) - 1, terms = 4 + n;
-	char head[16];
 
 	if (n > 0) { /* else it only trims a shard that is idle */
 		r->claims++;
@@ -86,8 +83,7 @@ static void serve_claims(struct played_visit *v, const struct resp *c)
 		played_say(v, r->refusal);
 		return;
 	}
-	snprintf(head, sizeof(head), "*%u\r\n", n);
-	played_say(v, head);
+	played_array(v, n);
 	for (uint32_t i = 0; i < n; i++) {
 		struct view key = c->items[4 + i].text;
 		uint32_t id;
@@ -101,7 +97,7 @@ static void serve_claims(struct played_visit *v, const struct resp *c)
 
 static void serve_wait(struct played_visit *v)
 {
-	struct rig *r = v->server->context;
+	struct rig *r = v->played->context;
 
 	r->waits++;
 	if (r->is_silent) {
@@ -117,30 +113,31 @@ static void serve_wait(struct played_visit *v)
 
 static bool on_command(struct played_visit *v, const struct resp *c)
 {
-	struct rig *r = v->server->context;
+	struct rig *r = v->played->context;
 
 	if (played_is(c, "EVALSHA")) {
 		serve_claims(v, c);
 	} else if (played_is(c, "WAIT")) {
 		serve_wait(v);
 	} else if (played_is(c, "CLUSTER") && view_equal(c->items[1].text, VIEW("NODES"))) {
-		played_say_text(v, r->nodes);
+		played_bulk(v, view_of(r->nodes));
 	} else {
 		return false;
 	}
 	return true;
 }
 
+static void serve(struct played_visit *v, const struct resp *c)
+{
+	(void)v;
+	fail_msg("not expected: %.*s", VIEW_ARG(c->items[0].text));
+}
+
 /* It answers again. */
 static void speak(struct rig *r)
 {
 	r->is_silent = false;
-	for (uint32_t i = 0; i < r->redis.visit_count; i++) {
-		struct played_visit *v = r->redis.visits[i];
-
-		if (v->is_blocked && !v->is_closed)
-			played_unblock(v, ":1\r\n");
-	}
+	played_unblock(&r->redis, ":1\r\n");
 }
 
 /* --- the rig -------------------------------------------------------------------- */
@@ -156,17 +153,14 @@ static void on_done(struct commit_owner *o, uint32_t token, enum commit_outcome 
 static struct rig *rig_new(enum cluster_failure on_failure)
 {
 	struct rig *r = mem_new(sizeof(*r));
-	struct redis_seed seed = {"127.0.0.1", 0};
 	struct commit_log log;
 	char *why = NULL;
 
 	r->owner.on_done = on_done;
 	r->nodes = HEALTHY;
-	r->loop = loop_new();
-	r->resolver = resolver_new();
-	r->redis = (struct played){.loop = r->loop, .on_command = on_command, .context = r};
-	played_open(&r->redis);
-	seed.port = r->redis.port;
+	r->redis = (struct played){.first = on_command, .serve = serve, .context = r};
+	played_open(&r->redis, &(struct redis_config){.answer_ms = HARNESS_LIMIT_MS});
+	r->loop = r->redis.loop;
 	r->core = (struct cluster_core){.settings = &r->settings,
 		.loop = r->loop,
 		.commit = fixture_open_commit(r->dir, 1000),
@@ -180,12 +174,7 @@ static struct rig *rig_new(enum cluster_failure on_failure)
 		.stream_bytes = STREAM_BYTES,
 		.spool_bytes = 64u << 20,
 		.sync = JOURNAL_SYNC_NEVER};
-	r->core.redis = redis_new(&(struct redis_config){.loop = r->loop,
-		.resolver = r->resolver,
-		.seeds = &seed,
-		.seed_count = 1,
-		.answer_ms = HARNESS_LIMIT_MS,
-		.pause_most_ms = 20});
+	r->core.redis = r->redis.redis;
 	r->core.census = census_new(&r->core);
 	assert_int_equal(writer_new(&r->writer, &r->core, &why), 0);
 	log = writer_log(r->writer);
@@ -199,13 +188,11 @@ static struct rig *rig_new(enum cluster_failure on_failure)
 
 static void rig_free(struct rig *r)
 {
-	redis_free(r->core.redis);
+	played_end_client(&r->redis);
 	writer_free(r->writer);
 	census_free(r->core.census);
-	played_close(&r->redis);
 	commit_port_free(r->port);
-	loop_free(r->loop);
-	resolver_free(r->resolver);
+	played_close(&r->redis);
 	fixture_close_commit(r->dir, r->core.commit);
 	buf_fini(&r->told);
 	buf_fini(&r->appended);

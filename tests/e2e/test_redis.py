@@ -106,6 +106,7 @@ def test_a_slot_moves_under_load(empty, load):
     status, told = run.end()
     check_claims(status, told, told["done"])
     assert told["refused"] > 0, told
+    empty.wait_whole()
     assert empty.master_of("{5}:log") is target
     check_streams(empty, load, told["done"])
 
