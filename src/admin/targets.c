@@ -5,6 +5,7 @@
 #include "admin/internal.h"
 #include "base/clock.h"
 #include "base/count.h"
+#include "cluster/cluster.h"
 #include "publish/publish.h"
 
 /* --- metrics ------------------------------------------------------------ */
@@ -22,6 +23,13 @@ static const struct row {
 	{METRIC_PUBLISH_RESENT, offsetof(struct publish_figures, resent)},
 	{METRIC_PUBLISH_EXPIRED, offsetof(struct publish_figures, expired)},
 };
+
+/* The same, of a cluster. */
+static const struct row cluster_rows[] = {
+	{METRIC_PUBLISH_SHARDS, offsetof(struct publish_figures, owned)},
+	{METRIC_PUBLISH_GAPS, offsetof(struct publish_figures, gaps)},
+};
+#define CLUSTER_ROWS (sizeof(cluster_rows) / sizeof(cluster_rows[0]))
 
 struct writing {
 	struct exposition *e;
@@ -74,16 +82,22 @@ static void write_lag_seconds(void *context, const struct publish_view *v)
 	exposition_number(w->e, METRIC_PUBLISH_LAG_SECONDS, &w->labels, (double)v->lag_ms / 1000);
 }
 
+static void write_rows(struct writing *w, struct publisher *p, const struct row *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		w->row = &list[i];
+		exposition_family(w->e, list[i].metric);
+		publisher_each(p, write_row, w);
+	}
+}
+
 void targets_write_metrics(struct admin *a, struct exposition *e)
 {
 	struct publisher *p = a->settings.publisher;
 	struct writing w = {.e = e};
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		w.row = &rows[i];
-		exposition_family(e, rows[i].metric);
-		publisher_each(p, write_row, &w);
-	}
+	write_rows(&w, p, rows, sizeof(rows) / sizeof(rows[0]));
+	write_rows(&w, p, cluster_rows, a->settings.cluster ? CLUSTER_ROWS : 0);
 	exposition_family(e, METRIC_PUBLISH_LOST);
 	publisher_each(p, write_lost, &w);
 	exposition_family(e, METRIC_PUBLISH_LAG_MESSAGES);
@@ -120,26 +134,63 @@ static json_t *lost(const struct publish_figures *f)
 	return by_reason;
 }
 
+struct listing {
+	json_t *list;
+	json_t *owners; /* NULL: one machine; else target -> node -> shards */
+};
+
+/* The value of a key, made when it is not there. */
+static json_t *part_of(json_t *object, struct view key, json_t *(*make)(void))
+{
+	json_t *part = json_object_getn(object, key.p, key.n);
+
+	if (part == NULL) {
+		part = make();
+		json_object_setn_new(object, key.p, key.n, part);
+	}
+	return part;
+}
+
+static void add_shard(void *context, struct view target, uint32_t shard, struct view node)
+{
+	json_t *nodes = part_of(context, target, json_object);
+
+	if (node.n)
+		json_array_append_new(part_of(nodes, node, json_array), number(shard));
+}
+
 static void add_target(void *context, const struct publish_view *v)
 {
+	struct listing *l = context;
 	const struct publish_figures *f = v->figures;
+	json_t *owners = json_object_get(l->owners, v->name);
+	json_t *target = json_pack(
+		"{s:s, s:s, s:b, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f}", "target",
+		v->name, "state", v->state, "connected", count_read(&f->connected) != 0,
+		"last_error", v->last_error, "protocol", v->protocol == 4 ? "3.1.1" : "5",
+		"connected_since", since(f), "acknowledged", number(count_read(&f->acknowledged)),
+		"refused", number(count_read(&f->refused)), "delayed",
+		number(count_read(&f->delayed)), "resent", number(count_read(&f->resent)),
+		"expired", number(count_read(&f->expired)), "lost", lost(f), "lag_messages",
+		number(v->lag_messages), "lag_seconds", (double)v->lag_ms / 1000);
 
-	json_array_append_new(context,
-		json_pack("{s:s, s:s, s:b, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:f}",
-			"target", v->name, "state", v->state, "connected",
-			count_read(&f->connected) != 0, "last_error", v->last_error, "protocol",
-			v->protocol == 4 ? "3.1.1" : "5", "connected_since", since(f),
-			"acknowledged", number(count_read(&f->acknowledged)), "refused",
-			number(count_read(&f->refused)), "delayed", number(count_read(&f->delayed)),
-			"resent", number(count_read(&f->resent)), "expired",
-			number(count_read(&f->expired)), "lost", lost(f), "lag_messages",
-			number(v->lag_messages), "lag_seconds", (double)v->lag_ms / 1000));
+	if (l->owners) {
+		json_object_set_new(target, "shards", number(count_read(&f->owned)));
+		json_object_set_new(target, "gaps", number(count_read(&f->gaps)));
+		json_object_set_new(target, "fed_by", owners ? json_incref(owners) : json_object());
+	}
+	json_array_append_new(l->list, target);
 }
 
 json_t *targets_list(struct admin *a)
 {
-	json_t *list = json_array();
+	struct listing l = {.list = json_array()};
 
-	publisher_each(a->settings.publisher, add_target, list);
-	return list;
+	if (a->settings.cluster) {
+		l.owners = json_object();
+		cluster_each_target_shard(a->settings.cluster, add_shard, l.owners);
+	}
+	publisher_each(a->settings.publisher, add_target, &l);
+	json_decref(l.owners);
+	return l.list;
 }

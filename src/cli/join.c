@@ -38,6 +38,14 @@ void join_sessions(struct server *s)
 	cluster_set_retaining(s->cluster, &retaining_host);
 }
 
+void join_targets(struct server *s)
+{
+	struct sharing_host host = publisher_sharing_host(s->publisher);
+	struct sharing sharing = cluster_targets(s->cluster, &host);
+
+	publisher_set_sharing(s->publisher, &sharing);
+}
+
 static void on_source(void *context, const struct source_view *v)
 {
 	const struct source_figures *f = v->figures;

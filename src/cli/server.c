@@ -245,6 +245,8 @@ static struct publisher *make_publisher(struct server *s)
 		.file = file,
 		.bind = c->bind,
 		.bind_count = c->bind_count,
+		.node = s->cluster ? c->cluster.node : NULL,
+		.commit = s->commit,
 		.journal = commit_journal(s->commit),
 		.loops = loops,
 		.loop_count = s->worker_count,
@@ -262,10 +264,6 @@ void server_publish(struct server *s)
 	if (c->shadow && c->publish_count)
 		log_warn("cli", "shadow", "why=\"publish names %u brokers, and none is fed\"",
 			c->publish_count);
-	if (c->cluster.redis_count && c->publish_count) /* leases for each (broker, shard): later */
-		log_warn("cli", "publish_in_cluster",
-			"why=\"this node feeds all of it: no other node may name the same "
-			"brokers\"");
 	publisher_apply(s->publisher, c->publish, c->shadow ? 0 : c->publish_count);
 }
 
@@ -372,6 +370,8 @@ static int make_rooms(struct server *s)
 			.reports = s->reports,
 			.is_shared = s->cluster != NULL});
 	s->publisher = make_publisher(s);
+	if (s->cluster)
+		join_targets(s);
 	s->admin = admin_new(&(struct admin_settings){.centre_id = s->centre_id,
 		.commit = s->commit,
 		.broker = s->broker,

@@ -134,6 +134,8 @@ struct broker_settings server_broker_settings(const struct config *c, struct hie
 int join_cluster(struct server *s);
 /* Sessions follow their clients from node to node, groups have members on several, $SYS tells of all. */
 void join_sessions(struct server *s);
+/* Before the loops run: each target of `publish` is fed by one node. */
+void join_targets(struct server *s);
 /* In a cluster: these sources are to be held by its nodes. After sources_apply(). */
 void server_share_sources(struct server *s);
 

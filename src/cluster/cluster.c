@@ -53,6 +53,7 @@ struct cluster {
 	struct tallies *tallies;
 	struct orders *orders;
 	struct groups *groups;
+	struct groups *targets;
 	struct mail *mail;
 	struct tls_context *tls;
 	pthread_t thread;
@@ -91,6 +92,7 @@ static void begin_modules(struct cluster *c)
 	tally_begin(c->tallies);
 	orders_begin(c->orders);
 	groups_begin(c->groups);
+	groups_begin(c->targets);
 }
 
 static void on_agreement(struct redis_request *q, const struct resp *reply)
@@ -367,6 +369,16 @@ static void on_nodes(void *context, const struct nodes *nodes, bool changed)
 		alive += nodes->list[i].alive;
 	log_info("cluster", "nodes", "alive=%u known=%u", alive, nodes->count);
 	tally_set_nodes(c->tallies, nodes);
+	groups_look(c->groups);
+	groups_look(c->targets);
+}
+
+/* While this node is about to leave: others are to feed what it feeds. */
+static bool owes(void *context)
+{
+	struct cluster *c = context;
+
+	return groups_owe(c->targets);
 }
 
 static void on_figures(void *context, uint64_t figures[NODE_FIGURES])
@@ -483,6 +495,19 @@ struct sharing cluster_sharing(struct cluster *c, const struct sharing_host *hos
 	return groups_sharing(c->groups);
 }
 
+struct sharing cluster_targets(struct cluster *c, const struct sharing_host *host)
+{
+	groups_set_host(c->targets, host);
+	return groups_sharing(c->targets);
+}
+
+void cluster_each_target_shard(struct cluster *c,
+	void (*on_shard)(void *context, struct view target, uint32_t shard, struct view node),
+	void *context)
+{
+	groups_each_share(c->targets, on_shard, context);
+}
+
 /* --- life ------------------------------------------------------------------------------ */
 
 static int make_modules(struct cluster *c, char **why)
@@ -508,10 +533,12 @@ static int make_modules(struct cluster *c, char **why)
 		.on_holding = on_holding,
 		.on_nodes = on_nodes,
 		.on_figures = on_figures,
+		.owes = owes,
 		.context = c});
 	c->mail = mail_new(&c->core);
 	c->sessions = sessions_new(&c->core, c->members, c->mail);
-	c->groups = groups_new(&c->core, c->members, c->mail);
+	c->groups = groups_new(&c->core, c->members, c->mail, GROUPS_SHARED);
+	c->targets = groups_new(&c->core, c->members, NULL, GROUPS_TARGETS);
 	log = writer_log(c->writer);
 	commit_set_log(c->core.commit, &log);
 	return 0;
@@ -580,6 +607,7 @@ void cluster_stop(struct cluster *c)
 {
 	if (c == NULL || !c->is_running)
 		return;
+	groups_finish(c->targets, GROUPS_FINISH_MS);
 	tally_finish(c->tallies, TALLY_FINISH_MS);
 	loop_stop(c->core.loop);
 	pthread_join(c->thread, NULL);
@@ -595,6 +623,7 @@ void cluster_free(struct cluster *c)
 	follower_free(c->follower);
 	sessions_free(c->sessions);
 	groups_free(c->groups);
+	groups_free(c->targets);
 	mail_free(c->mail);
 	members_free(c->members);
 	tally_free(c->tallies);

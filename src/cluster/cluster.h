@@ -129,17 +129,20 @@ void cluster_set_retaining(struct cluster *c, const struct retaining_host *host)
 struct sharing;
 struct sharing_host;
 struct sharing cluster_sharing(struct cluster *c, const struct sharing_host *host);
+/* The same for targets of `publish`, each fed by one node at a time. */
+struct sharing cluster_targets(struct cluster *c, const struct sharing_host *host);
 /* The thread; workers may run already. 0 or ERR_SYSTEM. */
 int cluster_start(struct cluster *c);
 /* The names of all sources that are configured; copied. Any thread. */
 void cluster_set_sources(struct cluster *c, const char *const *names, uint32_t n);
-/* Says that this node is about to leave, and waits until others hold its sources, at most limit_ms;
- * nothing when it was not started. Sources are still connected. */
+/* Says that this node is about to leave, and waits until others hold its sources and feed its targets, at
+ * most limit_ms; nothing when it was not started. Sources and targets are still connected. */
 void cluster_leave(struct cluster *c, uint64_t limit_ms);
 /* Where clients are better served from now on: what another node advertises, NULL: nowhere. The
  * caller frees it. Any thread. */
 char *cluster_elsewhere(struct cluster *c);
-/* Ends the thread; loops of ports still exist. Nothing when it was not started. */
+/* Ends the thread, after places and figures were written once more; loops of ports still exist. Nothing
+ * when it was not started. */
 void cluster_stop(struct cluster *c);
 /* After cluster_stop(), when no loop of any port runs. NULL: nothing. */
 void cluster_free(struct cluster *c);
@@ -212,6 +215,12 @@ void cluster_each_tally(
  * As known last while Redis is out of reach. Any thread. */
 void cluster_each_holding(
 	struct cluster *c, void (*on_one)(void *context, const struct holding *h), void *context);
+
+/* Which node feeds each shard of the targets named here, as last read from Redis, "": none yet; valid
+ * during the call. Any thread. */
+void cluster_each_target_shard(struct cluster *c,
+	void (*on_shard)(void *context, struct view target, uint32_t shard, struct view node),
+	void *context);
 
 /* The nodes as last seen, in order of name; valid during the call. Any thread. */
 void cluster_each_node(

@@ -1,59 +1,76 @@
 /* cluster/groups.c - a turn of all groups, and one call each
  *
  *     tick: host.each() --> crew of each group: seated, acked, dealt
- *           crew that is due --> steps --> group.lua --> table --> parts --> host.set()
+ *           crew that is due --> crew_say() --> group.lua --> crew_take() --> host.set()
  */
 #include "cluster/groups.h"
 
-#include <inttypes.h>
+#include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/error.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "cluster/crew.h"
 #include "cluster/group_script.h" /* made of group.lua by tools/embed.awk */
 #include "cluster/mail.h"
 #include "cluster/members.h"
 #include "cluster/rows.h"
-#include "cluster/shares.h"
+#include "commit/follow.h"
 
-#define GROUP_KEY "isobar:group:"
 #define CHANGE_MS 10u /* changes that come together are one turn */
-#define CHANGE_WORDS 4u
+#define REACH_EVERY_MS 10000u
 
-/* A group with sessions on this node, or that had some. */
-struct crew {
+static const struct {
+	const char *key; /* in Redis, before the group's own */
+	bool whole;
+} kinds[] = {
+	[GROUPS_SHARED] = {"isobar:group:", false},
+	[GROUPS_TARGETS] = {"isobar:publish:", true},
+};
+
+/* A group with sessions on this node, or that had some; a target that is fed from here, or was; and what
+ * is under way about it. */
+struct talk {
 	struct redis_request q;
 	struct groups *groups;
 	struct buf key;
-	uint64_t number; /* of the broker's object */
+	uint64_t number; /* of the host's object */
 	uint64_t due_ms;
-	uint64_t woken_ms;          /* when who has its shards was last woken */
-	uint64_t ending_ms[SHARDS]; /* since when a shard is ENDING */
-	struct vector acked;
-	struct vector dealt;
-	struct share_table table;
-	struct sharing_parts parts; /* as the broker was told */
-	bool is_listed;             /* by the broker, in this turn */
-	bool is_seated;
+	uint64_t woken_ms; /* when who has its shards was last woken */
+	uint64_t reach_ms; /* when the journal is looked at again */
+	struct crew crew;
+	bool is_listed; /* by the host, in this turn */
 	bool is_busy;
-	bool is_leaving; /* the call under way says that there is no session any more */
+	bool is_blind;   /* the call under way knows nothing of the others yet */
+	bool is_leaving; /* it says that there is no session any more */
+	bool is_final;   /* groups_finish(): said for the last time */
 };
 
 struct groups {
 	struct cluster_core *core;
 	struct members *members;
-	struct mail *mail;
+	struct mail *mail; /* NULL: all ask often enough */
+	enum groups_kind kind;
+	struct journal_reader reader;
 	struct sharing_host host;
 	char sha[REDIS_SHA_BYTES];
 	char run[SHARE_RUN_BYTES];
 	bool has_begun;
-	struct map crews;
+	pthread_mutex_t
+		lock; /* of the map and the tables, which others read; and of has_finished */
+	struct map talks;
 	struct timer timer;
 	struct task task;
 	_Atomic bool is_posted;
+	struct task finish_task;
+	bool is_finishing;
+	bool has_finished;
+	pthread_cond_t finished;
 };
 
 const char *groups_script(void)
@@ -63,127 +80,109 @@ const char *groups_script(void)
 
 /* --- one call ------------------------------------------------------------------ */
 
-static void crew_free(struct crew *c)
+static void talk_free(struct talk *k)
 {
-	buf_fini(&c->q.command);
-	buf_fini(&c->key);
-	share_table_fini(&c->table);
-	free(c);
+	buf_fini(&k->q.command);
+	buf_fini(&k->key);
+	share_table_fini(&k->crew.table);
+	free(k);
 }
 
-static void add_change(
-	struct buf *b, uint32_t shard, const char *from, const char *to, const uint64_t *place)
+static struct crew_terms terms_of(const struct groups *s)
 {
-	char text[24] = "";
-
-	if (place)
-		snprintf(text, sizeof(text), "%016" PRIx64, *place);
-	resp_number(b, shard);
-	resp_bytes(b, view_of(from));
-	resp_bytes(b, view_of(to));
-	resp_bytes(b, view_of(text));
+	return (struct crew_terms){.nodes = members_nodes(s->members),
+		.me = s->run,
+		.now_ms = loop_now_ms(s->core->loop),
+		.shards = s->core->shards,
+		.whole = kinds[s->kind].whole};
 }
 
-/* Nothing of the shard is under way any more, or has been for too long. */
-static bool has_ended(const struct crew *c, uint32_t shard)
+/* Has the journal all that is behind the places that Redis has? */
+static bool reaches_back(struct groups *s, const struct share_table *table)
 {
-	uint64_t now = loop_now_ms(c->groups->core->loop);
+	bool reaches = true;
+	uint64_t first;
 
-	return !c->is_seated || c->acked.place[shard] >= c->dealt.place[shard] ||
-	       now - c->ending_ms[shard] >= GROUPS_END_MS;
-}
+	journal_reader_enter(&s->reader);
+	for (uint32_t k = 0; k < s->core->shards && reaches; k++) {
+		const struct share_row *row = &table->shards[k];
 
-/* What is said of a shard of this node's; true: a change was added. */
-static bool say_own(struct crew *c, uint32_t shard, const char *to, struct buf *b)
-{
-	const struct share_row *row = &c->table.shards[shard];
-	const uint64_t *acked = &c->acked.place[shard];
-
-	if (c->parts.state[shard] == SHARE_NONE)
-		return false;
-	if (strcmp(to, row->run) == 0 && *acked <= row->place)
-		return false;
-	add_change(b, shard, row->run, to, *acked > row->place ? acked : NULL);
-	return true;
-}
-
-/* The next state of a shard that this node owns. True: it has become another. */
-static bool turn_shard(struct crew *c, uint32_t shard, enum share_step step)
-{
-	uint8_t *state = &c->parts.state[shard];
-	uint8_t was = *state;
-
-	if (step == SHARE_HAND_OVER && was == SHARE_OWNED) {
-		*state = SHARE_ENDING;
-		c->ending_ms[shard] = loop_now_ms(c->groups->core->loop);
-	} else if (step == SHARE_STAY && was == SHARE_ENDING) {
-		*state = SHARE_OWNED;
+		reaches = row->run[0] == '\0' ||
+			  commit_reaches(s->core->commit, &s->reader, k, row->place, &first);
 	}
-	return *state != was;
+	journal_reader_leave(&s->reader);
+	return reaches;
 }
 
-/* Appends what is to change in Redis; gives how many changes. */
-static uint32_t say_shards(struct crew *c, struct buf *b)
+/* Who is connected and was found to reach back stays so: he is not to lose a target for a moment. */
+static void look_back(struct talk *k)
 {
-	const struct nodes *nodes = members_nodes(c->groups->members);
-	const char *me = c->groups->run;
+	struct groups *s = k->groups;
+	uint64_t now = loop_now_ms(s->core->loop);
+
+	if (!kinds[s->kind].whole || !k->crew.table.is_read || now < k->reach_ms ||
+		(k->crew.reaches && k->crew.is_seated))
+		return;
+	k->crew.reaches = reaches_back(s, &k->crew.table);
+	k->reach_ms = now + REACH_EVERY_MS;
+}
+
+static void tell_host(struct talk *k)
+{
+	const struct sharing_host *host = &k->groups->host;
+
+	host->set(host->context, buf_view(&k->key), &k->crew.parts);
+}
+
+/* Gives how many changes it appends. */
+static uint32_t say(struct talk *k, const struct crew_terms *terms, struct buf *changes)
+{
 	bool is_other = false;
-	uint32_t n = 0;
+	uint32_t n;
 
-	if (!c->table.is_read || nodes_by_run(nodes, view_of(me)) == NULL)
+	if (!k->is_listed)
 		return 0;
-	for (uint32_t k = 0; k < c->groups->core->shards; k++) {
-		const char *owner = c->table.shards[k].run;
-		const char *to;
-		enum share_step step =
-			share_decide(&c->table, nodes, buf_view(&c->key), k, me, &to);
-
-		if (step == SHARE_CLAIM) {
-			add_change(b, k, "", to, &c->acked.place[k]);
-			n++;
-		} else if (step == SHARE_TAKE) {
-			add_change(b, k, owner, me, NULL);
-			n++;
-		} else if (strcmp(owner, me) == 0) {
-			bool is_turned = turn_shard(c, k, step);
-			bool goes = step == SHARE_HAND_OVER && !is_turned && has_ended(c, k);
-
-			is_other |= is_turned;
-			n += say_own(c, k, goes ? to : me, b);
-		}
-	}
+	look_back(k);
+	n = crew_say(&k->crew, terms, changes, &is_other);
 	if (is_other)
-		c->groups->host.set(c->groups->host.context, buf_view(&c->key), &c->parts);
+		tell_host(k);
 	return n;
 }
 
-static void call(struct crew *c)
+static struct view seat_text(const struct talk *k, const struct crew_terms *terms)
 {
-	struct groups *s = c->groups;
+	return k->is_listed ? view_of(share_seat_text(crew_seat(&k->crew, terms))) : VIEW("");
+}
+
+static void call(struct talk *k)
+{
+	struct groups *s = k->groups;
+	struct crew_terms terms = terms_of(s);
 	struct view start = view_of(s->run);
-	struct buf *b = &c->q.command;
+	struct buf *b = &k->q.command;
 	struct buf key = {0};
 	struct buf changes = {0};
-	uint16_t slot = rows_key(&key, GROUP_KEY, buf_view(&c->key));
-	uint32_t n = c->is_listed ? say_shards(c, &changes) : 0;
+	uint16_t slot = rows_key(&key, kinds[s->kind].key, buf_view(&k->key));
+	uint32_t n = say(k, &terms, &changes);
 
 	view_cut(&start, '/');
 	buf_clear(b);
-	resp_begin(b, 8 + CHANGE_WORDS * n);
+	resp_begin(b, 8 + CREW_CHANGE_WORDS * n);
 	resp_bytes(b, VIEW("EVALSHA"));
 	resp_bytes(b, view_of(s->sha));
 	resp_number(b, 1);
 	resp_bytes(b, buf_view(&key));
 	resp_bytes(b, view_of(s->core->settings->node));
 	resp_bytes(b, start);
-	resp_bytes(b, !c->is_listed ? VIEW("") : c->is_seated ? VIEW("seated") : VIEW("held"));
-	resp_number(b, c->is_listed ? GROUPS_KEEP_MS : GROUPS_GRACE_MS);
+	resp_bytes(b, seat_text(k, &terms));
+	resp_number(b, k->is_listed ? GROUPS_KEEP_MS : GROUPS_GRACE_MS);
 	buf_append(b, buf_bytes(&changes), buf_length(&changes));
 	buf_fini(&key);
 	buf_fini(&changes);
-	c->is_leaving = !c->is_listed;
-	c->due_ms = loop_now_ms(s->core->loop) + GROUPS_EVERY_MS;
-	c->is_busy = redis_submit(s->core->redis, slot, &c->q) == 0;
+	k->is_leaving = !k->is_listed;
+	k->is_blind = !k->crew.table.is_read;
+	k->due_ms = terms.now_ms + GROUPS_EVERY_MS;
+	k->is_busy = redis_submit(s->core->redis, slot, &k->q) == 0;
 }
 
 /* The next turn of all is so near at least. */
@@ -196,165 +195,174 @@ static void turn_within(struct groups *s, uint64_t pause_ms)
 /* --- its answer ------------------------------------------------------------------ */
 
 /* Who rests would hear only within a minute that its shards are wanted here. */
-static void wake_holders(struct crew *c)
+static void wake_holders(struct talk *k)
 {
-	struct groups *s = c->groups;
-	uint64_t now = loop_now_ms(s->core->loop);
+	struct groups *s = k->groups;
+	struct crew_terms terms = terms_of(s);
 	const char *woken = "";
 
-	if (now < c->woken_ms + GROUPS_EVERY_MS)
+	if (s->mail == NULL || terms.now_ms < k->woken_ms + GROUPS_EVERY_MS)
 		return;
-	for (uint32_t k = 0; k < s->core->shards; k++) {
-		const char *owner = c->table.shards[k].run;
+	for (uint32_t shard = 0; shard < terms.shards; shard++) {
+		const char *owner = k->crew.table.shards[shard].run;
 		struct view run = view_of(owner);
 		const char *to;
 
-		if (strcmp(owner, woken) == 0 || !share_is_resting(&c->table, owner) ||
-			share_decide(&c->table, members_nodes(s->members), buf_view(&c->key), k,
-				s->run, &to) != SHARE_AWAIT)
+		if (strcmp(owner, woken) == 0 || !share_is_resting(&k->crew.table, owner) ||
+			crew_step(&k->crew, &terms, shard, &to) != SHARE_AWAIT)
 			continue;
 		mail_send(s->mail, view_cut(&run, '/'),
-			&(struct letter){VIEW("wanted"), buf_view(&c->key), 0, {NULL, 0}});
+			&(struct letter){VIEW("wanted"), buf_view(&k->key), 0, {NULL, 0}});
 		woken = owner;
-		c->woken_ms = now;
+		k->woken_ms = terms.now_ms;
 	}
 }
 
 static void on_wanted(void *context, const struct letter *letter)
 {
 	struct groups *s = context;
-	struct crew *c = map_get(&s->crews, letter->key);
+	struct talk *k = map_get(&s->talks, letter->key);
 
-	if (c == NULL)
+	if (k == NULL)
 		return;
-	c->due_ms = 0;
+	k->due_ms = 0;
 	turn_within(s, CHANGE_MS);
 }
 
 /* How long until it is asked again. */
-static uint64_t pause_of(const struct crew *c)
+static uint64_t pause_of(const struct talk *k)
 {
-	const struct nodes *nodes = members_nodes(c->groups->members);
-	const char *me = c->groups->run;
-	uint64_t pause = c->is_seated ? GROUPS_EVERY_MS : GROUPS_HELD_MS;
+	const struct crew_terms terms = terms_of(k->groups);
+	uint64_t pause = k->crew.is_seated || terms.whole ? GROUPS_EVERY_MS : GROUPS_HELD_MS;
 
-	for (uint32_t k = 0; k < c->groups->core->shards; k++) {
+	if (k->is_blind)
+		pause = GROUPS_SOON_MS;
+	for (uint32_t shard = 0; shard < terms.shards; shard++) {
 		const char *to;
-		enum share_step step =
-			share_decide(&c->table, nodes, buf_view(&c->key), k, me, &to);
+		enum share_step step = crew_step(&k->crew, &terms, shard, &to);
 
 		if (step == SHARE_CLAIM || step == SHARE_TAKE)
-			return nodes_by_run(nodes, view_of(me)) ? CHANGE_MS : GROUPS_SOON_MS;
+			return nodes_by_run(terms.nodes, view_of(terms.me)) ? CHANGE_MS
+									    : GROUPS_SOON_MS;
 		if (step != SHARE_STAY)
 			pause = GROUPS_SOON_MS;
 	}
 	return pause;
 }
 
-/* By what Redis says; a shard that it does not know stays as it is. True: something has changed. */
-static bool take_parts(struct crew *c)
-{
-	bool is_other = false;
-
-	for (uint32_t k = 0; k < c->groups->core->shards; k++) {
-		const struct share_row *row = &c->table.shards[k];
-		uint8_t *state = &c->parts.state[k];
-
-		c->parts.place.place[k] = row->place;
-		if (row->run[0] == '\0')
-			continue;
-		if (strcmp(row->run, c->groups->run) != 0 && *state != SHARE_NONE) {
-			*state = SHARE_NONE;
-			is_other = true;
-		} else if (strcmp(row->run, c->groups->run) == 0 && *state == SHARE_NONE) {
-			*state = SHARE_OWNED;
-			is_other = true;
-		}
-	}
-	return is_other;
-}
-
 static void on_reply(struct redis_request *q, const struct resp *reply)
 {
-	struct crew *c = container_of(q, struct crew, q);
+	struct talk *k = container_of(q, struct talk, q);
 
-	if (!c->is_leaving)
-		share_table_take(&c->table, reply);
+	if (k->is_leaving)
+		return;
+	pthread_mutex_lock(&k->groups->lock);
+	share_table_take(&k->crew.table, reply);
+	pthread_mutex_unlock(&k->groups->lock);
 }
+
+/* One that has come again meanwhile is new. */
+static void end_talk(struct talk *k)
+{
+	struct groups *s = k->groups;
+
+	pthread_mutex_lock(&s->lock);
+	map_remove(&s->talks, buf_view(&k->key));
+	pthread_mutex_unlock(&s->lock);
+	talk_free(k);
+}
+
+static void go_on(struct talk *k)
+{
+	struct crew_terms terms = terms_of(k->groups);
+	uint64_t pause;
+
+	if (crew_take(&k->crew, &terms))
+		tell_host(k);
+	wake_holders(k);
+	pause = pause_of(k);
+	k->due_ms = terms.now_ms + pause;
+	turn_within(k->groups, pause);
+}
+
+static void finish_on(struct groups *s);
 
 static void on_done(struct redis_request *q, int err)
 {
-	struct crew *c = container_of(q, struct crew, q);
-	struct groups *s = c->groups;
-	uint64_t pause;
+	struct talk *k = container_of(q, struct talk, q);
+	struct groups *s = k->groups;
 
 	if (err == ERR_SHUTDOWN)
 		return;
-	c->is_busy = false;
-	if (err)
-		return;
-	if (c->is_leaving) {
-		/* One that has come again meanwhile is new. */
-		map_remove(&s->crews, buf_view(&c->key));
-		crew_free(c);
-		return;
-	}
-	if (take_parts(c))
-		s->host.set(s->host.context, buf_view(&c->key), &c->parts);
-	wake_holders(c);
-	pause = pause_of(c);
-	c->due_ms = loop_now_ms(s->core->loop) + pause;
-	turn_within(s, pause);
+	k->is_busy = false;
+	if (err == 0 && k->is_leaving)
+		end_talk(k);
+	else if (err == 0)
+		go_on(k);
+	if (s->is_finishing)
+		finish_on(s);
 }
 
 /* --- a turn of all ----------------------------------------------------------------- */
 
-static struct crew *crew_of(struct groups *s, struct view key)
+static struct talk *talk_of(struct groups *s, struct view key)
 {
-	struct crew *c = map_get(&s->crews, key);
+	struct talk *k = map_get(&s->talks, key);
 
-	if (c)
-		return c;
-	c = mem_new(sizeof(*c));
-	c->groups = s;
-	buf_append(&c->key, key.p, key.n);
-	c->q.repeatable = true;
-	c->q.on_reply = on_reply;
-	c->q.on_done = on_done;
-	map_put(&s->crews, buf_view(&c->key), c);
-	return c;
+	if (k)
+		return k;
+	k = mem_new(sizeof(*k));
+	k->groups = s;
+	buf_append(&k->key, key.p, key.n);
+	k->crew.key = buf_view(&k->key);
+	k->q.repeatable = true;
+	k->q.on_reply = on_reply;
+	k->q.on_done = on_done;
+	pthread_mutex_lock(&s->lock);
+	map_put(&s->talks, buf_view(&k->key), k);
+	pthread_mutex_unlock(&s->lock);
+	return k;
 }
 
 static void on_group(void *asker, const struct sharing_group *g)
 {
-	struct crew *c = crew_of(asker, g->key);
+	struct talk *k = talk_of(asker, g->key);
 
-	if (c->number != g->number) {
-		c->number = g->number;
-		c->parts = (struct sharing_parts){0};
-		c->due_ms = 0;
+	if (k->number != g->number) {
+		k->number = g->number;
+		k->crew.parts = (struct sharing_parts){0};
+		k->due_ms = 0;
 	}
-	if (c->is_seated != g->is_seated)
-		c->due_ms = 0;
-	c->is_listed = true;
-	c->is_seated = g->is_seated;
-	c->acked = g->acked;
-	c->dealt = g->dealt;
+	if (k->crew.is_seated != g->is_seated) {
+		k->due_ms = k->reach_ms = 0;
+		k->crew.seated_ms = loop_now_ms(k->groups->core->loop);
+	}
+	k->is_listed = true;
+	k->crew.is_seated = g->is_seated;
+	k->crew.acked = g->acked;
+	k->crew.dealt = g->dealt;
+}
+
+static void ask_host(struct groups *s)
+{
+	struct talk *k;
+
+	for (size_t at = 0; (k = map_next(&s->talks, &at)) != NULL;)
+		k->is_listed = false;
+	s->host.each(s->host.context, on_group, s);
 }
 
 static void on_time(struct timer *t)
 {
 	struct groups *s = container_of(t, struct groups, timer);
 	uint64_t now = loop_now_ms(s->core->loop);
-	struct crew *c;
+	struct talk *k;
 
 	timer_start(s->core->loop, t, GROUPS_SOON_MS);
-	for (size_t at = 0; (c = map_next(&s->crews, &at)) != NULL;)
-		c->is_listed = false;
-	s->host.each(s->host.context, on_group, s);
-	for (size_t at = 0; (c = map_next(&s->crews, &at)) != NULL;) {
-		if (!c->is_busy && (c->due_ms <= now || !c->is_listed))
-			call(c);
+	ask_host(s);
+	for (size_t at = 0; (k = map_next(&s->talks, &at)) != NULL;) {
+		if (!k->is_busy && (k->due_ms <= now || !k->is_listed))
+			call(k);
 	}
 }
 
@@ -375,17 +383,114 @@ static void changed(void *context)
 		loop_post(s->core->loop, &s->task);
 }
 
+void groups_look(struct groups *s)
+{
+	struct talk *k;
+
+	for (size_t at = 0; (k = map_next(&s->talks, &at)) != NULL;)
+		k->due_ms = 0;
+	if (s->has_begun)
+		turn_within(s, CHANGE_MS);
+}
+
+/* --- the end ------------------------------------------------------------------------ */
+
+bool groups_owe(const struct groups *s)
+{
+	struct crew_terms terms = terms_of(s);
+	struct talk *k;
+
+	for (size_t at = 0; (k = map_next(&s->talks, &at)) != NULL;) {
+		if (crew_owes(&k->crew, &terms))
+			return true;
+	}
+	return false;
+}
+
+/* Each is asked for once more, behind what is under way. */
+static void finish_on(struct groups *s)
+{
+	bool is_busy = false;
+	struct talk *k;
+
+	for (size_t at = 0; (k = map_next(&s->talks, &at)) != NULL;) {
+		if (!k->is_busy && !k->is_final && k->is_listed) {
+			k->is_final = true;
+			call(k);
+		}
+		is_busy |= k->is_busy;
+	}
+	if (is_busy)
+		return;
+	pthread_mutex_lock(&s->lock);
+	s->has_finished = true;
+	pthread_cond_signal(&s->finished);
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void finish(struct task *task)
+{
+	struct groups *s = container_of(task, struct groups, finish_task);
+
+	s->is_finishing = true;
+	if (s->has_begun && s->host.each) {
+		timer_stop(s->core->loop, &s->timer);
+		ask_host(s);
+	}
+	finish_on(s);
+}
+
+void groups_finish(struct groups *s, uint64_t limit_ms)
+{
+	struct timespec by;
+
+	clock_gettime(CLOCK_MONOTONIC, &by);
+	by.tv_sec += (time_t)(limit_ms / 1000);
+	loop_post(s->core->loop, &s->finish_task);
+	pthread_mutex_lock(&s->lock);
+	while (!s->has_finished &&
+		pthread_cond_clockwait(&s->finished, &s->lock, CLOCK_MONOTONIC, &by) != ETIMEDOUT)
+		;
+	pthread_mutex_unlock(&s->lock);
+}
+
+/* --- shown ---------------------------------------------------------------------------- */
+
+void groups_each_share(struct groups *s,
+	void (*on_share)(void *context, struct view key, uint32_t shard, struct view node),
+	void *context)
+{
+	struct talk *k;
+
+	pthread_mutex_lock(&s->lock);
+	for (size_t at = 0; (k = map_next(&s->talks, &at)) != NULL;) {
+		for (uint32_t i = 0; i < s->core->shards; i++) {
+			struct view run = view_of(k->crew.table.shards[i].run);
+
+			on_share(context, buf_view(&k->key), i, view_cut(&run, '/'));
+		}
+	}
+	pthread_mutex_unlock(&s->lock);
+}
+
 /* --- life ---------------------------------------------------------------------------- */
 
-struct groups *groups_new(struct cluster_core *core, struct members *members, struct mail *mail)
+struct groups *groups_new(struct cluster_core *core, struct members *members, struct mail *mail,
+	enum groups_kind kind)
 {
 	struct groups *s = mem_new(sizeof(*s));
 	struct buf run = {0};
 
 	s->core = core;
 	s->members = members;
+	s->kind = kind;
 	s->mail = mail;
-	mail_listen(mail, "wanted", on_wanted, s);
+	if (mail)
+		mail_listen(mail, "wanted", on_wanted, s);
+	journal_reader_open(commit_journal(core->commit), &s->reader);
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->finished, NULL);
+	s->finish_task.run = finish;
 	node_run(&run, core->settings->node, core->start);
 	snprintf(s->run, sizeof(s->run), "%.*s", (int)buf_length(&run),
 		(const char *)buf_bytes(&run));
@@ -415,12 +520,15 @@ void groups_begin(struct groups *s)
 
 void groups_free(struct groups *s)
 {
-	struct crew *c;
+	struct talk *k;
 
 	if (s == NULL)
 		return;
-	for (size_t at = 0; (c = map_next(&s->crews, &at)) != NULL;)
-		crew_free(c);
-	map_fini(&s->crews);
+	for (size_t at = 0; (k = map_next(&s->talks, &at)) != NULL;)
+		talk_free(k);
+	map_fini(&s->talks);
+	journal_reader_close(&s->reader);
+	pthread_mutex_destroy(&s->lock);
+	pthread_cond_destroy(&s->finished);
 	free(s);
 }

@@ -431,7 +431,8 @@ static void send_last_words(struct members *m)
 /* Leases that nobody took need no release: their run is not alive any more. */
 static void check_left(struct members *m)
 {
-	bool waits = others_hold_sources(m) && count_held(m) && m->has_name;
+	bool owes = m->config.owes && m->config.owes(m->config.context);
+	bool waits = (owes || (others_hold_sources(m) && count_held(m))) && m->has_name;
 	bool is_late = loop_now_ms(m->config.loop) >= m->leave_by_ms;
 	bool is_busy = m->beating || m->swapping || m->reading;
 

@@ -43,6 +43,8 @@ struct members_config {
 	void (*on_nodes)(void *context, const struct nodes *nodes, bool changed);
 	/* What this node tells of itself, before each beat. NULL: nothing. */
 	void (*on_figures)(void *context, uint64_t figures[NODE_FIGURES]);
+	/* members_leave(): is something else to be handed over first? NULL: never. */
+	bool (*owes)(void *context);
 	void *context;
 };
 
@@ -68,7 +70,8 @@ const struct nodes *members_nodes(const struct members *m);
 void members_set_sources(struct members *m, const char *const *names, uint32_t n);
 
 /* Hands its sources over: says that it is about to leave, and waits until the others have taken
- * all leases, at most limit_ms; then says that it has left, and gives up the rest. on_left() is called once. */
+ * all leases and nothing else is owed, at most limit_ms; then says that it has left, and gives up the
+ * rest. on_left() is called once. */
 void members_leave(struct members *m, uint64_t limit_ms, void (*on_left)(void *context));
 
 #endif

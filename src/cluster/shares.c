@@ -13,6 +13,18 @@ void share_table_fini(struct share_table *t)
 	*t = (struct share_table){0};
 }
 
+const char *share_seat_text(enum share_seat seat)
+{
+	static const char *const texts[] = {
+		[SHARE_HELD] = "held",
+		[SHARE_AWAY] = "away",
+		[SHARE_SHORT] = "short",
+		[SHARE_SEATED] = "seated",
+	};
+
+	return texts[seat];
+}
+
 /* --- reading ------------------------------------------------------------------ */
 
 /* A number of `base` that is all of the text. */
@@ -53,7 +65,11 @@ static void read_member(struct share_table *t, struct view name, struct view val
 	if (!node_name_is_good(name) || !read_number(start, 16, &number))
 		return;
 	snprintf(m->run, sizeof(m->run), "%.*s/%.*s", (int)name.n, name.p, (int)start.n, start.p);
-	m->is_seated = view_equal(value, VIEW("seated"));
+	m->seat = SHARE_HELD;
+	for (enum share_seat seat = SHARE_HELD; seat < SHARE_SEATS; seat++) {
+		if (view_equal(value, view_of(share_seat_text(seat))))
+			m->seat = seat;
+	}
 	t->member_count++;
 }
 
@@ -81,24 +97,34 @@ void share_table_take(struct share_table *t, const struct resp *reply)
 
 /* --- deciding ------------------------------------------------------------------ */
 
-/* The run that is to have it; NULL: nobody is connected. */
-static const char *wanted(const struct share_table *t, const struct nodes *nodes, struct view what)
+/* It lives, and is not about to leave. */
+static const struct node *node_of(const struct nodes *nodes, const struct share_member *m)
+{
+	const struct node *node = nodes_by_run(nodes, view_of(m->run));
+
+	return node && !node->draining ? node : NULL;
+}
+
+/* Of those with the best seat, if that is `least` or better, the run that is to have it; NULL: none. */
+static const char *wanted(const struct share_table *t, const struct nodes *nodes, struct view what,
+	enum share_seat least)
 {
 	const char *best = NULL;
 	uint64_t most = 0;
 
 	for (uint32_t i = 0; i < t->member_count; i++) {
 		const struct share_member *m = &t->members[i];
-		const struct node *node = nodes_by_run(nodes, view_of(m->run));
+		const struct node *node = node_of(nodes, m);
 		uint64_t weight;
 
-		if (!m->is_seated || node == NULL || node->draining)
+		if (node == NULL || m->seat < least)
 			continue;
 		weight = holder_weight(what, node->name);
-		if (best == NULL || weight > most) {
+		if (best == NULL || m->seat > least || weight > most) {
 			best = m->run;
 			most = weight;
 		}
+		least = m->seat;
 	}
 	return best;
 }
@@ -116,7 +142,7 @@ bool share_is_resting(const struct share_table *t, const char *run)
 {
 	const struct share_member *m = member(t, run);
 
-	return m && !m->is_seated;
+	return m && m->seat != SHARE_SEATED;
 }
 
 /* Lives, and has sessions of the group: it hands over by itself. */
@@ -126,15 +152,18 @@ static bool is_there(const struct share_table *t, const struct nodes *nodes, con
 }
 
 enum share_step share_decide(const struct share_table *t, const struct nodes *nodes,
-	struct view group, uint32_t shard, const char *me, const char **to)
+	struct view group, bool whole, uint32_t shard, const char *me, const char **to)
 {
 	const struct share_row *row = &t->shards[shard];
 	struct buf what = {0};
 	const char *best;
 
 	buf_append(&what, group.p, group.n);
-	buf_printf(&what, "#%u", shard);
-	best = wanted(t, nodes, buf_view(&what));
+	if (!whole)
+		buf_printf(&what, "#%u", shard);
+	best = wanted(t, nodes, buf_view(&what), whole ? SHARE_SHORT : SHARE_SEATED);
+	if (best == NULL && whole && row->run[0] && !is_there(t, nodes, row->run))
+		best = wanted(t, nodes, buf_view(&what), SHARE_HELD);
 	buf_fini(&what);
 	*to = best ? best : me;
 	if (row->run[0] == '\0')
@@ -146,4 +175,13 @@ enum share_step share_decide(const struct share_table *t, const struct nodes *no
 	if (best == NULL || strcmp(best, me) != 0)
 		return SHARE_STAY;
 	return is_there(t, nodes, row->run) ? SHARE_AWAIT : SHARE_TAKE;
+}
+
+bool share_has_others(const struct share_table *t, const struct nodes *nodes, const char *me)
+{
+	for (uint32_t i = 0; i < t->member_count; i++) {
+		if (strcmp(t->members[i].run, me) != 0 && node_of(nodes, &t->members[i]))
+			return true;
+	}
+	return false;
 }

@@ -1,11 +1,17 @@
-/* cluster/shares.h - which node deals which shard of a group of shared subscriptions
+/* cluster/shares.h - which node deals which shard of a group of shared subscriptions, or to a target
  *
- *	NODE      "START seated"        it has connected members, or "held": offline sessions only
+ *	NODE      "START seated"        it has connected members; or "held": offline sessions only
  *	#SHARD    "NODE/START PLACE"    who deals the shard, and up to where all is acknowledged
  *
  * Each shard is wanted at the living node with connected members that comes first in the order of
  * hash(group and shard, node). Who has one that is wanted elsewhere hands it over; what a dead node,
  * or one without any session of the group, has is taken. While nobody is connected all stays.
+ *
+ * A target (publish/publish.h) is a group with one member on each node, our connection: "seated". All its
+ * shards are wanted at one node, by the hash of its name, as order within a topic goes over shards. A node
+ * whose journal does not reach back to the places is "short": it comes behind all that are seated. Without
+ * any of these, what a dead node has goes to a living one, best to one that is "away", not connected
+ * with a journal that reaches back: somebody has to answer for what waits.
  *
  * Pure: replies in, steps out.
  */
@@ -22,9 +28,19 @@ struct share_row {
 	uint64_t place;
 };
 
+/* The better, the higher. A target knows all four, a group the first and the last. */
+enum share_seat {
+	SHARE_HELD,   /* nobody is connected there */
+	SHARE_AWAY,   /* not connected, and the journal reaches back to the places */
+	SHARE_SHORT,  /* connected, and it does not */
+	SHARE_SEATED, /* connected */
+	SHARE_SEATS
+};
+const char *share_seat_text(enum share_seat seat);
+
 struct share_member {
 	char run[SHARE_RUN_BYTES];
-	bool is_seated;
+	enum share_seat seat;
 };
 
 /* A group as it was last read. */
@@ -47,9 +63,13 @@ enum share_step {
 	SHARE_HAND_OVER, /* it is mine and wanted elsewhere */
 };
 
-/* me: a run. For CLAIM and HAND_OVER *to is who is to have it; borrowed from t or me. */
+/* whole: all shards are wanted at one node (a target). me: a run. For CLAIM and HAND_OVER *to is who is
+ * to have it; borrowed from t or me. */
 enum share_step share_decide(const struct share_table *t, const struct nodes *nodes,
-	struct view group, uint32_t shard, const char *me, const char **to);
+	struct view group, bool whole, uint32_t shard, const char *me, const char **to);
+
+/* Is another living node, that is not about to leave, among the members? */
+bool share_has_others(const struct share_table *t, const struct nodes *nodes, const char *me);
 
 /* This run has sessions of the group, but none is connected: it asks Redis only once a minute. */
 bool share_is_resting(const struct share_table *t, const char *run);

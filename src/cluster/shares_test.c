@@ -46,16 +46,46 @@ static void table_of(struct share_table *t, const char *words)
 	free(text);
 }
 
+struct decision {
+	const char *name;
+	const char *table;
+	const char *dead;
+	const char *draining;
+	enum share_step step;
+	const char *to; /* NULL: does not matter */
+};
+
+/* By a, in a group or for a target. */
+static void decide_all(const struct decision *rows, size_t n, bool whole)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct share_table t = {0};
+		struct nodes nodes;
+		const char *to;
+
+		print_message("%s\n", rows[i].name);
+		nodes_init(&nodes, rows[i].dead, rows[i].draining);
+		table_of(&t, rows[i].table);
+		for (uint32_t k = 0; k < t.member_count; k++) { /* starts are written short here */
+			struct view rest = view_of(t.members[k].run);
+			char name = t.members[k].run[0];
+
+			view_cut(&rest, '/');
+			snprintf(t.members[k].run, sizeof(t.members[k].run), "%c/%016lx", name,
+				strtoul(rest.p, NULL, 16));
+		}
+		assert_int_equal(
+			share_decide(&t, &nodes, VIEW("group"), whole, 0, me, &to), rows[i].step);
+		if (rows[i].to)
+			assert_string_equal(to, rows[i].to);
+		share_table_fini(&t);
+		nodes_fini(&nodes);
+	}
+}
+
 static void a_shard_goes_where_members_are(void **state)
 {
-	static const struct {
-		const char *name;
-		const char *table;
-		const char *dead;
-		const char *draining;
-		enum share_step step;
-		const char *to; /* NULL: does not matter */
-	} rows[] = {
+	static const struct decision rows[] = {
 		{"nobody has it", "a 1_seated", "", "", SHARE_CLAIM, me},
 		{"nobody has it, another is to", "b 2_seated", "", "", SHARE_CLAIM, b},
 		{"nobody is connected", "a 1_held", "", "", SHARE_CLAIM, me},
@@ -80,34 +110,37 @@ static void a_shard_goes_where_members_are(void **state)
 			"", SHARE_STAY, NULL},
 		{"of a dead one, and only c is connected",
 			"a 1_held c 3_seated #0 b/0000000000000002_5", "b", "", SHARE_STAY, NULL},
+		{"for a group nobody is short", "a 1_short #0 b/0000000000000002_5", "b", "",
+			SHARE_STAY, NULL},
 		{"what is malformed does not count",
 			"a 1_seated b x_seated ../x 1_seated #0 b #16 a/1_5", "", "", SHARE_CLAIM,
 			me},
 	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct share_table t = {0};
-		struct nodes nodes;
-		const char *to;
+	decide_all(rows, sizeof(rows) / sizeof(rows[0]), false);
+}
 
-		print_message("%s\n", rows[i].name);
-		nodes_init(&nodes, rows[i].dead, rows[i].draining);
-		table_of(&t, rows[i].table);
-		for (uint32_t k = 0; k < t.member_count; k++) { /* starts are written short here */
-			struct view rest = view_of(t.members[k].run);
-			char name = t.members[k].run[0];
+static void a_target_goes_where_somebody_is_connected_and_has_it_all(void **state)
+{
+	static const struct decision rows[] = {
+		{"a target of one that has died, and nobody is connected",
+			"a 1_held #0 b/0000000000000002_5", "b", "", SHARE_TAKE, me},
+		{"and another one's journal reaches back",
+			"a 1_held c 3_away #0 b/0000000000000002_5", "b", "", SHARE_STAY, NULL},
+		{"a target of one that lives, and nobody is connected",
+			"a 1_away b 2_held #0 b/0000000000000002_5", "", "", SHARE_STAY, NULL},
+		{"my journal falls short, and of those connected it is the only one",
+			"a 1_short b 2_away #0 b/0000000000000002_5", "", "", SHARE_AWAIT, me},
+		{"my journal falls short, and another one's does not",
+			"a 1_short b 2_held c 3_seated #0 b/0000000000000002_5", "", "", SHARE_STAY,
+			NULL},
+		{"a target of mine, and b falls short",
+			"a 1_seated b 2_short #0 a/0000000000000001_5", "", "", SHARE_STAY, NULL},
+	};
 
-			view_cut(&rest, '/');
-			snprintf(t.members[k].run, sizeof(t.members[k].run), "%c/%016lx", name,
-				strtoul(rest.p, NULL, 16));
-		}
-		assert_int_equal(share_decide(&t, &nodes, VIEW("group"), 0, me, &to), rows[i].step);
-		if (rows[i].to)
-			assert_string_equal(to, rows[i].to);
-		share_table_fini(&t);
-		nodes_fini(&nodes);
-	}
+	(void)state;
+	decide_all(rows, sizeof(rows) / sizeof(rows[0]), true);
 }
 
 static void shards_are_spread_over_all_and_all_agree(void **state)
@@ -127,7 +160,7 @@ static void shards_are_spread_over_all_and_all_agree(void **state)
 
 		for (uint32_t i = 0; i < 3; i++) {
 			assert_int_equal(
-				share_decide(&t, &nodes, VIEW("group"), k, runs[i], &to[i]),
+				share_decide(&t, &nodes, VIEW("group"), false, k, runs[i], &to[i]),
 				SHARE_CLAIM);
 			assert_string_equal(to[i], to[0]);
 		}
@@ -159,12 +192,42 @@ static void only_who_has_offline_sessions_alone_rests(void **state)
 	share_table_fini(&t);
 }
 
+static void all_shards_of_a_target_go_to_one_and_targets_are_spread(void **state)
+{
+	uint32_t share[3] = {0};
+	struct share_table t = {0};
+	struct nodes nodes;
+
+	(void)state;
+	nodes_init(&nodes, "", "");
+	table_of(&t, "a 0000000000000001_seated b 0000000000000002_seated "
+		     "c 0000000000000003_seated");
+	for (uint32_t i = 0; i < 30; i++) {
+		char name[16];
+		const char *first, *to;
+
+		snprintf(name, sizeof(name), "target-%u", i);
+		share_decide(&t, &nodes, view_of(name), true, 0, me, &first);
+		for (uint32_t k = 1; k < SHARDS; k++) {
+			share_decide(&t, &nodes, view_of(name), true, k, me, &to);
+			assert_string_equal(to, first);
+		}
+		share[first[0] - 'a']++;
+	}
+	for (uint32_t i = 0; i < 3; i++)
+		assert_true(share[i] >= 4);
+	share_table_fini(&t);
+	nodes_fini(&nodes);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_shard_goes_where_members_are),
+		cmocka_unit_test(a_target_goes_where_somebody_is_connected_and_has_it_all),
 		cmocka_unit_test(shards_are_spread_over_all_and_all_agree),
 		cmocka_unit_test(only_who_has_offline_sessions_alone_rests),
+		cmocka_unit_test(all_shards_of_a_target_go_to_one_and_targets_are_spread),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

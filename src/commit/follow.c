@@ -255,3 +255,42 @@ uint64_t commit_first_beyond(
 	journal_unlock(c->journal);
 	return walk(r->journal, later(row, journal_head(r->journal)), tail, is_not_beyond, &bound);
 }
+
+/* Is a row of the vectors between the journal's head and seq? Then the vector at seq knows what was
+ * removed, too. */
+static bool is_exact_at(struct commit *c, uint64_t seq)
+{
+	struct vector v;
+	uint64_t row = 0;
+
+	journal_lock(c->journal);
+	if (c->vectors)
+		row = vector_log_row(c->vectors, seq, &v);
+	journal_unlock(c->journal);
+	return row >= journal_head(c->journal);
+}
+
+bool commit_reaches(struct commit *c, const struct journal_reader *r, uint32_t shard,
+	uint64_t place, uint64_t *first)
+{
+	const struct journal_segment *s;
+	struct vector v, now, kept = {{0}};
+	uint64_t seq;
+
+	memset(&v, 0xff, sizeof(v)); /* no record of any other shard is beyond */
+	v.place[shard] = place;
+	seq = commit_first_beyond(c, r, &v);
+	s = journal_find(r->journal, seq);
+	*first = s ? s->entries[seq - s->base].log_id : 0;
+	commit_position(c, &now);
+	if (now.place[shard] == 0)
+		return place == 0;
+	if (now.place[shard] <= place)
+		return true;
+	if (is_exact_at(c, seq)) {
+		commit_vector_at(c, r, seq, &v);
+		return v.place[shard] ? v.place[shard] <= place : place == 0;
+	}
+	walk(r->journal, journal_head(r->journal), seq, add_entry, &kept);
+	return kept.place[shard] != 0;
+}

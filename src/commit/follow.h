@@ -58,4 +58,12 @@ void commit_vector_at(
 uint64_t commit_first_beyond(
 	struct commit *c, const struct journal_reader *r, const struct vector *v);
 
+/* Has the journal all records of the shard behind this place? False: some were removed, or may have been
+ * (what stood less than a row of the vectors before its head is not known exactly), or it has never known
+ * the shard as far back; *first is the place of the first behind it that it has, 0 when there is none.
+ * Place 0, before the first of all, is taken for known until records are removed. Threads and cost as
+ * above, twice. */
+bool commit_reaches(struct commit *c, const struct journal_reader *r, uint32_t shard,
+	uint64_t place, uint64_t *first);
+
 #endif

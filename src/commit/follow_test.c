@@ -414,6 +414,58 @@ static void a_vector_of_another_machine_is_found_where_one_shard_goes_beyond(voi
 	fixture_free(f);
 }
 
+static bool reaches(struct fixture *f, uint32_t shard, uint64_t place, uint64_t want_first)
+{
+	uint64_t first;
+	bool answer;
+
+	journal_reader_enter(&f->reader);
+	answer = commit_reaches(f->commit, &f->reader, shard, place, &first);
+	journal_reader_leave(&f->reader);
+	assert_int_equal(first, want_first);
+	return answer;
+}
+
+static void a_journal_reaches_back_as_far_as_it_knows_a_shard(void **state)
+{
+	struct fixture *f = fixture_new(NULL);
+	struct vector now;
+	struct journal *j;
+
+	(void)state;
+	assert_true(reaches(f, 0, 0, 0));
+	assert_false(reaches(f, 0, 7, 0));
+	add(f, 0, 10, 0);
+	add(f, 0, 20, 0);
+	add(f, 1, 11, 0);
+	assert_int_equal(follow(f), 0);
+	assert_true(reaches(f, 0, 0, 10));
+	assert_false(reaches(f, 0, 9, 10));
+	assert_true(reaches(f, 0, 10, 20));
+	assert_true(reaches(f, 0, 20, 0));
+	assert_true(reaches(f, 0, 21, 0));
+	assert_false(reaches(f, 2, 9, 0));
+	close_commit(f);
+	open_commit(f, NULL);
+	j = commit_journal(f->commit);
+	journal_release(j, journal_tail(j));
+	while (journal_head(j) < journal_tail(j))
+		usleep(1000);
+	add(f, 0, 30, 0);
+	assert_int_equal(follow(f), 0);
+	assert_false(reaches(f, 0, 0, 30));
+	assert_false(reaches(f, 0, 10, 30));
+	assert_false(reaches(f, 0, 20, 30)); /* nothing is missing, but who knows that now? */
+	assert_true(reaches(f, 1, 11, 0));
+	fill(f, 31, VECTOR_STRIDE_FIRST + 10);
+	commit_position(f->commit, &now);
+	journal_reader_enter(&f->reader);
+	assert_true(commit_reaches(f->commit, &f->reader, 0, now.place[0] - 1, &(uint64_t){0}));
+	journal_reader_leave(&f->reader);
+	assert_false(reaches(f, 0, 10, 30));
+	fixture_free(f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +480,7 @@ int main(void)
 		cmocka_unit_test(more_than_a_segment_takes_is_said_so),
 		cmocka_unit_test(a_vector_says_what_stands_before_a_record_and_leads_back_to_it),
 		cmocka_unit_test(a_vector_of_another_machine_is_found_where_one_shard_goes_beyond),
+		cmocka_unit_test(a_journal_reaches_back_as_far_as_it_knows_a_shard),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -164,6 +164,10 @@ static bool push_again(struct target *t, uint16_t i)
 	if (seq == INFLIGHT_ACKED)
 		return true;
 	segment = journal_find(t->set->journal, seq);
+	if (segment && feed_is_others(&t->feed, &segment->entries[seq - segment->base])) {
+		inflight_forget(&t->window, i);
+		return true;
+	}
 	if (segment) {
 		if (warm_to(t, seq) == seq)
 			return false;
@@ -194,6 +198,29 @@ static void resend(struct target *t)
 	}
 }
 
+void feeding_forget_others(struct target *t)
+{
+	struct journal *j = t->set->journal;
+	uint16_t done = 0;
+
+	if (!t->feed.by_shard)
+		return;
+	journal_reader_enter(&t->worker->reader);
+	for (uint16_t i = t->window.count; i-- > 0;) {
+		uint64_t seq = inflight_seq(&t->window, i);
+		const struct journal_segment *segment =
+			seq == INFLIGHT_ACKED ? NULL : journal_find(j, seq);
+
+		if (segment && feed_is_others(&t->feed, &segment->entries[seq - segment->base]))
+			inflight_forget(&t->window, i);
+	}
+	journal_reader_leave(&t->worker->reader);
+	while (done < t->window.count && inflight_seq(&t->window, done) == INFLIGHT_ACKED)
+		done++;
+	inflight_set_sent(
+		&t->window, done); /* the run begins behind them, and none of it is sent */
+}
+
 /* --- new ones ---------------------------------------------------------------- */
 
 /* False: no room; the record stays where it is. */
@@ -218,15 +245,46 @@ static bool push_new(
 	return true;
 }
 
-/* What was removed before the target got there cannot be had any more. */
+/* What was removed before the target got there cannot be had any more. Where no shard is fed it was
+ * others' to send: also what this node has without a place comes to them by the shared log. */
 static void skip_removed(struct target *t)
 {
 	uint64_t head = journal_head(t->set->journal);
 
 	if (t->feed.next >= head)
 		return;
-	ledger_lost(t->set->ledger, t, t->feed.next, head);
+	if (!t->feed.by_shard || t->feed.owned)
+		ledger_lost(t->set->ledger, t, t->feed.next, head);
 	t->feed.next = head;
+}
+
+/* In a cluster: passes over what other nodes send, which takes no connection and no packets, so that
+ * only what waits for this node counts as waiting. */
+static void skip_others(struct target *t)
+{
+	struct feed *f = &t->feed;
+	uint64_t end = journal_tail(t->set->journal);
+	const struct journal_segment *segment = NULL;
+
+	if (!f->by_shard)
+		return;
+	if (f->owned == 0)
+		skip_removed(t);
+	if (end > f->next + SCAN_RECORDS)
+		end = f->next + SCAN_RECORDS;
+	while (f->next < end) {
+		const struct journal_entry *e;
+
+		if (segment == NULL || f->next >= segment->end)
+			segment = journal_find(t->set->journal, f->next);
+		if (segment == NULL) /* removed: told once it would be sent */
+			break;
+		e = &segment->entries[f->next - segment->base];
+		if (feed_wants(f, e))
+			break;
+		feed_pass(f, e);
+	}
+	t->stuck_at = f->next < end ? f->next : UINT64_MAX;
 }
 
 static void scan(struct target *t)
@@ -237,6 +295,7 @@ static void scan(struct target *t)
 	uint64_t warm;
 
 	skip_removed(t);
+	skip_others(t);
 	if (f->next >= end)
 		return;
 	warm = warm_to(t, f->next);
@@ -259,41 +318,44 @@ static void scan(struct target *t)
 	}
 }
 
-/* Other shards of the shared log from now on (publisher_feed()). The journal is looked through again
- * from further back only when nothing is open, so that the window stays in order and its first is the
- * oldest not done. */
-static void take_shares(struct target *t)
-{
-	struct target_shares *s = t->shares;
+/* --- the turn ---------------------------------------------------------------- */
 
-	feed_share(&t->feed, s->from, s->list, s->count);
-	t->shares = NULL;
-	free(s);
+static bool may_send(const struct target *t)
+{
+	return t->uplink.state == UPLINK_CONNECTED && conn_is_open(&t->uplink.conn) &&
+	       !t->patient && !t->prefetch && socket_has_room(t);
 }
 
-/* --- the turn ---------------------------------------------------------------- */
+static bool may_take_parts(const struct target *t)
+{
+	return t->parts && t->window.count == 0 && !t->prefetch;
+}
 
 bool feeding_is_due(const struct target *t)
 {
-	if (t->uplink.state != UPLINK_CONNECTED || !conn_is_open(&t->uplink.conn) || t->patient ||
-		t->draining || t->prefetch || !socket_has_room(t))
+	uint64_t tail = journal_tail(t->set->journal);
+
+	if (t->draining)
 		return false;
+	if (may_take_parts(t))
+		return true;
+	if (!may_send(t))
+		return t->feed.by_shard && t->feed.next < tail && t->stuck_at != t->feed.next;
 	if (t->window.sent < t->window.count)
 		return inflight_open(&t->window) < target_limit(t);
-	if (t->shares)
-		return t->window.count == 0;
-	return t->feed.next < journal_tail(t->set->journal) &&
-	       inflight_room(&t->window, target_limit(t)) > 0;
+	return !t->parts && t->feed.next < tail && inflight_room(&t->window, target_limit(t)) > 0;
 }
 
 bool feeding_turn(struct target *t)
 {
 	size_t before = conn_pending(&t->uplink.conn);
 
-	if (t->window.sent < t->window.count)
+	if (may_take_parts(t))
+		share_take(t);
+	else if (!may_send(t))
+		skip_others(t);
+	else if (t->window.sent < t->window.count)
 		resend(t);
-	else if (t->shares)
-		take_shares(t);
 	else
 		scan(t);
 	if (conn_pending(&t->uplink.conn) > before) {

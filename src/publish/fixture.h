@@ -1,5 +1,5 @@
 /* publish/fixture.h - for *_test.c only: a journal, a broker played by the test, and a target fed from one
- * to the other */
+ * to the other; of a cluster when fixture_init_cluster() made it */
 #ifndef PUBLISH_FIXTURE_H
 #define PUBLISH_FIXTURE_H
 
@@ -9,11 +9,13 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "commit/commit.h"
 #include "publish/internal.h"
 
 struct fixture {
 	char dir[64];
 	char *file;
+	struct commit *commit; /* of a cluster; it has the journal then */
 	struct journal *journal;
 	struct loop *loop;
 	struct resolver *resolver;
@@ -26,6 +28,8 @@ static inline void fixture_open(struct fixture *f)
 {
 	struct publisher_settings settings = {.centre_id = "io-wis2dev-global-broker",
 		.file = f->file,
+		.node = f->commit ? "node-1" : NULL,
+		.commit = f->commit,
 		.journal = f->journal,
 		.loops = &f->loop,
 		.loop_count = 1,
@@ -36,14 +40,30 @@ static inline void fixture_open(struct fixture *f)
 	f->publisher->times.patience_ms = 1;
 }
 
-static inline void fixture_init(struct fixture *f)
+static inline void fixture_open_journal(struct fixture *f, const struct journal_config *config)
+{
+	char *why = NULL;
+
+	assert_int_equal(journal_open(&f->journal, config, &why), 0);
+}
+
+static inline void fixture_open_commit(struct fixture *f, const struct journal_config *config)
+{
+	struct commit_config c = {.journal = *config, .window_ms = 3600000, .ids = 10000};
+	char *why = NULL;
+
+	assert_int_equal(commit_open(&f->commit, &c, &why), 0);
+	f->journal = commit_journal(f->commit);
+}
+
+static inline void fixture_make(
+	struct fixture *f, void (*open)(struct fixture *f, const struct journal_config *config))
 {
 	struct journal_config journal = {.keep_ms = 3600000,
 		.size_bytes = 64u << 20,
 		.index_keep_ms = 3600000,
 		.least_ms = 3600000,
 		.sync = JOURNAL_SYNC_NEVER};
-	char *why = NULL;
 	char *dir;
 
 	*f = (struct fixture){0};
@@ -57,7 +77,7 @@ static inline void fixture_init(struct fixture *f)
 	f->file = mem_printf("%s/publish", f->dir);
 	dir = mem_printf("%s/journal", f->dir);
 	journal.dir = dir;
-	assert_int_equal(journal_open(&f->journal, &journal, &why), 0);
+	open(f, &journal);
 	free(dir);
 	f->loop = loop_new();
 	f->resolver = resolver_new();
@@ -65,6 +85,16 @@ static inline void fixture_init(struct fixture *f)
 	f->config = (struct publish_config){.tls_verify = true,
 		.url = mem_printf("mqtt://127.0.0.1:%u", address_port(&f->peer.at))};
 	fixture_open(f);
+}
+
+static inline void fixture_init(struct fixture *f)
+{
+	fixture_make(f, fixture_open_journal);
+}
+
+static inline void fixture_init_cluster(struct fixture *f)
+{
+	fixture_make(f, fixture_open_commit);
 }
 
 static inline void fixture_apply(struct fixture *f)
@@ -214,7 +244,10 @@ static inline void fixture_fini(struct fixture *f)
 	peer_fini(&f->peer);
 	resolver_free(f->resolver);
 	loop_free(f->loop);
-	journal_close(f->journal);
+	if (f->commit)
+		commit_close(f->commit);
+	else
+		journal_close(f->journal);
 	publish_config_fini(&f->config);
 	free(f->file);
 	snprintf(command, sizeof(command), "rm -r %s", f->dir);

@@ -4,6 +4,7 @@
  *     target.c     one target: its connection, acknowledgements, refusals
  *     feeding.c    from the journal into the connection
  *     feed.c       which records;  positions.c, ledger.c  how far, on disk
+ *     share.c      in a cluster: what of it this node feeds
  *
  * Threads: everything in struct target is its worker's, except where a comment says otherwise.
  */
@@ -13,8 +14,10 @@
 #include <pthread.h>
 
 #include "base/list.h"
+#include "commit/sharing.h"
 #include "journal/journal.h"
 #include "mqtt/inflight.h"
+#include "publish/feed.h"
 #include "publish/ledger.h"
 #include "publish/publish.h"
 
@@ -41,11 +44,21 @@ struct publish_times {
 
 struct target_prefetch;
 
-/* What publisher_feed() said. */
-struct target_shares {
-	uint64_t from;
-	uint32_t count;
-	struct feed_share list[];
+/* In a cluster: what sharing_host.set() said, for the how many-th time. */
+struct target_parts {
+	uint64_t number;
+	struct sharing_parts parts;
+};
+
+/* In a cluster: how a target stands, for who asks on another thread. */
+struct target_look {
+	bool is_there;     /* it has begun */
+	uint64_t taken;    /* as of the target */
+	uint64_t position; /* target_position() */
+	uint64_t next;
+	bool is_seated; /* connected, or was lately */
+	uint32_t owned;
+	struct vector after;
 };
 
 struct target {
@@ -59,7 +72,7 @@ struct target {
 	struct publish_setup *setup;
 	struct uplink uplink;
 	struct feed feed;
-	struct target_shares *shares; /* to be taken over once nothing is open; owned */
+	struct target_parts *parts; /* with shards to be fed once nothing is open; owned */
 	struct inflight window;
 	struct timer timer; /* patience, or the time limit of draining */
 	bool draining;      /* nothing new is sent */
@@ -90,6 +103,18 @@ struct target {
 	struct target_prefetch *prefetch; /* a question under way */
 	uint64_t warm_to;                 /* fetched for this target */
 	uint64_t warm_ms;
+	uint64_t stuck_at; /* a record that waits for the connection; UINT64_MAX: not known */
+
+	/* in a cluster (share.c) */
+	uint64_t number;  /* of this target, different from all before */
+	uint64_t lost_ms; /* the connection was; 0: never */
+	uint64_t taken;   /* number of the parts heard of last */
+	bool is_ending;   /* and shards of them are to be given away */
+	pthread_mutex_t look_lock;
+	struct target_look look;
+	uint64_t asked;   /* under set->lock, as the next: number of the parts told last */
+	uint64_t upto_at; /* position that `upto` is of; UINT64_MAX: none */
+	struct vector upto;
 };
 
 /* --- one worker ----------------------------------------------------------- */
@@ -106,6 +131,12 @@ struct publish_worker {
 
 struct publisher {
 	struct journal *journal;
+	struct commit *commit; /* NULL: one machine */
+	char *node;
+	struct sharing sharing;
+	struct journal_reader reader; /* in a cluster: of its thread */
+	uint64_t made;                /* targets, since start */
+	bool is_stopping;             /* under the lock: workers take no parts any more */
 	char *centre_id;
 	struct address *bind;
 	uint32_t bind_count;
@@ -132,7 +163,6 @@ struct target *target_new(struct publisher *set, struct publish_worker *w, const
 void target_free(struct target *t);
 void target_begin(struct target *t);
 void target_change(struct target *t, struct publish_setup *setup); /* takes setup */
-void target_share(struct target *t, struct target_shares *shares); /* takes shares */
 void target_quit(struct target *t);
 /* Every record before it is done. */
 uint64_t target_position(const struct target *t);
@@ -149,6 +179,8 @@ bool feeding_turn(struct target *t);
 bool feeding_is_due(const struct target *t);
 /* The connection has ended, or the target has. */
 void feeding_end(struct target *t);
+/* Nothing can be sent now: what was given away need not be sent again. Brings its own epoch. */
+void feeding_forget_others(struct target *t);
 
 static inline struct view feeding_topic(
 	const struct journal_segment *segment, const struct journal_entry *entry)
@@ -158,9 +190,27 @@ static inline struct view feeding_topic(
 	return (struct view){(const char *)p + 2, (size_t)p[0] << 8 | p[1]};
 }
 
+/* --- share.c: on the worker; nothing on one machine ----------------------------- */
+
+/* It begins. */
+void share_begin(struct target *t);
+/* Takes parts. */
+void share_parts(struct target *t, struct target_parts *parts);
+/* Inside an epoch: shards that come are fed from now on. Nothing is open. */
+void share_take(struct target *t);
+/* Connected, not connected, stopped: somebody may want to know. */
+void share_changed(struct target *t);
+/* Nothing is open any more: what is to be given away may go. */
+void share_ended(struct target *t);
+/* How it stands now, for who asks. */
+void share_show(struct target *t);
+
 /* --- publisher.c ----------------------------------------------------------- */
 
 void publisher_target_stopped(struct target *t);
+/* Posts to its worker what run() is to do with the target. */
+void publisher_order(
+	struct target *t, void (*run)(struct target *t, void *argument), void *argument);
 bool publish_setup_wants(const struct publish_setup *setup, struct view topic);
 
 #endif

@@ -11,13 +11,12 @@
  * A target that is away costs nothing: its position stands still, and it gets everything in order when
  * it is back. What the journal had to remove meanwhile is counted and told.
  *
- * In a cluster, each (target, shard) is fed by one node. Whoever holds the leases says by
- * publisher_feed() which shards of a target this node feeds and behind which places of the shared log;
- * how far it has got is the target's position: every record below it that was this node's to feed is
- * done, so the place of each shard follows from the journal's index below it.
+ * In a cluster every node is connected, and each (target, shard) is fed by one of them
+ * (publisher_sharing_host(), feed.h). How far a shard has got follows from the position: every record
+ * below it that was this node's to feed is done.
  *
- * Threads: publisher_apply(), _stop() and _free() on one thread that is no worker; publisher_feed() and
- * publisher_each() on any.
+ * Threads: publisher_apply(), _stop() and _free() on one thread that is no worker; publisher_each() on
+ * any.
  */
 #ifndef PUBLISH_PUBLISH_H
 #define PUBLISH_PUBLISH_H
@@ -27,16 +26,19 @@
 
 #include "base/count.h"
 #include "net/address.h"
-#include "publish/feed.h"
 #include "uplink/uplink.h"
 
+struct commit;
 struct journal;
 struct publisher;
+struct sharing;
+struct sharing_host;
 
 #define PUBLISH_TARGETS 64u /* at most */
 
 /* As under `publish` of the configuration; texts are owned by the struct. */
 struct publish_config {
+	char *name; /* NULL: its address */
 	char *url;
 	char *username;
 	char *password;
@@ -48,7 +50,8 @@ struct publish_config {
 	bool tls_legacy;
 };
 void publish_config_fini(struct publish_config *c);
-/* A target's name: its address without credentials. False: url is no address. */
+/* A target's name: as configured, or its address without credentials. In a cluster it is one target where
+ * the name is the same. False: url is no address. */
 bool publish_name(const struct publish_config *c, char out[URL_TEXT_BYTES]);
 
 /* Why messages were lost to a target for good. */
@@ -75,6 +78,8 @@ struct publish_figures {
 	count connected_since_ms;
 	count position; /* journal: every record before it is done */
 	count lag_ms;   /* age of the record at it; 0: nothing waits */
+	count owned;    /* in a cluster: shards that are fed from here */
+	count gaps;     /* shards taken over at a place that the journal does not reach back to */
 };
 
 struct publisher_settings {
@@ -82,7 +87,9 @@ struct publisher_settings {
 	const char *file;      /* where positions are kept */
 	char **bind;           /* local addresses for outgoing connections */
 	uint32_t bind_count;
-	struct journal *journal;   /* borrowed for life, as what follows */
+	const char *node;      /* of a cluster; NULL: one machine */
+	struct commit *commit; /* of a cluster; borrowed for life, as what follows */
+	struct journal *journal;
 	struct loop *const *loops; /* of the workers */
 	unsigned loop_count;
 	struct resolver *resolver;
@@ -98,11 +105,9 @@ void publisher_apply(struct publisher *p, const struct publish_config *configs, 
 void publisher_stop(struct publisher *p);
 void publisher_free(struct publisher *p);
 
-/* Of this target only these shards, each behind its place in the shared log; n 0: none. from: where in
- * this node's journal to begin, at or before the first of their records. Borrows for the call; unknown
- * targets are ignored. */
-void publisher_feed(struct publisher *p, const char *name, uint64_t from,
-	const struct feed_share *shares, uint32_t n);
+/* In a cluster, before the loops run: who is asked which shards to feed, and told how far they are. */
+struct sharing_host publisher_sharing_host(struct publisher *p);
+void publisher_set_sharing(struct publisher *p, const struct sharing *sharing);
 
 /* One target as shown to people; pointers are valid during the call. */
 struct publish_view {

@@ -41,6 +41,7 @@ void publish_config_fini(struct publish_config *c)
 	for (uint32_t i = 0; i < c->topic_count; i++)
 		free(c->topics[i]);
 	free(c->topics);
+	free(c->name);
 	free(c->url);
 	free(c->username);
 	free(c->password);
@@ -56,7 +57,10 @@ bool publish_name(const struct publish_config *c, char out[URL_TEXT_BYTES])
 
 	if (c->url == NULL || url_parse(view_of(c->url), &url, &why) < 0)
 		return false;
-	url_format(&url, out);
+	if (c->name)
+		snprintf(out, URL_TEXT_BYTES, "%s", c->name);
+	else
+		url_format(&url, out);
 	return true;
 }
 
@@ -166,7 +170,8 @@ static void run_order(struct task *task)
 	free(o);
 }
 
-static void order(struct target *t, void (*run)(struct target *t, void *argument), void *argument)
+void publisher_order(
+	struct target *t, void (*run)(struct target *t, void *argument), void *argument)
 {
 	struct order *o = mem_new(sizeof(*o));
 
@@ -183,11 +188,6 @@ static void order_begin(struct target *t, void *argument)
 static void order_change(struct target *t, void *argument)
 {
 	target_change(t, argument);
-}
-
-static void order_share(struct target *t, void *argument)
-{
-	target_share(t, argument);
 }
 
 static void order_quit(struct target *t, void *argument)
@@ -267,6 +267,11 @@ struct publisher *publisher_new(const struct publisher_settings *settings)
 	struct publisher *p = mem_new(sizeof(*p));
 
 	p->journal = settings->journal;
+	if (settings->node) {
+		p->node = mem_text(settings->node);
+		p->commit = settings->commit;
+		journal_reader_open(p->journal, &p->reader);
+	}
 	p->centre_id = mem_text(settings->centre_id);
 	p->bind = uplink_read_bind(settings->bind, settings->bind_count, &p->bind_count);
 	uplink_means_init(&p->uplinks, settings->resolver);
@@ -305,8 +310,11 @@ static void await_stopped(struct publisher *p, struct target *const *list, uint3
 
 void publisher_stop(struct publisher *p)
 {
+	pthread_mutex_lock(&p->lock);
+	p->is_stopping = true;
+	pthread_mutex_unlock(&p->lock);
 	for (uint32_t i = 0; i < p->count; i++)
-		order(p->list[i], order_quit, NULL);
+		publisher_order(p->list[i], order_quit, NULL);
 	await_stopped(p, p->list, p->count);
 	await_stopped(p, p->gone, p->gone_count);
 }
@@ -354,6 +362,9 @@ void publisher_free(struct publisher *p)
 	free(p->workers);
 	free(p->bind);
 	free(p->centre_id);
+	if (p->node)
+		journal_reader_close(&p->reader);
+	free(p->node);
 	pthread_mutex_destroy(&p->lock);
 	pthread_mutex_destroy(&p->stop_lock);
 	pthread_cond_destroy(&p->stopped);
@@ -409,10 +420,11 @@ static struct target *apply_new(struct publisher *p, struct publish_worker *w,
 	uint64_t position = first_position(p, name);
 	struct target *t = target_new(p, w, name, make_setup(p, c, name), position);
 
+	t->number = ++p->made;
 	t->known = config_text(c);
 	log_info("publish", "target", "target=%s behind=%llu", name,
 		(unsigned long long)(journal_tail(p->journal) - position));
-	order(t, order_begin, NULL);
+	publisher_order(t, order_begin, NULL);
 	return t;
 }
 
@@ -426,7 +438,7 @@ static void apply_changed(struct publisher *p, struct target *t, const struct pu
 	}
 	free(t->known);
 	t->known = text;
-	order(t, order_change, make_setup(p, c, t->name));
+	publisher_order(t, order_change, make_setup(p, c, t->name));
 }
 
 /* Those of the old list that are not in the new one go. */
@@ -447,7 +459,7 @@ static void replace_list(struct publisher *p, struct target **list, uint32_t n)
 		log_info("publish", "target-removed", "target=%s", old[i]->name);
 		p->gone = mem_resize(p->gone, (p->gone_count + 1) * sizeof(*p->gone));
 		p->gone[p->gone_count++] = old[i];
-		order(old[i], order_quit, NULL);
+		publisher_order(old[i], order_quit, NULL);
 	}
 	free(old);
 }
@@ -475,25 +487,6 @@ void publisher_apply(struct publisher *p, const struct publish_config *configs, 
 	p->has_begun = true;
 	if (made || ledger_has_found(p->ledger))
 		ledger_start(p->ledger);
-}
-
-void publisher_feed(struct publisher *p, const char *name, uint64_t from,
-	const struct feed_share *shares, uint32_t n)
-{
-	struct target_shares *s = mem_new(sizeof(*s) + n * sizeof(s->list[0]));
-	struct target *t;
-
-	s->from = from;
-	s->count = n;
-	for (uint32_t i = 0; i < n; i++)
-		s->list[i] = shares[i];
-	pthread_mutex_lock(&p->lock);
-	t = find(p->list, p->count, name);
-	if (t)
-		order(t, order_share, s);
-	pthread_mutex_unlock(&p->lock);
-	if (t == NULL)
-		free(s);
 }
 
 /* --- walks ------------------------------------------------------------------------ */

@@ -220,10 +220,14 @@ static bool is_wanted(struct uplink *u)
 static void on_state(struct uplink *u)
 {
 	struct target *t = target_of(u);
+	bool is_connected = u->state == UPLINK_CONNECTED;
+	bool was_connected = count_read(&t->figures.connected) != 0;
 
 	count_set(&t->figures.state, u->state);
-	count_set(&t->figures.connected, u->state == UPLINK_CONNECTED);
-	if (u->state != UPLINK_CONNECTED)
+	count_set(&t->figures.connected, is_connected);
+	if (is_connected != was_connected)
+		share_changed(t);
+	if (!is_connected)
 		return;
 	count_add(&t->figures.connects, 1);
 	count_set(&t->figures.connected_since_ms, loop_wall_ms(u->loop));
@@ -239,6 +243,8 @@ static void on_hello(struct uplink *u, struct buf *id, bool *clean_start, struct
 
 	buf_printf(id, "%s-publish-%08x", t->set->centre_id,
 		(unsigned)XXH3_64bits(t->name, strlen(t->name)));
+	if (t->set->node) /* each node of a cluster has a connection of its own */
+		buf_printf(id, "-%s", t->set->node);
 	*clean_start = !t->greeted; /* [MQTT-3.2.2-4] */
 	mqtt_put_number(properties, MQTT_PROPERTY_SESSION_EXPIRY_INTERVAL, SESSION_EXPIRY_S);
 }
@@ -325,6 +331,8 @@ static ssize_t on_bytes(struct uplink *u, const uint8_t *p, size_t n)
 		at += (size_t)used;
 	}
 	count_set(&t->figures.position, target_position(t));
+	if (t->window.count == 0)
+		share_ended(t);
 	finish_draining(t);
 	return (ssize_t)at;
 }
@@ -357,10 +365,13 @@ static void on_end(struct uplink *u, int err)
 {
 	struct target *t = target_of(u);
 
-	if (u->state == UPLINK_CONNECTED)
+	if (u->state == UPLINK_CONNECTED) {
 		judge_end(t, err);
+		t->lost_ms = loop_now_ms(u->loop);
+	}
 	inflight_set_sent(&t->window, 0); /* [MQTT-4.4.0-1] */
 	feeding_end(t);
+	feeding_forget_others(t);
 	t->waiting = 0;
 	if (!t->draining) {
 		t->patient = false;
@@ -376,6 +387,7 @@ static void on_stopped(struct uplink *u)
 	feeding_end(t);
 	list_remove(&t->link);
 	count_set(&t->figures.position, target_position(t));
+	share_show(t);
 	publisher_target_stopped(t);
 }
 
@@ -414,6 +426,7 @@ void target_tick(struct target *t)
 	uint64_t quiet = loop_now_ms(t->worker->loop) - t->heard_ms;
 
 	show_lag(t);
+	share_show(t);
 	if (t->uplink.state == UPLINK_CONNECTED && inflight_open(&t->window) > t->waiting &&
 		quiet >= t->set->times.stall_ms)
 		uplink_drop(&t->uplink, NEXT_ADDRESS, ERR_TIMEOUT,
@@ -434,6 +447,9 @@ struct target *target_new(struct publisher *set, struct publish_worker *w, const
 	t->setup = setup;
 	t->feed.next = position;
 	t->strike_seq = UINT64_MAX;
+	t->stuck_at = UINT64_MAX;
+	t->upto_at = UINT64_MAX;
+	pthread_mutex_init(&t->look_lock, NULL);
 	t->timer.on_time = on_time;
 	count_set(&t->figures.position, position);
 	list_init(&t->link);
@@ -448,7 +464,8 @@ void target_free(struct target *t)
 	uplink_fini(&t->uplink);
 	inflight_fini(&t->window);
 	publish_setup_free(t->setup);
-	free(t->shares);
+	pthread_mutex_destroy(&t->look_lock);
+	free(t->parts);
 	free(t->known);
 	free(t->name);
 	free(t);
@@ -457,6 +474,7 @@ void target_free(struct target *t)
 void target_begin(struct target *t)
 {
 	list_append(&t->worker->all, &t->link);
+	share_begin(t);
 	uplink_begin(&t->uplink);
 }
 
@@ -467,12 +485,6 @@ void target_change(struct target *t, struct publish_setup *setup)
 	t->setup = setup;
 	uplink_change(&t->uplink, &setup->plan);
 	publish_setup_free(old);
-}
-
-void target_share(struct target *t, struct target_shares *shares)
-{
-	free(t->shares);
-	t->shares = shares;
 }
 
 void target_quit(struct target *t)

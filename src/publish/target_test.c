@@ -447,36 +447,6 @@ static void positions_that_cannot_be_read_repeat_and_lose_nothing(void **state)
 	fixture_fini(&f);
 }
 
-static void of_the_shared_log_only_the_shards_given_are_fed(void **state)
-{
-	struct feed_share shares[] = {{.shard = 1, .after = 10}, {.shard = 2, .after = 0}};
-	uint16_t id;
-	struct fixture f;
-
-	(void)state;
-	fixture_init(&f);
-	fixture_apply(&f);
-	publisher_feed(f.publisher, fixture_target(&f)->name, 0, shares, 1);
-	greet(&f);
-	for (unsigned i = 0; i < 4; i++) { /* 1/10 2/11 1/12 2/13 */
-		char text[16];
-
-		snprintf(text, sizeof(text), "%u", i);
-		append(&f, (struct journal_message){.topic = VIEW(TOPIC),
-				   .payload = view_of(text),
-				   .shard = (uint8_t)(1 + i % 2),
-				   .log_id = 10 + i});
-	}
-	id = expect(&f, "2").packet_id;
-	publisher_feed(f.publisher, fixture_target(&f)->name, 0, shares, 2);
-	expect_silence(&f); /* taken over once nothing is open */
-	answer(&f, id, 0);
-	expect(&f, "1");
-	expect(&f, "3");
-	expect_silence(&f);
-	fixture_fini(&f);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -498,7 +468,6 @@ int main(void)
 		cmocka_unit_test(the_next_run_goes_on_where_this_one_was),
 		cmocka_unit_test(a_stop_waits_for_what_is_open),
 		cmocka_unit_test(positions_that_cannot_be_read_repeat_and_lose_nothing),
-		cmocka_unit_test(of_the_shared_log_only_the_shards_given_are_fed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
