@@ -61,6 +61,8 @@ struct rig {
 	uint32_t cut_after;    /* the connection ends at that WAIT; 0: never */
 	uint32_t pages;        /* of what is retained, asked for */
 	bool has_pages;        /* an empty one; else the answer is of no use */
+	bool is_slow;          /* nothing comes for shard 0 ... */
+	struct visit *slow;    /* which was asked here */
 	uint64_t want;
 };
 
@@ -160,8 +162,12 @@ static void say_slots(struct visit *v)
 	buf_fini(&b);
 }
 
-static void serve_page(struct visit *v)
+static void serve_page(struct visit *v, const struct resp *c)
 {
+	if (v->rig->is_slow && c->items[1].text.p[1] == '0') {
+		v->rig->slow = v;
+		return;
+	}
 	v->rig->pages++;
 	say(v, v->rig->has_pages ? "*2\r\n$1\r\n0\r\n*0\r\n" : "*0\r\n");
 }
@@ -181,7 +187,7 @@ static void serve(struct visit *v, const struct resp *c)
 	else if (view_equal(word, VIEW("WAIT")))
 		serve_wait(v);
 	else if (view_equal(word, VIEW("HSCAN")))
-		serve_page(v);
+		serve_page(v, c);
 	else
 		say(v, "+PONG\r\n");
 }
@@ -192,7 +198,8 @@ static ssize_t on_bytes(struct conn *c, const uint8_t *p, size_t n)
 	const struct resp *command;
 
 	resp_feed(v->reader, p, n);
-	while (v->conn.state == CONN_OPEN && resp_next(v->reader, &command) > 0)
+	while (v->conn.state == CONN_OPEN && v->rig->slow != v &&
+		resp_next(v->reader, &command) > 0)
 		serve(v, command);
 	return (ssize_t)n;
 }
@@ -508,6 +515,44 @@ static void it_is_degraded_until_what_is_retained_has_been_compared(void **state
 	run_until(r, 1);
 }
 
+/* And what came behind the question. */
+static void answer_slow(struct rig *r)
+{
+	struct visit *v = r->slow;
+
+	r->slow = NULL;
+	r->is_slow = false;
+	say(v, "*2\r\n$1\r\n0\r\n*0\r\n");
+	on_bytes(&v->conn, (const uint8_t *)"", 0);
+	conn_flush(&v->conn);
+}
+
+static bool has_waited(void *context)
+{
+	const struct rig *r = context;
+
+	return r->slow && loop_now_ms(r->loop) >= r->want;
+}
+
+static void a_record_waits_for_a_shard_that_compares_what_is_retained(void **state)
+{
+	static const struct retaining_host host = {.drop = drop_nothing};
+	struct rig *r = *state;
+
+	r->core.retaining = &host;
+	r->has_pages = r->is_slow = true;
+	add(r, 1, 2, 1);
+	add(r, 0, 1, 0);
+	follower_begin(r->follower);
+	r->want = loop_now_ms(r->loop) + 3 * FOLLOWER_PATIENCE_MS;
+	drive_until(r->loop, has_waited, r);
+	assert_int_equal(written(r), 0);
+	answer_slow(r);
+	run_until(r, 2);
+	expect_journal(r, "1 2 ");
+	assert_int_equal(count_read(&follower_figures(r->follower)->unordered), 0);
+}
+
 static bool is_held(void *context)
 {
 	const struct rig *r = context;
@@ -547,6 +592,7 @@ int main(void)
 		TEST(a_record_waits_for_the_one_before_it_in_another_shard),
 		TEST(what_never_comes_is_not_waited_for_longer_than_its_time),
 		TEST(it_is_degraded_until_what_is_retained_has_been_compared),
+		TEST(a_record_waits_for_a_shard_that_compares_what_is_retained),
 		TEST(while_the_journal_takes_nothing_all_waits_and_nothing_is_lost),
 	};
 #undef TEST
