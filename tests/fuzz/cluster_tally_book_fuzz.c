@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cluster/holders.h"
 #include "cluster/tally_book.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -22,6 +23,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (uint32_t i = 0; i < s.count; i++) {
 		if (strlen(s.lines[i].centre) > TALLY_NAME_MOST ||
 			map_get(&s.by_centre, view_of(s.lines[i].centre)) != &s.lines[i])
+			abort();
+	}
+	for (uint32_t i = 0; i < s.holding_count; i++) {
+		if (s.holdings[i].source[0] == '\0' || s.holdings[i].slot >= HOLDERS_MOST ||
+			strcmp(s.holdings[i].node, "me") != 0)
 			abort();
 	}
 	tally_sheet_fini(&s);
