@@ -194,6 +194,19 @@ def test_a_file_changed_by_hand_is_shared_and_is_the_last_word_about_it(nodes, n
     order(first, "source", "share", "../x", status=2)
 
 
+def test_nodes_that_have_one_folder_together_all_take_in_what_changes_in_it(nodes, node):
+    first, second = nodes(2)
+    folders = [os.path.join(broker.folder, "sources.d") for broker in (first, second)]
+    os.makedirs(folders[0], exist_ok=True)
+    if os.path.isdir(folders[1]):
+        os.rmdir(folders[1])
+    os.symlink(*folders)
+    order(first, "source", "add", "de-dwd", "--url", node("de-dwd").url)
+    wait_until(lambda: names(first) & names(second) == {"de-dwd"}, 10)
+    order(second, "source", "remove", "de-dwd")
+    wait_until(lambda: not names(first) | names(second), 10)
+
+
 def test_accounts_kicks_and_bans_hold_on_every_node(nodes, client):
     first, second = nodes(2)
     with open(os.path.join(first.folder, "accounts.yaml"), "w", encoding="utf-8") as file:
