@@ -8,7 +8,8 @@
 #include "cluster/stream.h"
 #include "commit/retaining.h"
 
-#define ASK_FIRST 64u
+#define ASK_MOST 64u /* a power of two */
+#define PAGE_BYTES (2u << 20)
 #define COMPLAIN_EVERY_MS 10000u
 
 /* --- asking and reading -------------------------------------------------------- */
@@ -75,6 +76,8 @@ int retaining_read(struct retaining_round *r, const struct resp *reply)
 	}
 	buf_clear(&r->next);
 	buf_append(&r->next, cursor->text.p, cursor->text.n);
+	if (buf_length(&r->page) < PAGE_BYTES && r->ask_for < ASK_MOST)
+		r->ask_for *= 2;
 	return 0;
 }
 
@@ -222,7 +225,7 @@ void retaining_init(struct retaining_round *r, const struct cluster_core *core, 
 	r->core = core;
 	r->shard = shard;
 	r->number = shard;
-	r->ask_for = ASK_FIRST;
+	r->ask_for = ASK_MOST;
 }
 
 /* Numbers of shards never meet; the first is above 0. */

@@ -20,7 +20,7 @@
  * was cleared, or has expired. A Redis that lost its data knows from a later place on.
  *
  * Bounds: one page in memory, of a reply that is at most REDIS_REPLY_LARGEST; asks for fewer when one was
- * too large. One page, or some thousand topics to drop, in a turn of the loop.
+ * too large, and for more again when one is small. One page, or some thousand topics to drop, in a turn of the loop.
  *
  * Threads: the cluster's loop.
  */

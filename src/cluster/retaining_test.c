@@ -362,6 +362,7 @@ static void a_round_that_lost_its_connection_begins_anew_and_asks_for_less(void 
 		  "has a 5\ntake a 5 0 a\nhas b 6\ntake b 6 0 b\ndrop nothing\n");
 	assert_int_equal(played_count(&r->played, "HSCAN {0}:retained 0 COUNT 64\n"), 1);
 	assert_int_equal(played_count(&r->played, "HSCAN {0}:retained 0 COUNT 32\n"), 1);
+	assert_int_equal(played_count(&r->played, "HSCAN {0}:retained 1 COUNT 64\n"), 2);
 }
 
 static void while_the_journal_takes_nothing_it_waits_and_goes_on_where_it_was(void **state)
