@@ -365,6 +365,13 @@ static const struct {
 	{"publish what is no filter", "publish: [{url: mqtt://a, topics: [a/#/b]}]\n",
 		"f.yaml:1:36: publish.topics: \"a/#/b\" is not a topic filter; filters such as "
 		"origin/a/wis2/# are right\n"},
+	{"publish twice by one name",
+		"publish: [{name: x, url: mqtt://a}, {name: x, url: mqtt://b}]\n",
+		"f.yaml:1:37: publish: x again; each broker stands once, with all its topics\n"},
+	{"publish with a name that is none", "publish: [{name: \"a b\", url: mqtt://a}]\n",
+		"f.yaml:1:18: publish.name: \"a b\" is not a name; 1 to 63 characters in a-z A-Z "
+		"0-9 "
+		"- _ . such as emqx are right\n"},
 	{"publish with an unknown key", "publish: [{url: mqtt://a, qos: 1}]\n",
 		"f.yaml:1:27: publish.qos: unknown key; tls is the nearest one known\n"},
 	{"a catalogue of no web address", "metadata: {catalogues: [mqtt://a.example.org]}\n",

@@ -94,10 +94,10 @@ def total(running, name, target):
 
 
 class Feed:
-    """Publishes at one node until it is stopped, one message every two milliseconds."""
+    """Publishes at one node until it is stopped, one message every two milliseconds, behind those sent."""
 
-    def __init__(self, client):
-        self.sent, self.ids, self.client = [], [], client
+    def __init__(self, client, sent):
+        self.sent, self.ids, self.client = list(sent), [], client
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
@@ -120,7 +120,7 @@ class Feed:
 
 @pytest.fixture
 def feed(client):
-    return lambda node: Feed(client(node.port, user="writer", password="writer"))
+    return lambda node, sent=(): Feed(client(node.port, user="writer", password="writer"), sent)
 
 
 def payloads(seen):
@@ -266,3 +266,36 @@ def test_all_nodes_go_on_where_they_were_after_a_restart(nodes, fed, feed, liste
     seen.wait_count(len(sent) + len(more))
     wait_until(lambda: total(two, "lag_messages", target) == 0)
     assert len(seen.messages) == len(sent) + len(more)
+
+
+def test_while_redis_is_away_each_node_sends_what_it_takes_in_itself(
+        nodes, fed, feed, listen, redis):
+    target = fed()
+    two = nodes(2, [target], cluster={"on_store_failure": "local"})
+    seen = listen(target)
+    wait_connected(two, target)
+    first = wait_feeder(two, target)
+    other = next(n for n in two if n is not first)
+    running = feed(other)
+    running.wait_sent(50)
+    wait_until(lambda: len(seen.messages) > 20)
+    for node in redis.nodes:
+        node.pause()
+    sent = running.stop()       # acknowledged, as it is kept here
+    for node in two:
+        node.wait_degraded("Redis")
+    running = feed(other, sent)
+    running.wait_sent(len(sent) + 100)
+    sent = running.stop()
+    wait_all(seen, sent)        # though Redis is away
+    assert feeders(two, target) == {first.name: SHARDS}
+    redis.mend()
+    for node in two:
+        node.wait_degraded("", 30)
+    wait_feeder(two, target)    # another for a moment, if one was back at Redis long before
+    running = feed(first, sent)
+    running.wait_sent(len(sent) + 50)
+    sent = running.stop()
+    assert wait_all(seen, sent) <= len(sent), "each once more at most"
+    assert_order(seen, sent)
+    assert total(two, "gaps_total", target) == 0
