@@ -37,11 +37,12 @@ try packet-socket python3 -c 'import socket; socket.socket(socket.AF_PACKET, soc
 try raw-socket python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)'
 try write-and-execute python3 -c 'import mmap; mmap.mmap(-1, 4096, prot=7)'
 try write-data touch /var/lib/isobar/x
+try write-sources touch /etc/isobar/sources.d/x
 try low-port python3 -c 'import socket; socket.socket().bind(("", 443))'
 try connect python3 -c 'import socket; socket.socket(socket.AF_INET6); socket.socket(socket.AF_UNIX)'
-rm -f /var/lib/isobar/t /var/lib/isobar/x
+rm -f /var/lib/isobar/t /var/lib/isobar/x /etc/isobar/sources.d/x
 """
-MAY = {"write-data", "low-port", "connect"}
+MAY = {"write-data", "write-sources", "low-port", "connect"}
 
 
 class Machine:
