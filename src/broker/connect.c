@@ -390,7 +390,10 @@ struct view client_asked_id(const struct client *c)
 
 static void on_asked(struct client *c)
 {
-	claim_session(c);
+	if (roam_is_refused(c->connect->ask))
+		refuse_taking(c);
+	else
+		claim_session(c);
 }
 
 static int authenticated(struct client *c)

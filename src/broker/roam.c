@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "broker/addresses.h"
 #include "broker/client.h"
 #include "broker/passport.h"
 #include "broker/walk.h"
@@ -90,6 +91,8 @@ struct roam_ask *roam_ask(struct client *c, struct view key, void (*on_answer)(s
 	ask->task.run = on_home;
 	ask->take.on_taken = on_taken;
 	buf_append(&ask->take.key, key.p, key.n);
+	ask->take.address = address_key(&c->conn.peer);
+	ask->take.is_scoped = c->account->address_scope;
 	roaming->take(roaming->context, &ask->take);
 	return ask;
 }
@@ -106,6 +109,11 @@ void roam_forget(struct roam_ask *ask)
 bool roam_is_unknown(const struct roam_ask *ask)
 {
 	return ask && !ask->take.is_known;
+}
+
+bool roam_is_refused(const struct roam_ask *ask)
+{
+	return ask && ask->take.is_refused;
 }
 
 bool roam_is_stale(const struct roam_ask *ask, const struct session *s)

@@ -35,6 +35,9 @@ void roam_forget(struct roam_ask *ask);
  * place would lose it. */
 bool roam_is_unknown(const struct roam_ask *ask);
 
+/* By the answer: the session is that of a client at another address, which alone may have it. */
+bool roam_is_refused(const struct roam_ask *ask);
+
 /* By the answer: another machine has had the session since this one did. */
 bool roam_is_stale(const struct roam_ask *ask, const struct session *s);
 /* Fills a session that was just made (offline) with what the other machine left; false: there is

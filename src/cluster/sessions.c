@@ -5,7 +5,9 @@
  */
 #include "cluster/sessions.h"
 
+#include <inttypes.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -43,6 +45,7 @@ struct taking {
 	bool is_busy; /* q is under way */
 	uint32_t owner;
 	struct buf key;
+	bool is_left;   /* it was left to another address */
 	struct buf run; /* who had it */
 	struct buf by;  /* who wrote the row */
 };
@@ -226,13 +229,32 @@ static void on_take_reply(struct redis_request *q, const struct resp *reply)
 	if (owner == NULL)
 		return;
 	g->owner = (uint32_t)owner->integer;
+	g->is_left = g->owner == 0;
 	set_text(&g->run, resp_item(reply, 1, RESP_STRING));
 	if (g->take == NULL)
 		return;
 	g->take->owner = g->owner;
 	set_text(&g->take->row, resp_item(reply, 2, RESP_STRING));
 	set_text(&g->by, resp_item(reply, 3, RESP_STRING));
-	g->take->before = buf_length(&g->run) ? g->owner - 1 : 0;
+	g->take->before = buf_length(&g->run) && !g->is_left ? g->owner - 1 : 0;
+}
+
+static void send_take(struct taking *g, bool is_scoped);
+
+/* It exists while it has a row, or its node lives: of a client that was to last no longer than its
+ * connection nothing else is known, and what its dead node left in Redis keeps nobody away. */
+static void leave_it(struct taking *g)
+{
+	const struct sessions *s = g->sessions;
+	struct view run = buf_view(&g->run);
+
+	if (buf_length(&g->take->row) || view_equal(run, view_of(s->run)) ||
+		members_has_run(s->members, run)) {
+		g->take->is_refused = true;
+		answer(g, true);
+		return;
+	}
+	send_take(g, false);
 }
 
 static void on_take_done(struct redis_request *q, int err)
@@ -242,12 +264,16 @@ static void on_take_done(struct redis_request *q, int err)
 	struct view run = buf_view(&g->run);
 	struct view node = run;
 
-	if (run.n)
+	if (run.n && !g->is_left)
 		wills_cancel(s->wills, run, buf_view(&g->key));
 	if (g->take == NULL && g->owner && s->host.on_late)
 		s->host.on_late(s->host.context, buf_view(&g->key), g->owner);
 	if (is_late(g))
 		return;
+	if (!err && g->is_left) {
+		leave_it(g);
+		return;
+	}
 	if (err || g->owner == 0) {
 		answer(g, false);
 		return;
@@ -263,33 +289,45 @@ static void on_take_done(struct redis_request *q, int err)
 	read_mark(g);
 }
 
+static void send_take(struct taking *g, bool is_scoped)
+{
+	const struct sessions *s = g->sessions;
+	struct buf *b = &g->q.command;
+	struct buf key = {0};
+	uint16_t slot = rows_key(&key, SESSION_KEY, buf_view(&g->take->key));
+	char address[20];
+
+	snprintf(address, sizeof(address), "%016" PRIx64, g->take->address);
+	buf_clear(b);
+	resp_begin(b, 7);
+	resp_bytes(b, VIEW("EVALSHA"));
+	resp_bytes(b, view_of(s->take_sha));
+	resp_number(b, 1);
+	resp_bytes(b, buf_view(&key));
+	resp_bytes(b, view_of(s->run));
+	resp_bytes(b, view_of(address));
+	resp_bytes(b, is_scoped ? VIEW("1") : VIEW("0"));
+	buf_fini(&key);
+	/* Once more would be another number: what is not answered is not known. */
+	g->q.repeatable = false;
+	submit(g, slot, on_take_reply, on_take_done);
+}
+
 static void begin_taking(struct sessions *s, struct roaming_take *take)
 {
 	struct taking *g = mem_new(sizeof(*g));
-	struct buf *b = &g->q.command;
-	struct buf key = {0};
-	uint16_t slot = rows_key(&key, SESSION_KEY, buf_view(&take->key));
 
 	g->sessions = s;
 	g->take = take;
 	g->patience.on_time = on_patience;
 	buf_append(&g->key, buf_bytes(&take->key), buf_length(&take->key));
 	list_init(&g->link);
-	resp_begin(b, 5);
-	resp_bytes(b, VIEW("EVALSHA"));
-	resp_bytes(b, view_of(s->take_sha));
-	resp_number(b, 1);
-	resp_bytes(b, buf_view(&key));
-	resp_bytes(b, view_of(s->run));
-	buf_fini(&key);
-	/* Once more would be another number: what is not answered is not known. */
-	g->q.repeatable = false;
 	if (!s->has_begun) {
 		answer(g, false);
 		return;
 	}
 	timer_start(s->core->loop, &g->patience, SESSIONS_TAKE_MS);
-	submit(g, slot, on_take_reply, on_take_done);
+	send_take(g, take->is_scoped);
 }
 
 /* --- letters ---------------------------------------------------------------------- */

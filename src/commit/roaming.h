@@ -37,9 +37,12 @@
 /* The asker's memory until on_taken. */
 struct roaming_take {
 	struct buf key;
+	uint64_t address; /* of the client, as a number */
+	bool is_scoped;   /* a session of another address is not taken */
 	void (*on_taken)(struct roaming_take *t);
 	/* The answer: */
 	bool is_known;   /* false: the cluster is out of reach, nothing else is set */
+	bool is_refused; /* another address has it, nothing else is set */
 	uint32_t owner;  /* from now on */
 	uint32_t before; /* 0: nobody had it */
 	struct buf row;  /* of who had it before; empty: none is known */
