@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from harness.clients import V5, properties
-from harness.cluster import Nodes, retained, shard_of, trim
+from harness.cluster import Nodes, retained, shard_of_topic, trim
 from harness.process import wait_until
 
 PARTNER = {"user": "partner", "password": "partner", "read": ["#"], "max_qos": 2,
@@ -217,8 +217,8 @@ def test_what_neither_journal_nor_streams_have_comes_from_the_store_each_time(no
 def test_what_has_expired_leaves_redis_with_what_is_retained_next(nodes, retain):
     one = nodes(1)[0]
     begin(one)
-    shard = shard_of("free/0")
-    topics = [t for t in (f"free/{i}" for i in range(400)) if shard_of(t) == shard][:14]
+    shard = shard_of_topic("free/0")
+    topics = [t for t in (f"free/{i}" for i in range(400)) if shard_of_topic(t) == shard][:14]
     for topic in topics[:12]:
         retain(one, topic, b"brief", MessageExpiryInterval=1)
     assert set(retained(one.redis)) == set(topics[:12])

@@ -9,12 +9,22 @@ from .process import wait_until
 SHARDS = 16
 
 
-def shard_of(identity):
-    """FNV-1a of its 16 bytes, as src/cluster/claim.c."""
+def _shard(raw):
+    """FNV-1a, as src/cluster/claim.c."""
     value = 2166136261
-    for byte in bytes.fromhex(identity.replace("-", "")):
+    for byte in raw:
         value = (value ^ byte) * 16777619 & 0xffffffff
     return value % SHARDS
+
+
+def shard_of(identity):
+    """Of a message with a claim."""
+    return _shard(bytes.fromhex(identity.replace("-", "")))
+
+
+def shard_of_topic(topic):
+    """Of a message without one."""
+    return _shard(topic.encode())
 
 
 def address(redis):
@@ -133,14 +143,6 @@ def stream(redis, events=False):
         for place, fields in redis.master_of(key).command("xrange", key, "-", "+"):
             found.append(_record(k, place.decode(), fields[1]))
     return [r for r in found if events or not r.topic.startswith("monitor/")]
-
-
-def shard_of(topic):
-    """Where messages without a claim stand (src/cluster/claim.c)."""
-    value = 2166136261
-    for byte in topic.encode():
-        value = (value ^ byte) * 16777619 % 2 ** 32
-    return value % SHARDS
 
 
 def trim(redis):
