@@ -24,7 +24,7 @@ options:
   user: {description: to log in with, type: str}
   password: {description: to log in with, type: str}
   ca: {description: PEM file; TLS is used where it is given, type: str}
-  patience: {description: seconds to wait for the cluster to agree, type: int, default: 60}
+  patience: {description: seconds to wait for the cluster to agree, type: int, default: 180}
 """
 
 SLOTS = 16384
@@ -196,8 +196,10 @@ class Cluster:
                 return
             self.change("%s:%s takes over as master" % (heir["host"], heir["instance"]["port"]))
             self.cli(heir["instance"], "cluster", "failover")
-            self.wait("the replica does not take over", lambda: all(
-                n["slots"] for i in self.instances for n in self.nodes(i) if n["id"] == heir["id"]))
+            # Everybody has to know it, and that the former master is its replica now.
+            self.wait("the replica does not take over", lambda heir=heir: all(
+                any(n["slots"] for n in nodes if n["id"] == heir["id"])
+                and any(n["master"] == heir["id"] for n in nodes) for nodes in map(self.nodes, self.instances)))
 
     def settle(self):
         self.wait("cluster_state is not ok everywhere", lambda: all(
@@ -227,7 +229,7 @@ def main():
         "user": {"type": "str"},
         "password": {"type": "str", "no_log": True},
         "ca": {"type": "str"},
-        "patience": {"type": "int", "default": 60},
+        "patience": {"type": "int", "default": 180},
     })
     if module.check_mode and not module.get_bin_path("redis-cli"):
         module.exit_json(changed=True, changes=["created, once Redis is installed"])
