@@ -39,9 +39,6 @@ const struct config_type *config_type(enum config_type_number n)
 	{SECTION_##section, name, TYPE_##type, EFFECT_KEPT, offsetof(section##_STRUCT, field), \
 		SIZE_OF(section, field), offsetof(section##_STRUCT, counter), fallback, 0, 0,  \
 		words, help},
-#define LATER(section, name, type, fallback, least, most, words, help)                             \
-	{SECTION_##section, name, TYPE_##type, EFFECT_LATER, 0, sizeof(uint64_t), sizeof(char **), \
-		fallback, least, most, words, help},
 #define JUDGED(section, name, type, least, most, words, help)                      \
 	{SECTION_##section, name, TYPE_##type, EFFECT_JUDGED, 0, sizeof(uint64_t), \
 		sizeof(char **), NULL, least, most, words, help},

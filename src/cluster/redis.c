@@ -293,7 +293,7 @@ static void set_defaults(struct redis_config *c)
 	c->answer_ms = or_default(c->answer_ms, 5000);
 	c->wait_ms = or_default(c->wait_ms, 500);
 	c->pause_most_ms = or_default(c->pause_most_ms, 2000);
-	c->connections = or_default(c->connections, 4);
+	c->connections = or_default(c->connections, 8);
 	check(c->connections <= REDIS_CONNECTIONS_MOST);
 	c->requests_most = or_default(c->requests_most, 65536);
 	c->bytes_most = c->bytes_most ? c->bytes_most : 64u << 20;

@@ -81,7 +81,8 @@ struct redis_config {
 	uint32_t answer_ms;     /* [5000] */
 	uint32_t wait_ms;       /* [500] of WAIT; below answer_ms */
 	uint32_t pause_most_ms; /* [2000] between two attempts to connect */
-	uint32_t connections;   /* [4] to each master: Redis reads 16 KiB of one in a turn */
+	/* [8] to each master: Redis reads 16 KiB of one in a turn, and none while it is in WAIT. */
+	uint32_t connections;
 	uint32_t requests_most; /* [65536] handed over and not done */
 	uint64_t bytes_most;    /* [64 MiB] of their commands */
 };

@@ -9,7 +9,7 @@
 #include "cluster/intake.h"
 #include "cluster/writer.h"
 
-#define BATCH_MOST 64u
+#define BATCH_MOST 128u
 #define WRITER_PORTS 256u
 
 struct call {

@@ -92,6 +92,24 @@ def test_a_killed_master_loses_and_doubles_nothing(empty, load):
     check_streams(empty, load, 60000)
 
 
+def test_a_stopped_master_is_left_for_its_successor(empty, load):
+    """Its connections stay open and say nothing; it comes back as a replica and answers late."""
+    run = load(empty, "claim", ENDLESS, 4, 500, 1)
+    run.wait_progress(6000)
+    victim = empty.master_of("{3}:log")
+    victim.pause()
+    empty.wait_promoted(victim)
+    # Every shard has many messages by then, those of the stopped master's as well.
+    run.wait_progress(run.progress()[0] + 2 * 500 * 4 * SHARDS)
+    victim.resume()
+    empty.wait_whole()
+    run.finish()
+    status, told = run.end()
+    check_claims(status, told, told["done"])
+    assert told["lost"] >= 1 and told["repeated"] > 0, told
+    check_streams(empty, load, told["done"])
+
+
 def test_a_slot_moves_under_load(empty, load):
     """Its calls are refused until it has moved, and go on at its new master."""
     run = load(empty, "claim", ENDLESS, 4, 500, 1)
