@@ -75,13 +75,18 @@ static void repeat_later(struct shard *s)
 		timer_start(w->core->loop, &w->again, PAUSE_MS);
 }
 
+static uint8_t needed(const struct shard *s)
+{
+	return s->call.only_trims ? 0 : census_needed(s->writer->core->census, s->number);
+}
+
 static void submit(struct shard *s)
 {
 	struct writer *w = s->writer;
 	struct call *c = &s->call;
 
 	c->good = c->is_again = false;
-	c->request.acknowledge = census_needed(w->core->census, s->number);
+	c->request.acknowledge = needed(s);
 	count_add(&w->figures.calls, 1);
 	if (redis_submit(w->core->redis, claim_slot(s->number), &c->request) != 0)
 		repeat_later(s);
@@ -140,6 +145,7 @@ static void make_call(struct shard *s)
 	struct claim_terms terms;
 
 	take_entries(s, c);
+	c->only_trims = c->count == 0;
 	for (uint32_t i = 0; i < c->count; i++)
 		messages[i] = message_of(c->entries[i]);
 	terms = terms_of(s, c->count && c->entries[0]->claim);
@@ -221,7 +227,7 @@ static void on_done(struct redis_request *q, int err)
 
 	if (err == ERR_SHUTDOWN)
 		return;
-	if (err == 0 && s->call.good && q->replicas >= census_needed(w->core->census, s->number)) {
+	if (err == 0 && s->call.good && q->replicas >= needed(s)) {
 		settle(s);
 		return;
 	}

@@ -18,6 +18,7 @@ struct call {
 	uint32_t count;    /* entries; 0 with a time: nobody waits for its answer any more */
 	bool good;         /* the last reply was one of the script */
 	bool is_again;     /* to be made again after a pause */
+	bool only_trims;   /* it was made for no message: no replica has to have it */
 	struct entry *entries[BATCH_MOST];
 };
 

@@ -188,11 +188,12 @@ def test_first_and_repeat_alike_are_acknowledged_only_once_a_replica_has_them(
     slow_to_judge(both.redis)
     stopped = replicas(both.redis)
     pause(stopped)
-    # One of each shard: what comes behind it there waits.
+    # One of each shard: what comes behind another there, as a node's own events may be, waits.
     messages = list({shard_of(m.id): m for m in wnm.valid_many(DWD, 200)}.values())
     for message in messages:
         one.send(message)
-    wait_until(lambda: len(stream(both.redis)) == len(messages), what="the messages in the streams")
+    wait_until(lambda: len(stream(both.redis)) >= len(messages) // 2,
+               what="messages in the streams")
     for message in messages:
         other.send(message)
     assert one.stays_open(2) and other.stays_open(0.5)
