@@ -205,6 +205,7 @@ void broker_stop(struct broker *b)
 void broker_free(struct broker *b)
 {
 	passwords_free(b->passwords);
+	touch_stop(b);
 	roster_fini(b);
 	for (unsigned i = 0; i < b->worker_count; i++)
 		worker_fini(&b->workers[i]);

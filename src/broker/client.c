@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "broker/promise.h"
 #include "broker/shared.h"
 #include "mqtt/reason.h"
 
@@ -212,9 +213,23 @@ static bool is_short_puback(const struct client *c, const uint8_t *p, size_t n)
 }
 
 /* A client that asks for answers and takes none is read no further, so that they do not pile up. */
+static bool has_too_many(const struct client *c)
+{
+	return conn_pending(&c->conn) > c->worker->limits.packet_bytes + UNSENT_ANSWERS ||
+	       c->promise_count >= PROMISES_MOST;
+}
+
+void client_read_on(struct client *c)
+{
+	if (!c->is_choked || c->promise_count >= PROMISES_MOST)
+		return;
+	c->is_choked = false;
+	conn_resume(&c->conn);
+}
+
 static bool is_choked(struct client *c)
 {
-	if (conn_pending(&c->conn) <= c->worker->limits.packet_bytes + UNSENT_ANSWERS)
+	if (!has_too_many(c))
 		return false;
 	c->is_choked = true;
 	conn_pause(&c->conn);
@@ -265,10 +280,7 @@ static void on_writable(struct conn *conn)
 {
 	struct client *c = container_of(conn, struct client, conn);
 
-	if (c->is_choked) {
-		c->is_choked = false;
-		conn_resume(conn);
-	}
+	client_read_on(c);
 	if (c->session) {
 		session_ready(c->session);
 		shared_go_on(c->session);
@@ -325,6 +337,7 @@ static void on_close(struct conn *conn, int err, const char *why)
 	list_remove(&c->link);
 	count_drop(&w->counts.connections, 1);
 	client_admit_end(c);
+	promise_forget_all(c);
 	if (c->session)
 		session_detach(c->session);
 	client_publish_fini(c);
@@ -354,6 +367,7 @@ static struct client *client_new(struct broker_worker *w, enum admission admissi
 	c->receive_maximum = 65535;
 	c->timer.on_time = on_time;
 	list_append(&w->clients, &c->link);
+	list_init(&c->promises);
 	client_publish_init(c);
 	count_add(&w->counts.connections, 1);
 	return c;

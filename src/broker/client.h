@@ -65,6 +65,8 @@ struct client {
 	bool has_released;       /* what it had received was released again after CONNACK */
 	bool is_choked;          /* not read while so much waits to be sent to it */
 	bool is_held;            /* the last batch was not taken: its packets are shown again */
+	struct list promises;    /* answers that wait, see broker/promise.h */
+	uint32_t promise_count;
 	struct connect_request *connect; /* between CONNECT and CONNACK; owned */
 };
 
@@ -124,6 +126,9 @@ void client_send_pubrel(struct client *c, uint16_t packet_id, uint8_t reason);
 
 /* Encodes into the connection's out buffer. */
 void client_send(struct client *c, const struct mqtt_packet *p);
+
+/* Reads on when it was choked and is no more. */
+void client_read_on(struct client *c);
 
 /* The table of topics named to this client, made when first used; NULL: it takes no aliases. */
 struct alias_sent *client_aliases(struct client *c);

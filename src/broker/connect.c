@@ -413,7 +413,9 @@ static int authenticated(struct client *c)
 	if (r->expiry_ms > most)
 		r->expiry_ms = most;
 	if (!r->is_assigned)
-		r->ask = roam_ask(c, buf_view(&r->key), on_asked);
+		r->ask = roam_ask(c, buf_view(&r->key),
+			(r->expiry_ms ? ROAMING_LASTS : 0) | (r->clean_start ? ROAMING_CLEAN : 0),
+			on_asked);
 	return r->ask ? 0 : claim_session(c);
 }
 

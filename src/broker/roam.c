@@ -3,12 +3,14 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "broker/addresses.h"
 #include "broker/client.h"
 #include "broker/passport.h"
+#include "broker/touch.h"
 #include "broker/walk.h"
 
 #define TTL_MARGIN_MS 60000u /* the machine that has it ends it first */
@@ -22,16 +24,26 @@ struct roam_ask {
 	struct broker_worker *worker;
 	void (*on_answer)(struct client *c);
 	bool is_answered;
+	bool is_used; /* the session has the number */
 };
 
-/* Another machine has taken a session. */
-struct roam_leave {
+/* What the cluster has to say about a session. */
+enum news {
+	NEWS_TAKEN, /* another machine has taken it under the number */
+	NEWS_LOST,  /* the same, while this machine had that number; 0: had claimed it */
+	NEWS_LATE,  /* what was claimed is here under the number */
+	NEWS_BACK,  /* it was taken under the number for a client that did not get it */
+};
+
+/* On the way to the session's worker. */
+struct roam_news {
 	struct task task;
 	struct broker *broker;
 	struct broker_worker *at;
 	struct buf key;
 	uint32_t owner;
-	bool is_ours; /* it was taken for this machine, later than the client could wait */
+	enum news news;
+	bool is_clean;
 };
 
 static struct passport_desk desk_of(struct broker_worker *w)
@@ -53,8 +65,16 @@ void roam_worker_fini(struct broker_worker *w)
 
 /* --- asking --------------------------------------------------------------------- */
 
+static void send_news(
+	struct broker *b, struct view key, uint32_t owner, enum news news, bool is_clean);
+
+/* A session that stays with another client of this machine has the number then, or its rows would
+ * count no more. */
 static void ask_free(struct roam_ask *ask)
 {
+	if (ask->take.is_known && !ask->take.is_refused && !ask->is_used)
+		send_news(ask->worker->broker, buf_view(&ask->take.key), ask->take.owner, NEWS_BACK,
+			false);
 	roaming_take_fini(&ask->take);
 	free(ask);
 }
@@ -77,7 +97,8 @@ static void on_taken(struct roaming_take *take)
 	loop_post(ask->worker->loop, &ask->task);
 }
 
-struct roam_ask *roam_ask(struct client *c, struct view key, void (*on_answer)(struct client *c))
+struct roam_ask *roam_ask(
+	struct client *c, struct view key, unsigned flags, void (*on_answer)(struct client *c))
 {
 	const struct roaming *roaming = &c->worker->broker->roaming;
 	struct roam_ask *ask;
@@ -90,6 +111,7 @@ struct roam_ask *roam_ask(struct client *c, struct view key, void (*on_answer)(s
 	ask->on_answer = on_answer;
 	ask->task.run = on_home;
 	ask->take.on_taken = on_taken;
+	ask->take.flags = flags;
 	buf_append(&ask->take.key, key.p, key.n);
 	ask->take.address = address_key(&c->conn.peer);
 	ask->take.is_scoped = c->account->address_scope;
@@ -116,17 +138,47 @@ bool roam_is_refused(const struct roam_ask *ask)
 	return ask && ask->take.is_refused;
 }
 
+/* One that is claimed was served here while the cluster could not know. */
 bool roam_is_stale(const struct roam_ask *ask, const struct session *s)
 {
-	return ask && ask->take.is_known && ask->take.before && s->owner != ask->take.before;
+	return ask && ask->take.is_known && ask->take.before && !s->is_claimed &&
+	       s->owner != ask->take.before;
 }
 
-void roam_own(const struct roam_ask *ask, struct session *s)
+static void claim(struct session *s, unsigned flags, uint64_t age_ms)
 {
-	if (ask == NULL || !ask->take.is_known)
+	const struct roaming *roaming = &s->worker->broker->roaming;
+
+	s->is_claimed = true;
+	roaming->claim(roaming->context, session_key(s), flags, age_ms);
+}
+
+/* Its number has come another way, or it goes to another machine. */
+static void unclaim(struct session *s)
+{
+	const struct roaming *roaming = &s->worker->broker->roaming;
+
+	if (s->is_claimed)
+		roaming->give(roaming->context, session_key(s), 0, (struct view){NULL, 0});
+	s->is_claimed = false;
+}
+
+void roam_own(struct roam_ask *ask, struct session *s)
+{
+	const struct roaming *roaming = &s->worker->broker->roaming;
+
+	if (ask == NULL)
 		return;
+	if (!ask->take.is_known) {
+		claim(s, ask->take.flags, 0);
+		return;
+	}
+	unclaim(s);
+	ask->is_used = true;
 	s->owner = ask->take.owner;
 	s->saved_hash = 0; /* written under the new number */
+	if (!(ask->take.flags & ROAMING_LASTS) && buf_length(&ask->take.row))
+		roaming->bare(roaming->context, session_key(s), s->owner);
 }
 
 /* --- coming ----------------------------------------------------------------------- */
@@ -234,7 +286,10 @@ void roam_ended(struct session *s)
 
 	if (roaming->drop && s->owner)
 		roaming->drop(roaming->context, session_key(s), s->owner);
+	if (s->is_claimed)
+		roaming->drop(roaming->context, session_key(s), 0);
 	s->owner = 0;
+	s->is_claimed = false;
 }
 
 void roam_checkpoint(struct broker_worker *w)
@@ -259,94 +314,157 @@ void roam_checkpoint(struct broker_worker *w)
 	b->roaming.mark(b->roaming.context, buf_view(&w->passport));
 }
 
-/* --- taken away ----------------------------------------------------------------------- */
+/* --- what other machines do ------------------------------------------------------------ */
 
-/* Closes its connection and gives what there is; the session is gone afterwards. */
-static void let_go(struct session *s, uint32_t owner)
+/* Closes its connection and gives what there is under the number before `owner` (0: nothing); the session
+ * is gone afterwards. */
+static void let_go(struct session *s, uint32_t owner, bool is_clean)
 {
 	const struct roaming *roaming = &s->worker->broker->roaming;
+	struct view last = {NULL, 0};
 	struct buf key = {0};
 	struct row row;
 
 	buf_append(&key, s->key, s->key_bytes);
 	/* Its end here is none elsewhere. */
+	unclaim(s);
 	s->owner = 0;
-	if (s->client && !client_let_go(s)) {
-		roaming->give(roaming->context, buf_view(&key), owner - 1, (struct view){NULL, 0});
-		buf_fini(&key);
-		return;
+	if (s->client && !client_let_go(s))
+		s = NULL;
+	if (s && owner) {
+		persist_row(s, &row);
+		last = passport_of(s, &row, PASSPORT_EXACT);
 	}
-	persist_row(s, &row);
-	roaming->give(
-		roaming->context, buf_view(&key), owner - 1, passport_of(s, &row, PASSPORT_EXACT));
-	will_forget(s); /* the client is back, elsewhere */
-	session_end(s);
+	if (owner)
+		roaming->give(roaming->context, buf_view(&key), owner - 1, last);
+	if (s && !is_clean)
+		will_forget(s); /* the client is back, elsewhere [MQTT-3.1.3-9] */
+	if (s)
+		session_end(s);
 	buf_fini(&key);
 }
 
-/* What happened to the session meanwhile is this machine's: its row counts. */
-static void own_late(struct session *s, uint32_t owner)
+/* Its number has been taken by another machine without this one hearing of it, or its client has been
+ * elsewhere since it was claimed. */
+static void lose(struct session *s, uint32_t owner)
 {
-	s->owner = owner;
-	s->saved_hash = 0;
-	persist_save(s);
+	struct view id = session_client_id(s);
+	char quoted[LOG_QUOTE_BYTES];
+	uint64_t tail = journal_tail(s->worker->journal);
+	uint64_t position = session_position(s);
+
+	log_info("broker", "session-elsewhere",
+		"client_id=%s connected=%d subscriptions=%u behind=%llu why=\"its client has been "
+		"on "
+		"another node since\"",
+		log_quote(id.p, id.n, quoted), s->client != NULL, s->subscriptions.count,
+		(unsigned long long)(position < tail ? tail - position : 0));
+	let_go(s, owner ? owner + 1 : 0, false);
 }
 
-static void on_leave(struct task *task)
+/* What happened to the session meanwhile is this machine's: its row counts. */
+static void own(struct session *s, uint32_t owner)
 {
-	struct roam_leave *leave = container_of(task, struct roam_leave, task);
-	const struct roaming *roaming = &leave->broker->roaming;
+	const struct roaming *roaming = &s->worker->broker->roaming;
+
+	s->is_claimed = false;
+	s->owner = owner;
+	s->saved_hash = 0;
+	if (s->expiry_ms)
+		persist_save(s);
+	else
+		roaming->bare(roaming->context, session_key(s), owner);
+}
+
+/* Is it this session, as it is here, that the news are about? */
+static bool is_meant(const struct roam_news *n, const struct session *s)
+{
+	if (s == NULL || n->news == NEWS_LATE)
+		return s != NULL;
+	if (n->news == NEWS_BACK)
+		return s->owner < n->owner;
+	if (n->news == NEWS_TAKEN)
+		return s->owner + 1 == n->owner;
+	return n->owner ? s->owner == n->owner : s->is_claimed;
+}
+
+static void take_news(struct roam_news *n, struct session *s)
+{
+	if (n->news == NEWS_TAKEN)
+		let_go(s, n->owner, n->is_clean);
+	else if (n->news == NEWS_LOST)
+		lose(s, n->owner);
+	else
+		own(s, n->owner);
+}
+
+static void on_news(struct task *task)
+{
+	struct roam_news *n = container_of(task, struct roam_news, task);
+	const struct roaming *roaming = &n->broker->roaming;
+	struct view key = buf_view(&n->key);
 	struct broker_worker *owner;
-	struct session *s = session_find(leave->at, buf_view(&leave->key), &owner);
+	struct session *s = session_find(n->at, key, &owner);
 
 	if (s == NULL && owner) {
-		leave->at = owner;
+		n->at = owner;
 		loop_post(owner->loop, task);
 		return;
 	}
-	if (leave->is_ours) {
-		if (s)
-			own_late(s, leave->owner);
-	} else if (s && s->owner + 1 == leave->owner) {
-		let_go(s, leave->owner);
-	} else {
-		roaming->give(roaming->context, buf_view(&leave->key), leave->owner - 1,
-			(struct view){NULL, 0});
-	}
-	buf_fini(&leave->key);
-	free(leave);
+	if (is_meant(n, s))
+		take_news(n, s);
+	else if (n->news == NEWS_TAKEN)
+		roaming->give(roaming->context, key, n->owner - 1, (struct view){NULL, 0});
+	buf_fini(&n->key);
+	free(n);
 }
 
-/* On the cluster's thread. */
-static void find(struct broker *b, struct view key, uint32_t owner, bool is_ours)
+/* Any thread. */
+static void send_news(
+	struct broker *b, struct view key, uint32_t owner, enum news news, bool is_clean)
 {
-	struct roam_leave *leave = mem_new(sizeof(*leave));
+	struct roam_news *n = mem_new(sizeof(*n));
 
-	leave->task.run = on_leave;
-	leave->broker = b;
-	leave->at = &b->workers[0];
-	leave->owner = owner;
-	leave->is_ours = is_ours;
-	buf_append(&leave->key, key.p, key.n);
-	loop_post(leave->at->loop, &leave->task);
+	n->task.run = on_news;
+	n->broker = b;
+	n->at = &b->workers[0];
+	n->owner = owner;
+	n->news = news;
+	n->is_clean = is_clean;
+	buf_append(&n->key, key.p, key.n);
+	loop_post(n->at->loop, &n->task);
 }
 
-static void on_taken_away(void *context, struct view key, uint32_t owner)
+static void on_taken_away(void *context, struct view key, uint32_t owner, bool is_clean)
 {
-	find(context, key, owner, false);
+	send_news(context, key, owner, NEWS_TAKEN, is_clean);
 }
 
 static void on_late(void *context, struct view key, uint32_t owner)
 {
-	find(context, key, owner, true);
+	send_news(context, key, owner, NEWS_LATE, false);
+}
+
+static void on_lost(void *context, struct view key, uint32_t owner)
+{
+	send_news(context, key, owner, NEWS_LOST, false);
 }
 
 struct roaming_host broker_roaming_host(struct broker *b)
 {
-	return (struct roaming_host){on_taken_away, on_late, will_inherit, b};
+	return (struct roaming_host){on_taken_away, on_late, on_lost, will_inherit, b};
 }
 
+/* What was made here without the cluster, by an earlier process, is claimed as well. */
 void broker_set_roaming(struct broker *b, const struct roaming *roaming)
 {
+	uint64_t now = clock_wall_ms();
+	struct session *s;
+
 	b->roaming = *roaming;
+	touch_start(b);
+	for (size_t at = 0; (s = map_next(&b->registry.sessions, &at)) != NULL;) {
+		if (s->owner == 0)
+			claim(s, ROAMING_LASTS, now > s->offline_ms ? now - s->offline_ms : 0);
+	}
 }

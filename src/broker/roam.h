@@ -5,8 +5,10 @@
  *     another machine takes it --> connection closed (0x8E) --> last row given --> forgotten here
  *
  * Each session has the owner number of its last CONNECT; one that another machine has taken meanwhile
- * is found out by it and dropped when its client comes back. Without a cluster nothing here does
- * anything.
+ * is found out by it and dropped, when its row is refused or its client comes back. One that was made or
+ * gone on with while the cluster was out of reach is claimed afterwards: the later CONNECT of the
+ * client has it, what other machines have of it ends (0x8E), and is logged. Without a cluster
+ * nothing here does anything.
  *
  * Threads: the session's worker, but for roam_host().
  */
@@ -25,9 +27,10 @@ struct roam_ask;
 void roam_worker_init(struct broker_worker *w);
 void roam_worker_fini(struct broker_worker *w);
 
-/* Asks the cluster for the session of this key; on_answer(client) comes on the client's worker unless
+/* Asks the cluster for the session of this key (flags: enum roaming_flag); on_answer(client) comes on the client's worker unless
  * roam_forget() comes first. NULL: there is no cluster. */
-struct roam_ask *roam_ask(struct client *c, struct view key, void (*on_answer)(struct client *c));
+struct roam_ask *roam_ask(
+	struct client *c, struct view key, unsigned flags, void (*on_answer)(struct client *c));
 /* The answer, or the waiting for it, is not needed any more. NULL: nothing. */
 void roam_forget(struct roam_ask *ask);
 
@@ -43,8 +46,8 @@ bool roam_is_stale(const struct roam_ask *ask, const struct session *s);
 /* Fills a session that was just made (offline) with what the other machine left; false: there is
  * nothing, or it cannot be read. */
 bool roam_fill(const struct roam_ask *ask, struct session *s);
-/* From now on it is this machine's, under the number of the answer. */
-void roam_own(const struct roam_ask *ask, struct session *s);
+/* From now on it is this machine's, under the number of the answer; without one it is claimed. */
+void roam_own(struct roam_ask *ask, struct session *s);
 
 /* Its row has changed. */
 void roam_saved(struct session *s, const struct row *row);

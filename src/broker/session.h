@@ -69,6 +69,7 @@ struct session {
 	bool is_ready : 1;    /* in worker->ready */
 	bool is_starving : 1; /* in its account's throttle */
 	bool is_kept : 1;     /* counted among those that last */
+	bool is_claimed : 1;  /* the cluster is to give it a number, see broker/roam.h */
 	struct timer expiry;
 	struct will *will;   /* of this connection, or waiting its delay; NULL: none */
 	struct list touched; /* in worker->persist.touched, else alone */

@@ -1,6 +1,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "broker/client.h"
+#include "broker/promise.h"
 #include "broker/replay.h"
 #include "broker/retained.h"
 #include "broker/shared.h"
@@ -223,9 +224,9 @@ int client_on_subscribe(struct client *c, const struct mqtt_packet *p)
 	/* [MQTT-2.2.1-6], [MQTT-3.8.4-2] */
 	suback.list = (struct mqtt_list){
 		p->list.packet_id, buf_view(&codes), (uint32_t)buf_length(&codes)};
-	client_send(c, &suback); /* [MQTT-3.8.4-1] */
-	buf_fini(&codes);
 	session_regroup(c->session);
+	promise_send(c, &suback); /* [MQTT-3.8.4-1] */
+	buf_fini(&codes);
 	if (a.replay_from != UINT64_MAX)
 		session_rewind(c->session, a.replay_from);
 	return 0;
@@ -257,8 +258,8 @@ int client_on_unsubscribe(struct client *c, const struct mqtt_packet *p)
 		unsuback.list.items = buf_view(&codes);
 		unsuback.list.count = (uint32_t)buf_length(&codes);
 	}
-	client_send(c, &unsuback); /* [MQTT-3.10.4-4] */
-	buf_fini(&codes);
 	session_regroup(c->session); /* [MQTT-3.10.4-2] */
+	promise_send(c, &unsuback);  /* [MQTT-3.10.4-4] */
+	buf_fini(&codes);
 	return 0;
 }

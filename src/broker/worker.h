@@ -15,6 +15,7 @@
 #include "broker/shared.h"
 #include "broker/sys.h"
 #include "broker/throttle.h"
+#include "broker/touch.h"
 #include "broker/users.h"
 #include "broker/will.h"
 #include "commit/commit.h"
@@ -125,6 +126,7 @@ struct broker {
 	struct roaming roaming; /* all NULL: one machine; and sharing */
 	bool roams;             /* it is set before the loops run */
 	struct sharing sharing;
+	struct touch touch;
 	char *elsewhere; /* set before the workers stop; NULL: nowhere */
 };
 

@@ -37,7 +37,7 @@
 #define CLUSTER_FORMAT 1
 #define LOOK_EVERY_MS 250u
 #define AGREE_EVERY_MS 1000u
-#define TALLY_FINISH_MS 1000u
+#define FINISH_MS 1000u
 
 #define SCRIPTS (1 + MEMBERS_SCRIPTS + SESSIONS_SCRIPTS + 1 + ORDERS_SCRIPTS + 1)
 
@@ -608,7 +608,7 @@ void cluster_stop(struct cluster *c)
 	if (c == NULL || !c->is_running)
 		return;
 	groups_finish(c->targets, GROUPS_FINISH_MS);
-	tally_finish(c->tallies, TALLY_FINISH_MS);
+	tally_finish(c->tallies, FINISH_MS);
 	loop_stop(c->core.loop);
 	pthread_join(c->thread, NULL);
 	c->is_running = false;

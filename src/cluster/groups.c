@@ -212,7 +212,7 @@ static void wake_holders(struct talk *k)
 			crew_step(&k->crew, &terms, shard, &to) != SHARE_AWAIT)
 			continue;
 		mail_send(s->mail, view_cut(&run, '/'),
-			&(struct letter){VIEW("wanted"), buf_view(&k->key), 0, {NULL, 0}});
+			&(struct letter){.kind = VIEW("wanted"), .key = buf_view(&k->key)});
 		woken = owner;
 		k->woken_ms = terms.now_ms;
 	}

@@ -20,6 +20,7 @@ struct mail {
 	struct redis_lane *lane;
 	struct redis_request read;
 	struct timer again;
+	bool is_refused; /* the last reply was an error */
 	struct log_place after;
 	struct list sent; /* under way */
 	struct listener {
@@ -60,7 +61,7 @@ void mail_send(struct mail *m, struct view node, const struct letter *letter)
 	struct buf key = {0};
 
 	put_key(&key, node);
-	resp_begin(b, 14);
+	resp_begin(b, 16);
 	resp_bytes(b, VIEW("XADD"));
 	resp_bytes(b, buf_view(&key));
 	resp_bytes(b, VIEW("MAXLEN"));
@@ -75,6 +76,8 @@ void mail_send(struct mail *m, struct view node, const struct letter *letter)
 	resp_number(b, letter->number);
 	resp_bytes(b, VIEW("from"));
 	resp_bytes(b, view_of(m->core->settings->node));
+	resp_bytes(b, VIEW("clean"));
+	resp_number(b, letter->is_clean);
 	s->q.limit_ms = SEND_MS;
 	s->q.repeatable = true;
 	s->q.on_done = on_sent;
@@ -131,7 +134,8 @@ static void hand_out(const struct mail *m, const struct letter *letter)
 	}
 }
 
-/* [place, ["kind", ., "key", ., "number", ., "from", .]] */
+/* [place, ["kind", ., "key", ., "number", ., "from", .,
+ * "clean", .]] */
 static void take_letter(struct mail *m, const struct resp *entry)
 {
 	const struct resp *place = resp_item(entry, 0, RESP_STRING);
@@ -139,6 +143,7 @@ static void take_letter(struct mail *m, const struct resp *entry)
 	const struct resp *kind = resp_item(fields, 1, RESP_STRING);
 	const struct resp *key = resp_item(fields, 3, RESP_STRING);
 	const struct resp *from = resp_item(fields, 7, RESP_STRING);
+	const struct resp *clean = resp_item(fields, 9, RESP_STRING);
 	struct letter letter;
 
 	if (place)
@@ -149,6 +154,7 @@ static void take_letter(struct mail *m, const struct resp *entry)
 	letter.kind = kind->text;
 	letter.key = key->text;
 	letter.from = from->text;
+	letter.is_clean = clean && view_equal(clean->text, VIEW("1"));
 	hand_out(m, &letter);
 }
 
@@ -157,6 +163,7 @@ static void on_read(struct redis_request *q, const struct resp *reply)
 	struct mail *m = container_of(q, struct mail, read);
 	const struct resp *entries = resp_item(resp_item(reply, 0, RESP_ARRAY), 1, RESP_ARRAY);
 
+	m->is_refused = reply->type == RESP_ERROR;
 	for (uint32_t i = 0; entries && i < entries->count; i++)
 		take_letter(m, resp_item(entries, i, RESP_ARRAY));
 }
@@ -167,7 +174,7 @@ static void on_read_done(struct redis_request *q, int err)
 
 	if (err == ERR_SHUTDOWN)
 		return;
-	if (err)
+	if (err || m->is_refused)
 		timer_start(m->core->loop, &m->again, AGAIN_MS);
 	else
 		ask(m);

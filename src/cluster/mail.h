@@ -16,6 +16,7 @@ struct letter {
 	struct view key;
 	uint64_t number;
 	struct view from; /* node */
+	bool is_clean;    /* "taken" by a clean start */
 };
 
 struct mail;

@@ -29,8 +29,9 @@ static void on_letter(void *context, const struct letter *letter)
 {
 	struct rig *r = context;
 
-	buf_printf(&r->told, "%.*s %.*s %llu %.*s\n", VIEW_ARG(letter->kind), VIEW_ARG(letter->key),
-		(unsigned long long)letter->number, VIEW_ARG(letter->from));
+	buf_printf(&r->told, "%.*s %.*s %llu %.*s%s\n", VIEW_ARG(letter->kind),
+		VIEW_ARG(letter->key), (unsigned long long)letter->number, VIEW_ARG(letter->from),
+		letter->is_clean ? " clean" : "");
 }
 
 static int set_up(void **state)
@@ -63,43 +64,48 @@ static int tear_down(void **state)
 	return 0;
 }
 
-#define LETTER(place, kind, number)                                  \
-	"*2\r\n$3\r\n" place "\r\n*8\r\n$4\r\nkind\r\n$5\r\n" kind   \
+#define LETTER(place, kind, number, clean)                           \
+	"*2\r\n$3\r\n" place "\r\n*10\r\n$4\r\nkind\r\n$5\r\n" kind  \
 	"\r\n$3\r\nkey\r\n$2\r\nk1\r\n$6\r\nnumber\r\n$1\r\n" number \
-	"\r\n$4\r\nfrom\r\n$5\r\nthere\r\n"
+	"\r\n$4\r\nfrom\r\n$5\r\nthere\r\n$5\r\nclean\r\n$1\r\n" clean "\r\n"
 #define STREAM(n, letters) "*1\r\n*2\r\n$16\r\nisobar:mail:here\r\n*" n "\r\n" letters
 
 static void a_letter_goes_to_the_stream_of_its_node_and_says_from_whom(void **state)
 {
 	struct rig *r = *state;
 
-	mail_send(r->mail, VIEW("there"), &(struct letter){VIEW("taken"), VIEW("a"), 7, VIEW("")});
+	mail_send(r->mail, VIEW("there"),
+		&(struct letter){VIEW("taken"), VIEW("a"), 7, VIEW(""), true});
 	played_await(&r->redis,
-		"XADD isobar:mail:there MAXLEN ~ 4096 * kind taken key a number 7 from here\n", 1);
+		"XADD isobar:mail:there MAXLEN ~ 4096 * kind taken key a number 7 from here clean "
+		"1\n",
+		1);
 }
 
 static void letters_of_kinds_that_are_listened_to_are_told_once_each_in_order(void **state)
 {
 	struct rig *r = *state;
 
-	r->streams[0] = STREAM("2", LETTER("5-1", "taken", "7") LETTER("5-2", "given", "8"));
-	r->streams[1] = STREAM("2", LETTER("5-9", "other", "0") LETTER("6-0", "taken", "9"));
+	r->streams[0] =
+		STREAM("2", LETTER("5-1", "taken", "7", "1") LETTER("5-2", "given", "8", "0"));
+	r->streams[1] =
+		STREAM("2", LETTER("5-9", "other", "0", "0") LETTER("6-0", "taken", "9", "0"));
 	mail_begin(r->mail);
 	played_await(&r->redis, "STREAMS isobar:mail:here 6-0\n", 1);
 	assert_int_equal(played_count(&r->redis, "STREAMS isobar:mail:here 0-0\n"), 1);
 	assert_int_equal(played_count(&r->redis, "STREAMS isobar:mail:here 5-2\n"), 1);
 	buf_append(&r->told, "", 1);
 	assert_string_equal((const char *)buf_bytes(&r->told),
-		"taken k1 7 there\ngiven k1 8 there\ntaken k1 9 there\n");
+		"taken k1 7 there clean\ngiven k1 8 there\ntaken k1 9 there\n");
 }
 
 static void what_is_no_letter_is_passed_over(void **state)
 {
 	struct rig *r = *state;
 
-	r->streams[0] =
-		STREAM("3", LETTER("5-1", "taken", "x") "*2\r\n$3\r\n5-2\r\n*2\r\n$1\r\na\r\n"
-							"$1\r\nb\r\n" LETTER("5-3", "given", "8"));
+	r->streams[0] = STREAM("3",
+		LETTER("5-1", "taken", "x", "0") "*2\r\n$3\r\n5-2\r\n*2\r\n$1\r\na\r\n"
+						 "$1\r\nb\r\n" LETTER("5-3", "given", "8", "0"));
 	mail_begin(r->mail);
 	played_await(&r->redis, "STREAMS isobar:mail:here 5-3\n", 1);
 	buf_append(&r->told, "", 1);
@@ -110,7 +116,7 @@ static void a_lost_connection_is_read_on_where_it_was(void **state)
 {
 	struct rig *r = *state;
 
-	r->streams[0] = STREAM("1", LETTER("5-1", "taken", "7"));
+	r->streams[0] = STREAM("1", LETTER("5-1", "taken", "7", "1"));
 	mail_begin(r->mail);
 	played_await(&r->redis, "STREAMS isobar:mail:here 5-1\n", 1);
 	played_cut(&r->redis);

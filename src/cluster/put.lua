@@ -1,30 +1,39 @@
 -- A session's row is written, or the session ended, by who has it; the last row also by who has just
--- lost it to another.
+-- lost it to another that has written none yet.
 --
 -- KEYS  the session.
--- ARGV  the caller's owner number; who he is; the row, empty: it ends; after how long it may go (ms),
---       0: never; "1": the last one.
+-- ARGV  the caller's owner number; who he is; the row; after how long it may go (ms), 0: never;
+--       "put", "give": the last one, "bare": it lasts no longer than its connection, "drop": it ends.
 -- Gives 1, or 0: another has it.
-local owner = tonumber(redis.call('HGET', KEYS[1], 'owner') or 0)
+--
+-- The field "of" is the number under which the row was written.
+local key = KEYS[1]
+local owner = tonumber(redis.call('HGET', key, 'owner') or 0)
 local mine = tonumber(ARGV[1])
+local what = ARGV[5]
 
-if ARGV[5] == '1' then
-	if owner == mine + 1 then
-		redis.call('HSET', KEYS[1], 'row', ARGV[3], 'by', ARGV[2])
-		return 1
+if what == 'give' then
+	if owner ~= mine + 1 or tonumber(redis.call('HGET', key, 'of') or 0) == owner then
+		return 0
 	end
-	return 0
+	redis.call('HSET', key, 'row', ARGV[3], 'by', ARGV[2], 'of', mine)
+	return 1
 end
-if ARGV[3] == '' then
-	return owner == mine and redis.call('DEL', KEYS[1]) or 0
+if what == 'drop' then
+	return owner == mine and redis.call('DEL', key) or 0
 end
 if owner ~= mine and owner ~= 0 then
 	return 0
 end
-redis.call('HSET', KEYS[1], 'owner', mine, 'run', ARGV[2], 'row', ARGV[3], 'by', ARGV[2])
-if ARGV[4] == '0' then
-	redis.call('PERSIST', KEYS[1])
+if what == 'bare' then
+	redis.call('HDEL', key, 'row', 'by')
+	redis.call('HSET', key, 'owner', mine, 'run', ARGV[2], 'of', mine)
 else
-	redis.call('PEXPIRE', KEYS[1], ARGV[4])
+	redis.call('HSET', key, 'owner', mine, 'run', ARGV[2], 'row', ARGV[3], 'by', ARGV[2], 'of', mine)
+end
+if ARGV[4] == '0' then
+	redis.call('PERSIST', key)
+else
+	redis.call('PEXPIRE', key, ARGV[4])
 end
 return 1

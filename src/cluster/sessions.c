@@ -1,13 +1,11 @@
-/* cluster/sessions.c - takes, letters, and what other threads ask
+/* cluster/sessions.c - orders and letters to those who obey them
  *
- *     other threads --order--> inbox --> taking: take.lua, letter, mark --> on_taken()
- *                                        rows and marks: rows.h
+ *     other threads --order--> inbox --> takes.h, rows.h, wills.h
+ *     other nodes --"taken"--> giving --> the broker --order--> rows.h --"given"--> them
  */
 #include "cluster/sessions.h"
 
-#include <inttypes.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/error.h"
@@ -15,39 +13,23 @@
 #include "cluster/mail.h"
 #include "cluster/members.h"
 #include "cluster/rows.h"
+#include "cluster/takes.h"
 #include "cluster/wills.h"
-#include "cluster/take_script.h" /* made of take.lua by tools/embed.awk */
 
-/* What another thread asks: one of these. */
+/* What another thread asks; obey() uses what it needs. */
 struct order {
 	struct list link;
-	struct row_order *row;
-	struct roaming_take *take;
-	struct will_order *will;
-	struct buf mark;
-};
-
-struct will_order {
-	struct roaming_will will; /* its bytes: in `bytes` */
+	void (*obey)(struct sessions *s, struct order *o);
+	struct buf key;
+	struct buf text;
 	struct buf run;
-	struct buf key;
-	struct buf bytes;
-	bool is_done;
-};
-
-/* One take from the script to the answer; and on, when that comes late. */
-struct taking {
-	struct redis_request q;
-	struct list link; /* in sessions->takings while it waits for a letter */
-	struct sessions *sessions;
-	struct roaming_take *take; /* NULL: answered */
-	struct timer patience;
-	bool is_busy; /* q is under way */
+	enum row_kind kind;
 	uint32_t owner;
-	struct buf key;
-	bool is_left;   /* it was left to another address */
-	struct buf run; /* who had it */
-	struct buf by;  /* who wrote the row */
+	unsigned flags;
+	uint64_t ms;
+	struct uuid id;
+	struct roaming_take *take;
+	struct receipt *receipt;
 };
 
 /* Asked for by another node, not answered by the broker yet. */
@@ -60,14 +42,11 @@ struct giving {
 
 struct sessions {
 	struct cluster_core *core;
-	struct members *members;
 	struct mail *mail;
 	struct roaming_host host;
-	char take_sha[REDIS_SHA_BYTES];
 	char *run; /* this one's */
-	bool has_begun;
-	struct list takings;
 	struct list givings;
+	struct takes *takes;
 	struct rows *rows;
 	struct wills *wills;
 	pthread_mutex_t lock; /* of the inbox */
@@ -77,257 +56,9 @@ struct sessions {
 
 void sessions_scripts(const char *out[SESSIONS_SCRIPTS])
 {
-	out[0] = take_lua;
-	out[1] = rows_script();
-	out[2] = wills_script();
-}
-
-/* --- taking ------------------------------------------------------------------- */
-
-static void taking_free(struct taking *g)
-{
-	buf_fini(&g->q.command);
-	buf_fini(&g->key);
-	buf_fini(&g->run);
-	buf_fini(&g->by);
-	free(g);
-}
-
-static void answer(struct taking *g, bool is_known)
-{
-	struct roaming_take *take = g->take;
-
-	list_remove(&g->link);
-	timer_stop(g->sessions->core->loop, &g->patience);
-	g->take = NULL;
-	take->is_known = is_known;
-	take->on_taken(take);
-	if (!g->is_busy)
-		taking_free(g);
-}
-
-static void set_text(struct buf *b, const struct resp *text)
-{
-	buf_clear(b);
-	if (text)
-		buf_append(b, text->text.p, text->text.n);
-}
-
-/* The next request of a taking, with its command made. */
-static void submit(struct taking *g, uint16_t slot,
-	void (*on_reply)(struct redis_request *q, const struct resp *reply),
-	void (*on_done)(struct redis_request *q, int err))
-{
-	g->q.limit_ms = SESSIONS_TAKE_MS;
-	g->q.on_reply = on_reply;
-	g->q.on_done = on_done;
-	g->is_busy = redis_submit(g->sessions->core->redis, slot, &g->q) == 0;
-	if (!g->is_busy)
-		answer(g, g->owner != 0);
-}
-
-static void on_mark_reply(struct redis_request *q, const struct resp *reply)
-{
-	struct taking *g = container_of(q, struct taking, q);
-
-	if (reply->type == RESP_STRING && g->take)
-		set_text(&g->take->mark, reply);
-}
-
-/* True: the answer has been given without it. */
-static bool is_late(struct taking *g)
-{
-	g->is_busy = false;
-	if (g->take)
-		return false;
-	taking_free(g);
-	return true;
-}
-
-static void on_mark_read(struct redis_request *q, int err)
-{
-	struct taking *g = container_of(q, struct taking, q);
-
-	(void)err;
-	if (!is_late(g))
-		answer(g, true);
-}
-
-static void read_mark(struct taking *g)
-{
-	struct view row = buf_view(&g->take->row);
-	struct buf key = {0};
-	uint16_t slot;
-
-	if (row.n == 0 || row.p[0] != ROAMING_LIVE) {
-		answer(g, true);
-		return;
-	}
-	slot = rows_key(&key, MARK_KEY, buf_view(&g->by));
-	buf_clear(&g->q.command);
-	resp_begin(&g->q.command, 2);
-	resp_bytes(&g->q.command, VIEW("GET"));
-	resp_bytes(&g->q.command, buf_view(&key));
-	buf_fini(&key);
-	submit(g, slot, on_mark_reply, on_mark_read);
-}
-
-static void on_row_reply(struct redis_request *q, const struct resp *reply)
-{
-	struct taking *g = container_of(q, struct taking, q);
-	const struct resp *row = resp_item(reply, 0, RESP_STRING);
-
-	if (row == NULL || g->take == NULL)
-		return;
-	set_text(&g->take->row, row);
-	set_text(&g->by, resp_item(reply, 1, RESP_STRING));
-}
-
-static void on_row_read(struct redis_request *q, int err)
-{
-	struct taking *g = container_of(q, struct taking, q);
-
-	(void)err;
-	if (!is_late(g))
-		read_mark(g);
-}
-
-/* Who had it has written its last row, or had long enough to. */
-static void read_row(struct taking *g)
-{
-	struct buf key = {0};
-	uint16_t slot = rows_key(&key, SESSION_KEY, buf_view(&g->take->key));
-
-	list_remove(&g->link);
-	timer_stop(g->sessions->core->loop, &g->patience);
-	buf_clear(&g->q.command);
-	resp_begin(&g->q.command, 4);
-	resp_bytes(&g->q.command, VIEW("HMGET"));
-	resp_bytes(&g->q.command, buf_view(&key));
-	resp_bytes(&g->q.command, VIEW("row"));
-	resp_bytes(&g->q.command, VIEW("by"));
-	buf_fini(&key);
-	submit(g, slot, on_row_reply, on_row_read);
-}
-
-/* The letter does not come, or Redis does not answer. */
-static void on_patience(struct timer *t)
-{
-	struct taking *g = container_of(t, struct taking, patience);
-
-	if (g->is_busy)
-		answer(g, g->owner != 0);
-	else
-		read_row(g);
-}
-
-static void on_take_reply(struct redis_request *q, const struct resp *reply)
-{
-	struct taking *g = container_of(q, struct taking, q);
-	const struct resp *owner = resp_item(reply, 0, RESP_INTEGER);
-
-	if (owner == NULL)
-		return;
-	g->owner = (uint32_t)owner->integer;
-	g->is_left = g->owner == 0;
-	set_text(&g->run, resp_item(reply, 1, RESP_STRING));
-	if (g->take == NULL)
-		return;
-	g->take->owner = g->owner;
-	set_text(&g->take->row, resp_item(reply, 2, RESP_STRING));
-	set_text(&g->by, resp_item(reply, 3, RESP_STRING));
-	g->take->before = buf_length(&g->run) && !g->is_left ? g->owner - 1 : 0;
-}
-
-static void send_take(struct taking *g, bool is_scoped);
-
-/* It exists while it has a row, or its node lives: of a client that was to last no longer than its
- * connection nothing else is known, and what its dead node left in Redis keeps nobody away. */
-static void leave_it(struct taking *g)
-{
-	const struct sessions *s = g->sessions;
-	struct view run = buf_view(&g->run);
-
-	if (buf_length(&g->take->row) || view_equal(run, view_of(s->run)) ||
-		members_has_run(s->members, run)) {
-		g->take->is_refused = true;
-		answer(g, true);
-		return;
-	}
-	send_take(g, false);
-}
-
-static void on_take_done(struct redis_request *q, int err)
-{
-	struct taking *g = container_of(q, struct taking, q);
-	struct sessions *s = g->sessions;
-	struct view run = buf_view(&g->run);
-	struct view node = run;
-
-	if (run.n && !g->is_left)
-		wills_cancel(s->wills, run, buf_view(&g->key));
-	if (g->take == NULL && g->owner && s->host.on_late)
-		s->host.on_late(s->host.context, buf_view(&g->key), g->owner);
-	if (is_late(g))
-		return;
-	if (!err && g->is_left) {
-		leave_it(g);
-		return;
-	}
-	if (err || g->owner == 0) {
-		answer(g, false);
-		return;
-	}
-	if (run.n && !view_equal(run, view_of(s->run)) && members_has_run(s->members, run)) {
-		mail_send(s->mail, view_cut(&node, '/'),
-			&(struct letter){
-				VIEW("taken"), buf_view(&g->take->key), g->take->owner, {NULL, 0}});
-		list_append(&s->takings, &g->link);
-		timer_start(s->core->loop, &g->patience, SESSIONS_PATIENCE_MS);
-		return;
-	}
-	read_mark(g);
-}
-
-static void send_take(struct taking *g, bool is_scoped)
-{
-	const struct sessions *s = g->sessions;
-	struct buf *b = &g->q.command;
-	struct buf key = {0};
-	uint16_t slot = rows_key(&key, SESSION_KEY, buf_view(&g->take->key));
-	char address[20];
-
-	snprintf(address, sizeof(address), "%016" PRIx64, g->take->address);
-	buf_clear(b);
-	resp_begin(b, 7);
-	resp_bytes(b, VIEW("EVALSHA"));
-	resp_bytes(b, view_of(s->take_sha));
-	resp_number(b, 1);
-	resp_bytes(b, buf_view(&key));
-	resp_bytes(b, view_of(s->run));
-	resp_bytes(b, view_of(address));
-	resp_bytes(b, is_scoped ? VIEW("1") : VIEW("0"));
-	buf_fini(&key);
-	/* Once more would be another number: what is not answered is not known. */
-	g->q.repeatable = false;
-	submit(g, slot, on_take_reply, on_take_done);
-}
-
-static void begin_taking(struct sessions *s, struct roaming_take *take)
-{
-	struct taking *g = mem_new(sizeof(*g));
-
-	g->sessions = s;
-	g->take = take;
-	g->patience.on_time = on_patience;
-	buf_append(&g->key, buf_bytes(&take->key), buf_length(&take->key));
-	list_init(&g->link);
-	if (!s->has_begun) {
-		answer(g, false);
-		return;
-	}
-	timer_start(s->core->loop, &g->patience, SESSIONS_TAKE_MS);
-	send_take(g, take->is_scoped);
+	out[0] = takes_script();
+	out[1] = wills_script();
+	rows_scripts(&out[2]);
 }
 
 /* --- letters ---------------------------------------------------------------------- */
@@ -336,18 +67,10 @@ static void on_given(void *context, const struct letter *letter)
 {
 	struct sessions *s = context;
 
-	for (struct list *at = s->takings.next; at != &s->takings; at = at->next) {
-		struct taking *g = container_of(at, struct taking, link);
-
-		if (g->owner == letter->number &&
-			view_equal(buf_view(&g->take->key), letter->key)) {
-			read_row(g);
-			return;
-		}
-	}
+	takes_given(s->takes, letter->key, (uint32_t)letter->number);
 }
 
-static void on_taken_away(void *context, const struct letter *letter)
+static void give_away(void *context, const struct letter *letter)
 {
 	struct sessions *s = context;
 	struct giving *g;
@@ -360,73 +83,114 @@ static void on_taken_away(void *context, const struct letter *letter)
 	g->owner = (uint32_t)letter->number;
 	list_init(&g->link);
 	list_append(&s->givings, &g->link);
-	s->host.on_taken_away(s->host.context, letter->key, g->owner);
+	s->host.on_taken_away(s->host.context, letter->key, g->owner, letter->is_clean);
+}
+
+static void giving_free(struct giving *g)
+{
+	list_remove(&g->link);
+	buf_fini(&g->key);
+	buf_fini(&g->to);
+	free(g);
+}
+
+static struct giving *find_giving(struct sessions *s, struct view key, uint32_t owner)
+{
+	for (struct list *at = s->givings.next; at != &s->givings; at = at->next) {
+		struct giving *g = container_of(at, struct giving, link);
+
+		if (g->owner == owner && view_equal(buf_view(&g->key), key))
+			return g;
+	}
+	return NULL;
 }
 
 /* What is to be given is in Redis, or there was nothing. */
 static void tell_given(void *context, struct view key, uint32_t owner)
 {
 	struct sessions *s = context;
+	struct giving *g = find_giving(s, key, owner + 1);
 
-	for (struct list *at = s->givings.next; at != &s->givings; at = at->next) {
-		struct giving *g = container_of(at, struct giving, link);
-
-		if (g->owner != owner + 1 || !view_equal(buf_view(&g->key), key))
-			continue;
-		mail_send(s->mail, buf_view(&g->to),
-			&(struct letter){VIEW("given"), key, g->owner, {NULL, 0}});
-		list_remove(&g->link);
-		buf_fini(&g->key);
-		buf_fini(&g->to);
-		free(g);
+	if (g == NULL)
 		return;
-	}
+	mail_send(s->mail, buf_view(&g->to),
+		&(struct letter){.kind = VIEW("given"), .key = key, .number = g->owner});
+	giving_free(g);
+}
+
+/* Its letter may have been lost, or come later. */
+static void on_refused(void *context, struct view key, uint32_t owner)
+{
+	struct sessions *s = context;
+
+	if (s->host.on_lost && find_giving(s, key, owner + 1) == NULL)
+		s->host.on_lost(s->host.context, key, owner);
 }
 
 /* --- orders of other threads ----------------------------------------------------------------- */
 
-static void obey_will(struct sessions *s, struct will_order *o)
+static void obey_take(struct sessions *s, struct order *o)
 {
-	o->will.bytes = buf_view(&o->bytes);
-	if (o->is_done)
-		wills_done(s->wills, buf_view(&o->run), buf_view(&o->key), &o->will.id);
-	else
-		wills_put(s->wills, buf_view(&o->key), &o->will);
+	takes_take(s->takes, o->take);
 }
 
-static void will_order_free(struct will_order *o)
+static void obey_claim(struct sessions *s, struct order *o)
 {
-	if (o == NULL)
+	takes_claim(s->takes, buf_view(&o->key), o->flags, o->ms);
+}
+
+/* Takes key and text. */
+static void obey_row(struct sessions *s, struct order *o)
+{
+	struct row_order *row;
+
+	if (o->owner == 0) {
+		takes_unclaim(s->takes, buf_view(&o->key), o->kind == ROW_DROP);
 		return;
-	buf_fini(&o->run);
-	buf_fini(&o->key);
-	buf_fini(&o->bytes);
-	free(o);
+	}
+	if (o->kind == ROW_GIVE && buf_length(&o->text) == 0) {
+		tell_given(s, buf_view(&o->key), o->owner);
+		return;
+	}
+	row = mem_new(sizeof(*row));
+	*row = (struct row_order){
+		.kind = o->kind, .owner = o->owner, .ttl_ms = o->ms, .key = o->key, .row = o->text};
+	o->key = o->text = (struct buf){0};
+	rows_put(s->rows, row);
+}
+
+static void obey_touch(struct sessions *s, struct order *o)
+{
+	rows_touch(s->rows, buf_view(&o->key));
+}
+
+static void obey_confirm(struct sessions *s, struct order *o)
+{
+	rows_confirm(s->rows, o->receipt);
+}
+
+static void obey_mark(struct sessions *s, struct order *o)
+{
+	rows_mark(s->rows, buf_view(&o->text));
+}
+
+static void obey_will(struct sessions *s, struct order *o)
+{
+	wills_put(s->wills, buf_view(&o->key),
+		&(struct roaming_will){o->id, o->ms, buf_view(&o->text)});
+}
+
+static void obey_will_done(struct sessions *s, struct order *o)
+{
+	wills_done(s->wills, buf_view(&o->run), buf_view(&o->key), &o->id);
 }
 
 static void order_free(struct order *o)
 {
-	row_order_free(o->row);
-	will_order_free(o->will);
-	buf_fini(&o->mark);
+	buf_fini(&o->key);
+	buf_fini(&o->text);
+	buf_fini(&o->run);
 	free(o);
-}
-
-static void obey(struct sessions *s, struct order *o)
-{
-	if (o->take)
-		begin_taking(s, o->take);
-	else if (o->will)
-		obey_will(s, o->will);
-	else if (o->row == NULL)
-		rows_mark(s->rows, buf_view(&o->mark));
-	else if (o->row->kind == ROW_GIVE && buf_length(&o->row->row) == 0)
-		tell_given(s, buf_view(&o->row->key), o->row->owner);
-	else {
-		rows_put(s->rows, o->row);
-		o->row = NULL;
-	}
-	order_free(o);
 }
 
 static void on_inbox(struct task *t)
@@ -442,18 +206,22 @@ static void on_inbox(struct task *t)
 		struct order *o = container_of(orders.next, struct order, link);
 
 		list_remove(&o->link);
-		obey(s, o);
+		o->obey(s, o);
+		order_free(o);
 	}
 }
 
-/* Takes what it points to. */
-static void hand_over(struct sessions *s, const struct order *what)
+/* Copies both texts. */
+static void hand_over(
+	struct sessions *s, const struct order *what, struct view key, struct view text)
 {
 	struct order *o = mem_new(sizeof(*o));
 	bool was_empty;
 
 	*o = *what;
 	list_init(&o->link);
+	buf_append(&o->key, key.p, key.n);
+	buf_append(&o->text, text.p, text.n);
 	pthread_mutex_lock(&s->lock);
 	was_empty = list_is_empty(&s->inbox);
 	list_append(&s->inbox, &o->link);
@@ -462,73 +230,94 @@ static void hand_over(struct sessions *s, const struct order *what)
 		loop_post(s->core->loop, &s->task);
 }
 
-static void send_row(struct sessions *s, struct row_order what, struct view key, struct view row)
-{
-	struct row_order *copy = mem_new(sizeof(*copy));
-
-	*copy = what;
-	buf_append(&copy->key, key.p, key.n);
-	buf_append(&copy->row, row.p, row.n);
-	hand_over(s, &(struct order){.row = copy});
-}
+static const struct view no_text = {NULL, 0};
 
 static void take(void *context, struct roaming_take *t)
 {
-	hand_over(context, &(struct order){.take = t});
+	hand_over(context, &(struct order){.obey = obey_take, .take = t}, no_text, no_text);
+}
+
+static void claim(void *context, struct view key, unsigned flags, uint64_t age_ms)
+{
+	hand_over(context, &(struct order){.obey = obey_claim, .flags = flags, .ms = age_ms}, key,
+		no_text);
+}
+
+static void send_row(void *context, enum row_kind kind, struct view key, uint32_t owner,
+	struct view row, uint64_t ttl_ms)
+{
+	hand_over(context,
+		&(struct order){.obey = obey_row, .kind = kind, .owner = owner, .ms = ttl_ms}, key,
+		row);
 }
 
 static void put(void *context, struct view key, uint32_t owner, struct view row, uint64_t ttl_ms)
 {
-	send_row(context, (struct row_order){.kind = ROW_PUT, .owner = owner, .ttl_ms = ttl_ms},
-		key, row);
+	send_row(context, ROW_PUT, key, owner, row, ttl_ms);
 }
 
 static void give(void *context, struct view key, uint32_t owner, struct view row)
 {
-	send_row(context, (struct row_order){.kind = ROW_GIVE, .owner = owner}, key, row);
+	send_row(context, ROW_GIVE, key, owner, row, 0);
+}
+
+static void bare(void *context, struct view key, uint32_t owner)
+{
+	send_row(context, ROW_BARE, key, owner, no_text, ROAMING_KEEP_MS);
+}
+
+static void touch(void *context, struct view key)
+{
+	hand_over(context, &(struct order){.obey = obey_touch}, key, no_text);
 }
 
 static void drop(void *context, struct view key, uint32_t owner)
 {
-	send_row(context, (struct row_order){.kind = ROW_DROP, .owner = owner}, key,
-		(struct view){NULL, 0});
+	send_row(context, ROW_DROP, key, owner, no_text, 0);
+}
+
+static void confirm(void *context, struct receipt *r)
+{
+	hand_over(context, &(struct order){.obey = obey_confirm, .receipt = r}, no_text, no_text);
 }
 
 static void mark(void *context, struct view text)
 {
-	struct order o = {0};
-
-	buf_append(&o.mark, text.p, text.n);
-	hand_over(context, &o);
+	hand_over(context, &(struct order){.obey = obey_mark}, no_text, text);
 }
 
 static void will(void *context, struct view key, const struct roaming_will *what)
 {
-	struct will_order *o = mem_new(sizeof(*o));
-
-	o->will = *what;
-	buf_append(&o->key, key.p, key.n);
-	buf_append(&o->bytes, what->bytes.p, what->bytes.n);
-	hand_over(context, &(struct order){.will = o});
+	hand_over(context, &(struct order){.obey = obey_will, .id = what->id, .ms = what->delay_ms},
+		key, what->bytes);
 }
 
 static void will_done(void *context, struct view run, struct view key, const struct uuid *id)
 {
-	struct will_order *o = mem_new(sizeof(*o));
+	struct order o = {.obey = obey_will_done, .id = *id};
 
-	o->is_done = true;
-	o->will.id = *id;
-	buf_append(&o->run, run.p, run.n);
-	buf_append(&o->key, key.p, key.n);
-	hand_over(context, &(struct order){.will = o});
+	buf_append(&o.run, run.p, run.n);
+	hand_over(context, &o, key, no_text);
 }
 
 struct roaming sessions_roaming(struct sessions *s)
 {
-	return (struct roaming){take, put, give, drop, mark, will, will_done, s};
+	return (struct roaming){
+		take, claim, put, give, bare, touch, drop, confirm, mark, will, will_done, s};
 }
 
 /* --- life ---------------------------------------------------------------------------------------- */
+
+/* A claim was done when its session had ended. */
+static void on_ended(void *context, struct view key, uint32_t owner)
+{
+	struct sessions *s = context;
+	struct row_order *row = mem_new(sizeof(*row));
+
+	*row = (struct row_order){.kind = ROW_DROP, .owner = owner};
+	buf_append(&row->key, key.p, key.n);
+	rows_put(s->rows, row);
+}
 
 struct sessions *sessions_new(struct cluster_core *core, struct members *members, struct mail *mail)
 {
@@ -536,18 +325,23 @@ struct sessions *sessions_new(struct cluster_core *core, struct members *members
 	struct buf run = {0};
 
 	s->core = core;
-	s->members = members;
 	s->mail = mail;
 	mail_listen(mail, "given", on_given, s);
-	mail_listen(mail, "taken", on_taken_away, s);
+	mail_listen(mail, "taken", give_away, s);
 	node_run(&run, core->settings->node, core->start);
 	s->run = mem_text_of(buf_view(&run));
 	buf_fini(&run);
-	redis_script_sha(take_lua, s->take_sha);
-	s->rows = rows_new(core, s->run, tell_given, s);
+	s->rows = rows_new(core, s->run, tell_given, on_refused, s);
 	s->wills = wills_new(core, members, s->run, &s->host);
+	s->takes = takes_new(&(struct takes_config){.core = core,
+		.members = members,
+		.mail = s->mail,
+		.wills = s->wills,
+		.run = s->run,
+		.host = &s->host,
+		.on_ended = on_ended,
+		.context = s});
 	s->task.run = on_inbox;
-	list_init(&s->takings);
 	list_init(&s->givings);
 	list_init(&s->inbox);
 	pthread_mutex_init(&s->lock, NULL);
@@ -561,7 +355,8 @@ void sessions_set_host(struct sessions *s, const struct roaming_host *host)
 
 void sessions_begin(struct sessions *s)
 {
-	s->has_begun = true;
+	rows_begin(s->rows);
+	takes_begin(s->takes);
 	wills_begin(s->wills);
 }
 
@@ -569,20 +364,17 @@ void sessions_free(struct sessions *s)
 {
 	if (s == NULL)
 		return;
+	takes_free(s->takes);
 	rows_free(s->rows);
 	wills_free(s->wills);
-	while (!list_is_empty(&s->givings)) {
-		struct giving *g = container_of(s->givings.next, struct giving, link);
-
-		list_remove(&g->link);
-		buf_fini(&g->key);
-		buf_fini(&g->to);
-		free(g);
-	}
+	while (!list_is_empty(&s->givings))
+		giving_free(container_of(s->givings.next, struct giving, link));
 	while (!list_is_empty(&s->inbox)) {
 		struct order *o = container_of(s->inbox.next, struct order, link);
 
 		list_remove(&o->link);
+		if (o->receipt)
+			o->receipt->on_done(o->receipt);
 		order_free(o);
 	}
 	pthread_mutex_destroy(&s->lock);

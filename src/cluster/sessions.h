@@ -1,12 +1,13 @@
 /* cluster/sessions.h - where the sessions of all clients are, kept in Redis (commit/roaming.h)
  *
- *     isobar:session:USER NUL CLIENT-ID   hash: owner, run (who has it), row, by (who wrote that)
+ *     isobar:session:USER NUL CLIENT-ID   hash: owner, run (who has it), row, by (who wrote that), of (under
+ *                                         which number); since (when its client connected last, by
+ *                                         Redis' clock); at (from where); take, from (the last take, whose it was before)
  *     isobar:mark:NODE/START              how far the live sessions of that run have got
  *     isobar:mail:NODE                    stream: "taken" and "given", read by that node
  *
- * A take is one script. When a living node had the session it gets a letter, and the answer waits for its
- * own, at most SESSIONS_PATIENCE_MS; then what is in Redis counts. How rows and marks get there:
- * cluster/rows.h. Wills: cluster/wills.h.
+ * How a session is taken: cluster/takes.h. How rows and marks get there: cluster/rows.h. Wills:
+ * cluster/wills.h. Here: what other threads ask, letters, and what is given in answer to one.
  *
  * Threads: struct roaming's functions as they say; the rest on the cluster's loop.
  */
@@ -16,14 +17,11 @@
 #include "cluster/core.h"
 #include "commit/roaming.h"
 
-#define SESSIONS_PATIENCE_MS 500u
-#define SESSIONS_TAKE_MS 1000u /* after so long a take is answered as "out of reach" */
-
 struct sessions;
 struct mail;
 struct members;
 
-#define SESSIONS_SCRIPTS 3
+#define SESSIONS_SCRIPTS 4
 void sessions_scripts(const char *out[SESSIONS_SCRIPTS]);
 
 /* members: who is alive; both borrowed. */

@@ -14,7 +14,6 @@
 #include "cluster/unwill_script.h" /* made of unwill.lua by tools/embed.awk */
 
 #define RUNS_KEY "{isobar}:wills"
-#define RUN_KEY "isobar:wills:"
 #define LOOK_MS 1000u
 #define AGAIN_MS 200u
 #define WRITE_LIMIT_MS 5000u
@@ -100,7 +99,7 @@ static struct view key_of(const struct kept *k)
 
 static uint16_t put_run_key(struct buf *key, struct view run)
 {
-	buf_text(key, RUN_KEY);
+	buf_text(key, WILLS_KEY);
 	buf_append(key, run.p, run.n);
 	return slot_of(buf_view(key));
 }
@@ -271,27 +270,31 @@ void wills_done(struct wills *w, struct view run, struct view key, const struct 
 	want(k, k->change == CHANGE_PUT ? CHANGE_DROP : CHANGE_DONE);
 }
 
-void wills_cancel(struct wills *w, struct view run, struct view key)
-{
-	if (!view_equal(run, view_of(w->run)) && run.n <= RUN_MOST)
-		want(find(w, run, key, true), CHANGE_DROP);
-}
-
 /* --- a pass over what a dead run left ------------------------------------------------- */
 
-static void give(struct wills *w, struct view key, const struct roaming_will *will)
+/* False: the broker has enough for now. */
+static bool give(struct wills *w, struct view run, struct view key, const struct roaming_will *will)
 {
-	struct pass *p = &w->pass;
-	struct view run = view_of(p->dead->run);
 	struct kept *k;
 
-	p->next_ms = 0;
 	if (w->given >= GIVEN_MOST)
-		return;
+		return false;
 	k = find(w, run, key, true);
 	k->is_given = true;
 	w->given++;
 	w->host->on_will(w->host->context, run, key, will);
+	return true;
+}
+
+/* False: it is dropped. */
+static bool read_value(struct wills *w, struct view run, struct view key, struct view value,
+	struct roaming_will *out)
+{
+	if (will_value_parse(value, out) == 0)
+		return true;
+	log_error("cluster", "will-unreadable", "run=%.*s", VIEW_ARG(run));
+	want(find(w, run, key, true), CHANGE_DROP);
+	return false;
 }
 
 static void take_field(struct wills *w, struct view key, struct view value)
@@ -302,16 +305,28 @@ static void take_field(struct wills *w, struct view key, struct view value)
 	struct roaming_will will;
 
 	p->found++;
-	if (find(w, run, key, false))
+	if (find(w, run, key, false) || !read_value(w, run, key, value, &will))
 		return;
-	if (will_value_parse(value, &will) < 0) {
-		log_error("cluster", "will-unreadable", "run=%s", p->dead->run);
-		want(find(w, run, key, true), CHANGE_DROP);
-	} else if (will.delay_ms <= gone) {
-		give(w, key, &will);
+	if (will.delay_ms <= gone) {
+		give(w, run, key, &will);
+		p->next_ms = 0;
 	} else if (will.delay_ms - gone < p->next_ms) {
 		p->next_ms = will.delay_ms - gone;
 	}
+}
+
+/* What does not fit now is found by the pass over its run, once that is known to be dead. */
+void wills_return(
+	struct wills *w, struct view run, struct view key, struct view value, bool is_clean)
+{
+	struct roaming_will will;
+
+	if (run.n > RUN_MOST || find(w, run, key, false) || !read_value(w, run, key, value, &will))
+		return;
+	if (will.delay_ms == 0 || is_clean) /* [MQTT-3.1.2-8] */
+		give(w, run, key, &will);
+	else
+		wills_done(w, run, key, &will.id); /* [MQTT-3.1.3-9] */
 }
 
 /* [cursor, [key, value, ...]] */

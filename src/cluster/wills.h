@@ -3,7 +3,8 @@
  *     {isobar}:wills            set: the runs, "NODE/START", that may have wills
  *     isobar:wills:NODE/START   hash: session -> id of the will, delay, what the broker needs
  *
- *     client connects --> HSET    published, forgotten, taken by another node --> gone
+ *     client connects --> HSET    published, forgotten --> gone
+ *     client is back on a node, its last one dead or silent --> HGET --> published at once, or dropped
  *
  *     every second: runs in the set that live no more --> of these, mine: HSCAN --delay over--> on_will()
  *                                                  set <-- hash is empty     gone <-- will_done()
@@ -23,6 +24,8 @@
 #include "cluster/core.h"
 #include "commit/roaming.h"
 
+#define WILLS_KEY "isobar:wills:"
+
 struct members;
 struct wills;
 
@@ -38,7 +41,10 @@ void wills_free(struct wills *w);
 void wills_put(struct wills *w, struct view key, const struct roaming_will *will);
 /* run: empty for this one. */
 void wills_done(struct wills *w, struct view run, struct view key, const struct uuid *id);
-/* This node has taken the session from `run`: its client is back. */
-void wills_cancel(struct wills *w, struct view run, struct view key);
+/* This node has taken the session from `run`, which does not answer: its client is back. value: its
+ * will, as Redis has it. Without a delay it is published, as its connection has ended; with one only if
+ * a clean start has ended the session (MQTT 5, 3.1.2.5). */
+void wills_return(
+	struct wills *w, struct view run, struct view key, struct view value, bool is_clean);
 
 #endif

@@ -4,6 +4,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 
 import pytest
 
@@ -163,14 +164,12 @@ def test_nothing_is_lost_when_the_node_of_a_client_is_killed(version, nodes, ses
     assert repeats <= 1500, "at most some seconds of repeats"
 
 
+SESSION = b"isobar:session:partner\0roamer"
+
+
 def row_in(redis):
     """Of the client "roamer"; its first byte says of what kind (src/broker/passport.h)."""
-    for node in redis.masters():
-        try:
-            return node.command("hget", b"isobar:session:partner\0roamer", "row") or b""
-        except AssertionError:      # MOVED: another one has it
-            pass
-    return b""
+    return redis.master_of(SESSION).command("hget", SESSION, "row") or b""
 
 
 def test_who_was_away_while_his_client_was_elsewhere_does_not_go_on_from_his_own_rows(
@@ -192,6 +191,71 @@ def test_who_was_away_while_his_client_was_elsewhere_does_not_go_on_from_his_own
     sent += publish(two, 60, 10)
     third = session(one, True)
     assert set(wait_all([first, second, third], sent).values()) == {1}
+
+
+@contextmanager
+def out_of_reach(redis, *nodes):
+    for instance in redis.nodes:
+        instance.process.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for instance in redis.nodes:
+            instance.process.signal(signal.SIGCONT)
+    for node in nodes:
+        node.wait_degraded("")
+
+
+def test_a_subscription_that_was_answered_is_found_elsewhere(nodes, session, redis):
+    one, two = nodes(2)
+    for number in range(5):
+        name = f"roamer-{number}"
+        first = session(one, False, name=name)
+        first.subscribe(ALL)
+        key = b"isobar:session:partner\0" + name.encode()
+        assert b"origin/a/wis2/#" in redis.master_of(key).command("hget", key, "row")
+
+
+def test_a_session_made_without_redis_is_found_elsewhere_when_redis_is_back(
+        nodes, session, redis, publish):
+    one, two = nodes(2)
+    with out_of_reach(redis, one, two):
+        first = session(one, False, clean=True)
+        first.subscribe(ALL)
+    wait_until(lambda: row_in(redis), what="the session's row")
+    one.kill()
+    first.paho.loop_stop()
+    sent = publish(two, 0, 10)
+    second = session(two, True)
+    wait_all([second], sent)
+
+
+def test_of_two_sessions_made_without_redis_the_later_counts(nodes, session, redis, publish):
+    one, two = nodes(2)
+    with out_of_reach(redis, one, two):
+        first = session(one, False, clean=True)
+        first.subscribe("free/#")
+        time.sleep(0.2)
+        second = session(two, False, clean=True)
+        second.subscribe(ALL)
+    assert first.wait_disconnected() == 0x8E
+    first.paho.loop_stop()
+    wait_until(lambda: b"origin/a/wis2/#" in row_in(redis), what="the row of the later one")
+    wait_until(lambda: one.metric("isobar_sessions") == 0, what="the end of the earlier one")
+    sent = publish(one, 0, 10)
+    wait_all([second], sent)
+
+
+def test_what_a_client_that_does_not_last_leaves_behind_goes(nodes, session, redis):
+    [one] = nodes(1)
+    first = session(one, False, expiry=0)
+    assert 0 < int(redis.master_of(SESSION).command("pttl", SESSION)) <= 86400000
+    one.kill()
+    first.paho.loop_stop()
+    one.start()
+    one.wait_degraded("")
+    session(one, False).subscribe(ALL)
+    assert int(redis.master_of(SESSION).command("pttl", SESSION)) == -1
 
 
 def test_clients_are_served_while_redis_is_out_of_reach(nodes, session, client, redis, publish):

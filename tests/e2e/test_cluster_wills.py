@@ -1,5 +1,6 @@
 """What clients left to be said, and who says it when their node has died, on a real Redis Cluster."""
 import time
+from dataclasses import dataclass
 
 import pytest
 
@@ -37,6 +38,12 @@ def with_will(connect):
         made.connect()
         return made
     return make
+
+
+@dataclass
+class Said:
+    topic: str
+    payload: bytes
 
 
 def _delay(seconds):
@@ -172,3 +179,28 @@ def test_a_node_that_comes_back_says_what_its_last_run_left(redis, nodes, with_w
     one.wait_degraded("")
     wait_kept(redis, 1)
     assert published(redis) == ["free/lost"]
+
+
+@pytest.mark.parametrize("how", ["killed", "alive"])
+@pytest.mark.parametrize("delay, clean, is_said",
+                         [(0, False, True), (0, True, True), (3000, False, False),
+                          (3000, True, True)])
+def test_what_a_client_that_is_back_elsewhere_had_left_to_be_said(
+        how, delay, clean, is_said, redis, nodes, with_will, watch, connect):
+    """Its old connection has ended, and with a clean start its session (MQTT 5, 3.1.2.5, 3.1.4)."""
+    one, two = nodes(2)
+    watcher = watch(two)
+    first = with_will(one, "roamer", delay=delay, expiry=3600)
+    wait_kept(redis, 1)
+    if how == "killed":
+        one.kill()
+        abandon(first)
+    back = connect(two, "roamer", clean=clean, expiry=3600)
+    if how == "alive":
+        assert first.wait_disconnected() == 0x8E
+        abandon(first)
+    back.publish_all([Said("free/roamer", b"here")])
+    wait_kept(redis, 0)
+    watcher.wait_count(1 + is_said)
+    assert [m.payload for m in watcher.messages] == [b"gone"] * is_said + [b"here"]
+    assert len(published(redis)) == 1 + is_said
