@@ -154,7 +154,7 @@ struct broker *broker_new(struct commit *c, struct commit_port *const *ports, un
 	shareds_init(&b->shareds);
 	users_init(&b->users);
 	addresses_init(&b->addresses);
-	roster_init(b);
+	errands_init(&b->errands);
 	pthread_mutex_init(&b->stop_lock, NULL);
 	pthread_cond_init(&b->stopped, NULL);
 	for (unsigned i = 0; i < port_count; i++)
@@ -206,7 +206,7 @@ void broker_free(struct broker *b)
 {
 	passwords_free(b->passwords);
 	touch_stop(b);
-	roster_fini(b);
+	errands_fini(&b->errands);
 	for (unsigned i = 0; i < b->worker_count; i++)
 		worker_fini(&b->workers[i]);
 	retained_free(b->retained);

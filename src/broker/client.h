@@ -91,8 +91,6 @@ void client_connect_fini(struct client *c);
 /* The client identifier of a CONNECT that is not answered yet, else {NULL,0}. */
 struct view client_asked_id(const struct client *c);
 /* roster.c */
-void roster_init(struct broker *b);
-void roster_fini(struct broker *b); /* the loops no longer run */
 uint64_t roster_number(struct broker_worker *w);
 /* It is about to leave worker->clients. */
 void roster_pass(struct broker_worker *w, const struct client *c);

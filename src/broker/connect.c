@@ -54,6 +54,7 @@ struct session_move {
 	uint64_t address; /* of the client */
 	bool is_scoped;   /* only its own address may take it */
 	bool is_refused;
+	struct errand errand;
 };
 
 void client_connect_fini(struct client *c)
@@ -198,6 +199,18 @@ bool client_let_go(struct session *s)
 	return lasts;
 }
 
+static void move_free(struct session_move *m)
+{
+	errand_end(&m->errand);
+	buf_fini(&m->key);
+	free(m);
+}
+
+static void move_drop(struct errand *e)
+{
+	move_free(container_of(e, struct session_move, errand));
+}
+
 static void move_arrive(struct task *task);
 
 static void fetch(struct client *c, struct broker_worker *owner)
@@ -212,6 +225,7 @@ static void fetch(struct client *c, struct broker_worker *owner)
 	m->is_scoped = c->account->address_scope;
 	buf_append(&m->key, buf_bytes(&c->connect->key), buf_length(&c->connect->key));
 	c->connect->move = m;
+	errand_begin(&c->worker->broker->errands, &m->errand, move_drop);
 	loop_post(owner->loop, &m->task);
 }
 
@@ -335,8 +349,7 @@ static void move_home(struct task *task)
 		timer_start(m->home->loop, &s->expiry, s->expiry_ms);
 	if (s && s->state == SESSION_OFFLINE)
 		will_disconnected(s);
-	buf_fini(&m->key);
-	free(m);
+	move_free(m);
 	if (c == NULL)
 		return;
 	c->connect->move = NULL;

@@ -15,7 +15,21 @@ struct promise {
 	struct receipt receipt;
 	struct mqtt_packet packet;
 	struct buf codes;
+	struct errand errand;
 };
+
+static void promise_free(struct promise *p)
+{
+	errand_end(&p->errand);
+	buf_fini(&p->receipt.key);
+	buf_fini(&p->codes);
+	free(p);
+}
+
+static void drop(struct errand *e)
+{
+	promise_free(container_of(e, struct promise, errand));
+}
 
 static void on_home(struct task *task)
 {
@@ -28,9 +42,7 @@ static void on_home(struct task *task)
 		client_send(c, &p->packet);
 		client_read_on(c);
 	}
-	buf_fini(&p->receipt.key);
-	buf_fini(&p->codes);
-	free(p);
+	promise_free(p);
 }
 
 static void on_receipt(struct receipt *r)
@@ -62,6 +74,7 @@ void promise_send(struct client *c, const struct mqtt_packet *packet)
 	list_init(&p->link);
 	list_append(&c->promises, &p->link);
 	c->promise_count++;
+	errand_begin(&c->worker->broker->errands, &p->errand, drop);
 	roaming->confirm(roaming->context, &p->receipt);
 }
 

@@ -25,6 +25,7 @@ struct roam_ask {
 	void (*on_answer)(struct client *c);
 	bool is_answered;
 	bool is_used; /* the session has the number */
+	struct errand errand;
 };
 
 /* What the cluster has to say about a session. */
@@ -44,6 +45,7 @@ struct roam_news {
 	uint32_t owner;
 	enum news news;
 	bool is_clean;
+	struct errand errand;
 };
 
 static struct passport_desk desk_of(struct broker_worker *w)
@@ -68,15 +70,26 @@ void roam_worker_fini(struct broker_worker *w)
 static void send_news(
 	struct broker *b, struct view key, uint32_t owner, enum news news, bool is_clean);
 
+static void ask_free(struct roam_ask *ask)
+{
+	errand_end(&ask->errand);
+	roaming_take_fini(&ask->take);
+	free(ask);
+}
+
+static void ask_drop(struct errand *e)
+{
+	ask_free(container_of(e, struct roam_ask, errand));
+}
+
 /* A session that stays with another client of this machine has the number then, or its rows would
  * count no more. */
-static void ask_free(struct roam_ask *ask)
+static void ask_end(struct roam_ask *ask)
 {
 	if (ask->take.is_known && !ask->take.is_refused && !ask->is_used)
 		send_news(ask->worker->broker, buf_view(&ask->take.key), ask->take.owner, NEWS_BACK,
 			false);
-	roaming_take_fini(&ask->take);
-	free(ask);
+	ask_free(ask);
 }
 
 static void on_home(struct task *task)
@@ -87,7 +100,7 @@ static void on_home(struct task *task)
 	if (ask->client)
 		ask->on_answer(ask->client);
 	else
-		ask_free(ask);
+		ask_end(ask);
 }
 
 static void on_taken(struct roaming_take *take)
@@ -115,6 +128,7 @@ struct roam_ask *roam_ask(
 	buf_append(&ask->take.key, key.p, key.n);
 	ask->take.address = address_key(&c->conn.peer);
 	ask->take.is_scoped = c->account->address_scope;
+	errand_begin(&c->worker->broker->errands, &ask->errand, ask_drop);
 	roaming->take(roaming->context, &ask->take);
 	return ask;
 }
@@ -125,7 +139,7 @@ void roam_forget(struct roam_ask *ask)
 		return;
 	ask->client = NULL;
 	if (ask->is_answered)
-		ask_free(ask);
+		ask_end(ask);
 }
 
 bool roam_is_unknown(const struct roam_ask *ask)
@@ -145,12 +159,12 @@ bool roam_is_stale(const struct roam_ask *ask, const struct session *s)
 	       s->owner != ask->take.before;
 }
 
-static void claim(struct session *s, unsigned flags, uint64_t age_ms)
+static void claim(struct session *s, unsigned flags, uint64_t address, uint64_t age_ms)
 {
 	const struct roaming *roaming = &s->worker->broker->roaming;
 
 	s->is_claimed = true;
-	roaming->claim(roaming->context, session_key(s), flags, age_ms);
+	roaming->claim(roaming->context, session_key(s), flags, address, age_ms);
 }
 
 /* Its number has come another way, or it goes to another machine. */
@@ -170,7 +184,7 @@ void roam_own(struct roam_ask *ask, struct session *s)
 	if (ask == NULL)
 		return;
 	if (!ask->take.is_known) {
-		claim(s, ask->take.flags, 0);
+		claim(s, ask->take.flags, ask->take.address, 0);
 		return;
 	}
 	unclaim(s);
@@ -398,6 +412,18 @@ static void take_news(struct roam_news *n, struct session *s)
 		own(s, n->owner);
 }
 
+static void news_free(struct roam_news *n)
+{
+	errand_end(&n->errand);
+	buf_fini(&n->key);
+	free(n);
+}
+
+static void news_drop(struct errand *e)
+{
+	news_free(container_of(e, struct roam_news, errand));
+}
+
 static void on_news(struct task *task)
 {
 	struct roam_news *n = container_of(task, struct roam_news, task);
@@ -415,8 +441,7 @@ static void on_news(struct task *task)
 		take_news(n, s);
 	else if (n->news == NEWS_TAKEN)
 		roaming->give(roaming->context, key, n->owner - 1, (struct view){NULL, 0});
-	buf_fini(&n->key);
-	free(n);
+	news_free(n);
 }
 
 /* Any thread. */
@@ -432,6 +457,7 @@ static void send_news(
 	n->news = news;
 	n->is_clean = is_clean;
 	buf_append(&n->key, key.p, key.n);
+	errand_begin(&b->errands, &n->errand, news_drop);
 	loop_post(n->at->loop, &n->task);
 }
 
@@ -465,6 +491,7 @@ void broker_set_roaming(struct broker *b, const struct roaming *roaming)
 	touch_start(b);
 	for (size_t at = 0; (s = map_next(&b->registry.sessions, &at)) != NULL;) {
 		if (s->owner == 0)
-			claim(s, ROAMING_LASTS, now > s->offline_ms ? now - s->offline_ms : 0);
+			claim(s, ROAMING_LASTS, s->address,
+				now > s->offline_ms ? now - s->offline_ms : 0);
 	}
 }

@@ -19,7 +19,7 @@
 struct walk_on {
 	struct task task;
 	struct list link; /* in worker->roster.walks; alone between workers */
-	struct list all;  /* in broker->walks */
+	struct errand errand;
 	struct broker *broker;
 	unsigned worker;
 	struct client *next; /* NULL: the end of this worker's */
@@ -111,12 +111,15 @@ static struct client *client_behind(struct broker_worker *at, const struct list 
 static void walk_free(struct walk_on *w)
 {
 	list_remove(&w->link);
-	pthread_mutex_lock(&w->broker->walks.lock);
-	list_remove(&w->all);
-	pthread_mutex_unlock(&w->broker->walks.lock);
+	errand_end(&w->errand);
 	free(w->user);
 	free(w->client_id);
 	free(w);
+}
+
+static void drop(struct errand *e)
+{
+	walk_free(container_of(e, struct walk_on, errand));
 }
 
 static void end(struct walk_on *w)
@@ -194,26 +197,11 @@ void roster_walk(
 	if (w->worker >= b->worker_count)
 		w->worker = b->worker_count - 1;
 	w->task.run = arrive;
-	pthread_mutex_lock(&b->walks.lock);
-	list_append(&b->walks.list, &w->all);
-	pthread_mutex_unlock(&b->walks.lock);
+	errand_begin(&b->errands, &w->errand, drop);
 	loop_post(b->workers[w->worker].loop, &w->task);
 }
 
 /* --- what clients do -------------------------------------------------- */
-
-void roster_init(struct broker *b)
-{
-	pthread_mutex_init(&b->walks.lock, NULL);
-	list_init(&b->walks.list);
-}
-
-void roster_fini(struct broker *b)
-{
-	while (!list_is_empty(&b->walks.list))
-		walk_free(container_of(b->walks.list.next, struct walk_on, all));
-	pthread_mutex_destroy(&b->walks.lock);
-}
 
 uint64_t roster_number(struct broker_worker *w)
 {

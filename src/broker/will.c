@@ -315,6 +315,7 @@ struct legacy {
 	struct buf key;
 	struct buf bytes;
 	struct uuid id;
+	struct errand errand;
 };
 
 static void publish_legacy(struct legacy *l)
@@ -333,15 +334,27 @@ static void publish_legacy(struct legacy *l)
 	publish_here(w, will);
 }
 
+static void legacy_free(struct legacy *l)
+{
+	errand_end(&l->errand);
+	buf_fini(&l->run);
+	buf_fini(&l->key);
+	buf_fini(&l->bytes);
+	free(l);
+}
+
+/* Redis has it still. */
+static void legacy_drop(struct errand *e)
+{
+	legacy_free(container_of(e, struct legacy, errand));
+}
+
 static void on_legacy(struct task *task)
 {
 	struct legacy *l = container_of(task, struct legacy, task);
 
 	publish_legacy(l);
-	buf_fini(&l->run);
-	buf_fini(&l->key);
-	buf_fini(&l->bytes);
-	free(l);
+	legacy_free(l);
 }
 
 /* On the cluster's thread. */
@@ -356,6 +369,7 @@ void will_inherit(void *broker, struct view run, struct view key, const struct r
 	buf_append(&l->run, run.p, run.n);
 	buf_append(&l->key, key.p, key.n);
 	buf_append(&l->bytes, will->bytes.p, will->bytes.n);
+	errand_begin(&b->errands, &l->errand, legacy_drop);
 	loop_post(l->worker->loop, &l->task);
 }
 

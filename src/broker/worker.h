@@ -6,6 +6,7 @@
 #include "broker/account.h"
 #include "broker/addresses.h"
 #include "broker/batch.h"
+#include "broker/errand.h"
 #include "broker/broker.h"
 #include "broker/group.h"
 #include "broker/lag.h"
@@ -106,10 +107,7 @@ struct broker {
 	struct users users;
 	struct addresses addresses;
 	struct bans *bans;
-	struct {
-		pthread_mutex_t lock;
-		struct list list;
-	} walks; /* under way, see broker/roster.h */
+	struct errands errands;
 	struct passwords *passwords;
 	struct broker_worker *workers;
 	unsigned worker_count;

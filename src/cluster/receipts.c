@@ -46,7 +46,6 @@ void receipts_init(struct receipts *all, struct loop *loop, const char *what)
 void receipts_fini(struct receipts *all)
 {
 	timer_stop(all->loop, &all->timer);
-	tell_all(all);
 }
 
 void receipts_wait(struct receipts *all, struct receipt *r, struct list *with)

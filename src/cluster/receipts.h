@@ -24,7 +24,7 @@ struct receipts {
 };
 
 void receipts_init(struct receipts *all, struct loop *loop, const char *what);
-/* Tells all that wait. */
+/* Those that wait are not told, nor looked at. */
 void receipts_fini(struct receipts *all);
 
 /* r joins `with`, those that wait for the same; told at once while nobody waits. */

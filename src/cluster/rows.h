@@ -51,7 +51,7 @@ struct rows *rows_new(struct cluster_core *core, const char *run, rows_told *on_
 	rows_told *on_refused, void *context);
 /* Before that nothing is written. */
 void rows_begin(struct rows *r);
-/* Tells the receipts that wait. */
+/* Receipts that wait are not told (commit/receipt.h). */
 void rows_free(struct rows *r);
 
 /* Takes o. */

@@ -27,6 +27,7 @@ struct order {
 	uint32_t owner;
 	unsigned flags;
 	uint64_t ms;
+	uint64_t address;
 	struct uuid id;
 	struct roaming_take *take;
 	struct receipt *receipt;
@@ -136,7 +137,7 @@ static void obey_take(struct sessions *s, struct order *o)
 
 static void obey_claim(struct sessions *s, struct order *o)
 {
-	takes_claim(s->takes, buf_view(&o->key), o->flags, o->ms);
+	takes_claim(s->takes, buf_view(&o->key), o->flags, o->address, o->ms);
 }
 
 /* Takes key and text. */
@@ -237,10 +238,12 @@ static void take(void *context, struct roaming_take *t)
 	hand_over(context, &(struct order){.obey = obey_take, .take = t}, no_text, no_text);
 }
 
-static void claim(void *context, struct view key, unsigned flags, uint64_t age_ms)
+static void claim(void *context, struct view key, unsigned flags, uint64_t address, uint64_t age_ms)
 {
-	hand_over(context, &(struct order){.obey = obey_claim, .flags = flags, .ms = age_ms}, key,
-		no_text);
+	hand_over(context,
+		&(struct order){
+			.obey = obey_claim, .flags = flags, .address = address, .ms = age_ms},
+		key, no_text);
 }
 
 static void send_row(void *context, enum row_kind kind, struct view key, uint32_t owner,
@@ -373,8 +376,6 @@ void sessions_free(struct sessions *s)
 		struct order *o = container_of(s->inbox.next, struct order, link);
 
 		list_remove(&o->link);
-		if (o->receipt)
-			o->receipt->on_done(o->receipt);
 		order_free(o);
 	}
 	pthread_mutex_destroy(&s->lock);

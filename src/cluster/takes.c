@@ -1,12 +1,11 @@
 /* cluster/takes.c - one struct a take, from the script to the answer and behind it */
-#include "cluster/takes.h"
+#include "cluster/takes_inside.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/error.h"
-#include "base/map.h"
 #include "base/mem.h"
 #include "cluster/census.h"
 #include "cluster/mail.h"
@@ -15,70 +14,29 @@
 #include "cluster/wills.h"
 #include "cluster/take_script.h" /* made of take.lua by tools/embed.awk */
 
-#define CLAIMS_BUSY 64u
-#define CLAIMS_AGAIN_MS 200u
-#define CLAIMS_YIELD_MS \
-	3000u /* others' takes of which nobody waited for the answer are undone by then */
-
-struct taking {
-	struct redis_request q;
-	struct list link; /* in takes->expecting; a claim that is not under way: ->waiting */
-	struct takes *takes;
-	struct roaming_take *take; /* NULL: answered, or a claim */
-	struct timer patience;
-	struct buf key;
-	struct buf run; /* who had it */
-	struct buf by;  /* who wrote the row */
-	uint64_t number;
-	uint64_t since_ms;  /* its CONNECT came then */
-	uint64_t yields_ms; /* a claim: another has the session, for so long; 0: not so */
-	uint32_t owner;
-	unsigned flags;     /* enum roaming_flag */
-	bool is_claim : 1;  /* and in takes->claims */
-	bool is_scoped : 1; /* a session of another address is left to that */
-	bool is_busy : 1;   /* q is under way */
-	bool is_done : 1;   /* the script has answered */
-	bool is_told : 1;   /* a letter went to who had it */
-	bool is_given : 1;  /* and was answered */
-	bool is_ended : 1;  /* a claim that is not wanted any more: its session has ended */
-	bool is_moved : 1;  /* the same: has gone to another node */
-	bool is_anew : 1;   /* another CONNECT came meanwhile */
-};
-
-struct takes {
-	struct takes_config config;
-	char sha[REDIS_SHA_BYTES];
-	bool has_begun;
-	uint64_t last; /* number given */
-	struct list expecting;
-	struct map claims;
-	struct map lates; /* takes that are still to be undone; the claims of their keys wait */
-	struct list waiting;
-	uint32_t busy; /* claims under way */
-	struct timer again;
-};
-
 const char *takes_script(void)
 {
 	return take_lua;
 }
 
-static struct taking *taking_new(struct takes *t, struct view key, unsigned flags)
+struct taking *taking_new(struct takes *t, struct view key)
 {
 	struct taking *g = mem_new(sizeof(*g));
 
 	g->takes = t;
-	g->flags = flags;
 	g->number = ++t->last;
 	buf_append(&g->key, key.p, key.n);
 	list_init(&g->link);
+	list_init(&g->all);
+	list_append(&t->all, &g->all);
 	return g;
 }
 
-static void taking_free(struct taking *g)
+void taking_free(struct taking *g)
 {
 	if (map_get(&g->takes->lates, buf_view(&g->key)) == g)
 		map_remove(&g->takes->lates, buf_view(&g->key));
+	list_remove(&g->all);
 	list_remove(&g->link);
 	timer_stop(g->takes->config.core->loop, &g->patience);
 	buf_fini(&g->q.command);
@@ -110,8 +68,7 @@ static void set_text(struct buf *b, const struct resp *text)
 		buf_append(b, text->text.p, text->text.n);
 }
 
-/* False: the client takes nothing now. */
-static bool submit(struct taking *g, uint16_t slot,
+bool taking_submit(struct taking *g, uint16_t slot,
 	void (*on_reply)(struct redis_request *q, const struct resp *reply),
 	void (*on_done)(struct redis_request *q, int err))
 {
@@ -133,7 +90,7 @@ static void read_next(struct taking *g, uint16_t slot,
 	g->q.acknowledge = 0;
 	if (g->take)
 		timer_start(g->takes->config.core->loop, &g->patience, SESSIONS_TAKE_MS);
-	if (submit(g, slot, on_reply, on_done))
+	if (taking_submit(g, slot, on_reply, on_done))
 		return;
 	if (g->take)
 		answer(g, true);
@@ -149,8 +106,10 @@ static void begin_reading(struct taking *g, uint32_t words, const char *verb)
 }
 
 /* True: nobody waits for more. */
-static bool is_late(struct taking *g)
+static bool is_late(struct taking *g, int err)
 {
+	if (err == ERR_SHUTDOWN)
+		return true;
 	g->is_busy = false;
 	if (g->take)
 		return false;
@@ -170,8 +129,7 @@ static void on_mark_read(struct redis_request *q, int err)
 {
 	struct taking *g = container_of(q, struct taking, q);
 
-	(void)err;
-	if (!is_late(g))
+	if (!is_late(g, err))
 		answer(g, true);
 }
 
@@ -198,7 +156,7 @@ static void on_row_reply(struct redis_request *q, const struct resp *reply)
 	struct taking *g = container_of(q, struct taking, q);
 	const struct resp *row = resp_item(reply, 0, RESP_STRING);
 
-	if (row == NULL || g->take == NULL)
+	if (row == NULL || g->take == NULL || resp_item(reply, 2, RESP_STRING))
 		return;
 	set_text(&g->take->row, row);
 	set_text(&g->by, resp_item(reply, 1, RESP_STRING));
@@ -208,8 +166,7 @@ static void on_row_read(struct redis_request *q, int err)
 {
 	struct taking *g = container_of(q, struct taking, q);
 
-	(void)err;
-	if (!is_late(g))
+	if (!is_late(g, err))
 		read_mark(g);
 }
 
@@ -220,10 +177,11 @@ static void read_row(struct taking *g)
 	uint16_t slot = rows_key(&key, SESSION_KEY, buf_view(&g->key));
 
 	list_remove(&g->link);
-	begin_reading(g, 4, "HMGET");
+	begin_reading(g, 5, "HMGET");
 	resp_bytes(&g->q.command, buf_view(&key));
 	resp_bytes(&g->q.command, VIEW("row"));
 	resp_bytes(&g->q.command, VIEW("by"));
+	resp_bytes(&g->q.command, VIEW("new")); /* there: the row counts no more */
 	buf_fini(&key);
 	read_next(g, slot, on_row_reply, on_row_read);
 }
@@ -241,8 +199,7 @@ static void on_will_read(struct redis_request *q, int err)
 {
 	struct taking *g = container_of(q, struct taking, q);
 
-	(void)err;
-	if (is_late(g))
+	if (is_late(g, err))
 		return;
 	if (g->is_told)
 		read_row(g);
@@ -250,8 +207,7 @@ static void on_will_read(struct redis_request *q, int err)
 		read_mark(g);
 }
 
-/* Nobody else says it before its client is back, or takes it away. */
-static void read_will(struct taking *g)
+void taking_read_will(struct taking *g)
 {
 	struct buf key = {0};
 	uint16_t slot = rows_key(&key, WILLS_KEY, buf_view(&g->run));
@@ -266,7 +222,7 @@ static void read_will(struct taking *g)
 
 /* --- the script -------------------------------------------------------------------- */
 
-static bool has_other(const struct taking *g)
+bool taking_has_other(const struct taking *g)
 {
 	return buf_length(&g->run) && !view_equal(buf_view(&g->run), view_of(g->takes->config.run));
 }
@@ -279,7 +235,8 @@ static void tell_other(struct taking *g)
 	struct view run = buf_view(&g->run);
 	struct view node = run;
 
-	if (g->is_told || g->owner == 0 || !has_other(g) || !members_has_run(c->members, run))
+	if (g->is_told || g->owner == 0 || !taking_has_other(g) ||
+		!members_has_run(c->members, run))
 		return;
 	if (g->take == NULL && !g->is_claim) /* it will be undone */
 		return;
@@ -293,7 +250,7 @@ static void tell_other(struct taking *g)
 		list_append(&g->takes->expecting, &g->link);
 }
 
-static void on_take_reply(struct redis_request *q, const struct resp *reply)
+void taking_on_reply(struct redis_request *q, const struct resp *reply)
 {
 	struct taking *g = container_of(q, struct taking, q);
 	const struct resp *owner = resp_item(reply, 0, RESP_INTEGER);
@@ -312,7 +269,7 @@ static void on_take_reply(struct redis_request *q, const struct resp *reply)
 	tell_other(g);
 }
 
-static uint16_t put_take(struct taking *g, const char *what)
+uint16_t taking_put(struct taking *g, const char *what)
 {
 	struct takes *t = g->takes;
 	struct buf *b = &g->q.command;
@@ -320,10 +277,10 @@ static uint16_t put_take(struct taking *g, const char *what)
 	uint16_t slot = rows_key(&key, SESSION_KEY, buf_view(&g->key));
 	char address[20] = "";
 
-	if (g->take)
-		snprintf(address, sizeof(address), "%016" PRIx64, g->take->address);
+	if (g->address)
+		snprintf(address, sizeof(address), "%016" PRIx64, g->address);
 	buf_clear(b);
-	resp_begin(b, 12);
+	resp_begin(b, 13);
 	resp_bytes(b, VIEW("EVALSHA"));
 	resp_bytes(b, view_of(t->sha));
 	resp_number(b, 1);
@@ -336,6 +293,7 @@ static uint16_t put_take(struct taking *g, const char *what)
 	resp_number(b, (g->flags & ROAMING_LASTS) != 0);
 	resp_bytes(b, view_of(address));
 	resp_number(b, g->is_scoped);
+	resp_number(b, (g->flags & ROAMING_CLEAN) != 0);
 	buf_fini(&key);
 	g->q.acknowledge = census_needed_at(t->config.core->census, slot);
 	return slot;
@@ -355,30 +313,30 @@ static void on_take_done(struct redis_request *q, int err);
 
 static void send_take(struct taking *g)
 {
-	uint16_t slot = put_take(g, "take");
+	uint16_t slot = taking_put(g, "take");
 
-	if (!submit(g, slot, on_take_reply, on_take_done))
+	if (!taking_submit(g, slot, taking_on_reply, on_take_done))
 		answer(g, g->owner != 0);
 }
 
 /* Taken: what the other one still has to say. */
 static void go_on(struct taking *g)
 {
-	if (!has_other(g))
+	if (!taking_has_other(g))
 		read_mark(g);
 	else if (g->is_given)
 		read_row(g);
 	else if (g->is_told)
 		timer_start(g->takes->config.core->loop, &g->patience, SESSIONS_PATIENCE_MS);
 	else
-		read_will(g);
+		taking_read_will(g);
 }
 
 /* It exists while it has a row, or its node lives: of a client that was to last no longer than its
  * connection nothing else is known, and what its dead node left in Redis keeps nobody away. */
 static void leave_it(struct taking *g)
 {
-	if (g->is_scoped && (buf_length(&g->take->row) || !has_other(g) ||
+	if (g->is_scoped && (buf_length(&g->take->row) || !taking_has_other(g) ||
 				    members_has_run(g->takes->config.members, buf_view(&g->run)))) {
 		g->take->is_refused = true;
 		answer(g, true);
@@ -390,15 +348,14 @@ static void leave_it(struct taking *g)
 
 static void on_undone(struct redis_request *q, int err)
 {
-	(void)err;
-	taking_free(container_of(q, struct taking, q));
+	if (err != ERR_SHUTDOWN)
+		taking_free(container_of(q, struct taking, q));
 }
 
 /* Its client was refused, or is served under a claim: who had the session has it still. */
-static void undo(struct taking *g, int err)
+static void undo(struct taking *g)
 {
-	if (err == ERR_SHUTDOWN || g->owner == 0 ||
-		!submit(g, put_take(g, "undo"), NULL, on_undone))
+	if (g->owner == 0 || !taking_submit(g, taking_put(g, "undo"), NULL, on_undone))
 		taking_free(g);
 }
 
@@ -406,9 +363,11 @@ static void on_take_done(struct redis_request *q, int err)
 {
 	struct taking *g = container_of(q, struct taking, q);
 
+	if (err == ERR_SHUTDOWN)
+		return;
 	g->is_busy = false;
 	if (g->take == NULL && !g->is_told) {
-		undo(g, err);
+		undo(g);
 		return;
 	}
 	if (g->take == NULL) {
@@ -435,14 +394,16 @@ static void on_patience(struct timer *t)
 	if (g->is_busy)
 		answer(g, g->owner != 0);
 	else
-		read_will(g);
+		taking_read_will(g);
 }
 
 void takes_take(struct takes *t, struct roaming_take *take)
 {
-	struct taking *g = taking_new(t, buf_view(&take->key), take->flags);
+	struct taking *g = taking_new(t, buf_view(&take->key));
 
 	g->take = take;
+	g->flags = take->flags;
+	g->address = take->address;
 	g->is_scoped = take->is_scoped;
 	g->since_ms = loop_now_ms(t->config.core->loop);
 	g->patience.on_time = on_patience;
@@ -468,131 +429,6 @@ void takes_given(struct takes *t, struct view key, uint32_t owner)
 	}
 }
 
-/* --- claims ---------------------------------------------------------------------------- */
-
-static void on_claimed(struct redis_request *q, int err);
-
-static void pump(struct takes *t)
-{
-	struct list *next;
-
-	for (struct list *at = t->waiting.next; at != &t->waiting; at = next) {
-		struct taking *g = container_of(at, struct taking, link);
-
-		next = at->next;
-		if (!t->has_begun || t->busy == CLAIMS_BUSY)
-			return;
-		if (map_get(&t->lates, buf_view(&g->key)) ||
-			!submit(g, put_take(g, "claim"), on_take_reply, on_claimed)) {
-			timer_start(t->config.core->loop, &t->again, CLAIMS_AGAIN_MS);
-			continue;
-		}
-		list_remove(&g->link);
-		t->busy++;
-	}
-}
-
-static void on_again(struct timer *timer)
-{
-	pump(container_of(timer, struct takes, again));
-}
-
-/* One that was not answered keeps its number, as it may have been done. */
-static void claim_again(struct taking *g)
-{
-	struct takes *t = g->takes;
-
-	if (g->is_anew)
-		g->number = ++t->last;
-	g->is_anew = g->is_done = g->is_told = false;
-	g->owner = 0;
-	list_append(&t->waiting, &g->link);
-	if (t->again.place == 0)
-		timer_start(t->config.core->loop, &t->again, CLAIMS_AGAIN_MS);
-}
-
-static void end_claim(struct taking *g)
-{
-	const struct takes_config *c = &g->takes->config;
-	const struct roaming_host *host = c->host;
-
-	map_remove(&g->takes->claims, buf_view(&g->key));
-	g->is_claim = false;
-	if (g->is_ended && g->owner)
-		c->on_ended(c->context, buf_view(&g->key), g->owner);
-	else if (!g->is_ended && !g->is_moved && g->owner == 0)
-		host->on_lost(host->context, buf_view(&g->key), 0);
-	else if (!g->is_ended && !g->is_moved)
-		host->on_late(host->context, buf_view(&g->key), g->owner);
-	if (g->owner && has_other(g) && !g->is_told)
-		read_will(g);
-	else
-		taking_free(g);
-}
-
-/* Another seems to have a later CONNECT: it may be one that was not answered. */
-static bool yields_still(struct taking *g)
-{
-	uint64_t now = loop_now_ms(g->takes->config.core->loop);
-
-	if (g->owner)
-		return false;
-	if (g->yields_ms == 0)
-		g->yields_ms = now;
-	return now - g->yields_ms < CLAIMS_YIELD_MS;
-}
-
-static void on_claimed(struct redis_request *q, int err)
-{
-	struct taking *g = container_of(q, struct taking, q);
-	struct takes *t = g->takes;
-
-	t->busy--;
-	g->is_busy = false;
-	if (err == ERR_SHUTDOWN)
-		return;
-	if (err || !g->is_done || g->is_anew || (yields_still(g) && !g->is_ended && !g->is_moved))
-		claim_again(g);
-	else
-		end_claim(g);
-	if (!err)
-		pump(t);
-}
-
-void takes_claim(struct takes *t, struct view key, unsigned flags, uint64_t age_ms)
-{
-	struct taking *g = map_get(&t->claims, key);
-
-	if (g == NULL) {
-		g = taking_new(t, key, flags);
-		g->is_claim = true;
-		map_put(&t->claims, buf_view(&g->key), g);
-		list_append(&t->waiting, &g->link);
-	}
-	g->is_anew = g->is_busy;
-	g->is_ended = g->is_moved = false;
-	g->yields_ms = 0;
-	g->flags = flags;
-	g->since_ms = loop_now_ms(t->config.core->loop) - age_ms;
-	pump(t);
-}
-
-void takes_unclaim(struct takes *t, struct view key, bool is_ended)
-{
-	struct taking *g = map_get(&t->claims, key);
-
-	if (g == NULL)
-		return;
-	if (g->is_busy) {
-		g->is_ended = is_ended;
-		g->is_moved = !is_ended;
-		g->is_anew = false;
-		return;
-	}
-	map_remove(&t->claims, key);
-	taking_free(g);
-}
-
 /* --- life -------------------------------------------------------------------------------- */
 
 struct takes *takes_new(const struct takes_config *config)
@@ -601,29 +437,25 @@ struct takes *takes_new(const struct takes_config *config)
 
 	t->config = *config;
 	redis_script_sha(take_lua, t->sha);
+	list_init(&t->all);
 	list_init(&t->expecting);
-	list_init(&t->waiting);
-	t->again.on_time = on_again;
+	claims_init(t);
 	return t;
 }
 
 void takes_begin(struct takes *t)
 {
 	t->has_begun = true;
-	pump(t);
+	claims_begin(t);
 }
 
 void takes_free(struct takes *t)
 {
-	struct taking *g;
-
 	if (t == NULL)
 		return;
-	while (!list_is_empty(&t->expecting))
-		answer(container_of(t->expecting.next, struct taking, link), false);
-	for (size_t at = 0; (g = map_next(&t->claims, &at)) != NULL;)
-		taking_free(g);
-	map_fini(&t->claims);
+	while (!list_is_empty(&t->all))
+		taking_free(container_of(t->all.next, struct taking, all));
+	claims_fini(t);
 	map_fini(&t->lates);
 	free(t);
 }

@@ -43,10 +43,12 @@ const char *takes_script(void);
 struct takes *takes_new(const struct takes_config *config);
 /* Before that takes are answered as "out of reach", and claims wait. */
 void takes_begin(struct takes *t);
+/* Takes that are under way are not answered (commit/roaming.h). */
 void takes_free(struct takes *t);
 
 void takes_take(struct takes *t, struct roaming_take *take);
-void takes_claim(struct takes *t, struct view key, unsigned flags, uint64_t age_ms);
+void takes_claim(
+	struct takes *t, struct view key, unsigned flags, uint64_t address, uint64_t age_ms);
 /* Its session has ended, or has gone to another node. */
 void takes_unclaim(struct takes *t, struct view key, bool is_ended);
 /* The node that had it has written its last row. */

@@ -16,7 +16,8 @@
 #include "base/buf.h"
 #include "base/list.h"
 
-/* The asker's memory until on_done(), which comes once; zero but for these two. */
+/* The asker's memory until on_done(), which comes once, or until the cluster has stopped: then it comes no
+ * more. Zero but for these two. */
 struct receipt {
 	struct buf key; /* what it is about; the asker's */
 	void (*on_done)(struct receipt *r);

@@ -46,10 +46,10 @@ enum roaming_flag {
 	ROAMING_CLEAN = 2, /* clean start: what was there before ends */
 };
 
-/* The asker's memory until on_taken. */
+/* The asker's memory until on_taken, or until the cluster has stopped: then it comes no more. */
 struct roaming_take {
 	struct buf key;
-	unsigned flags; /* enum roaming_flag, or-ed */
+	unsigned flags;   /* enum roaming_flag, or-ed */
 	uint64_t address; /* of the client, as a number */
 	bool is_scoped;   /* a session of another address is not taken */
 	void (*on_taken)(struct roaming_take *t);
@@ -74,8 +74,9 @@ struct roaming_will {
 struct roaming {
 	void (*take)(void *context, struct roaming_take *t);
 	/* The cluster could not be asked age_ms ago, and this machine serves the session all the same: it is
-	 * taken when that can be done, see on_late() and on_lost(). */
-	void (*claim)(void *context, struct view key, unsigned flags, uint64_t age_ms);
+	 * taken when that can be done, see on_late() and on_lost(). address: the client's, 0: not known. */
+	void (*claim)(
+		void *context, struct view key, unsigned flags, uint64_t address, uint64_t age_ms);
 	/* The row from now on; it may go ttl_ms after this call, 0: never. */
 	void (*put)(
 		void *context, struct view key, uint32_t owner, struct view row, uint64_t ttl_ms);

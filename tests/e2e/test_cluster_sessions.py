@@ -1,6 +1,7 @@
 """Sessions follow their clients from node to node, on a real Redis Cluster."""
 import json
 import signal
+import struct
 import threading
 import time
 from collections import Counter
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 import pytest
 
 from harness import notifications as wnm
+from harness import wire
 from harness.clients import V4, V5
 from harness.cluster import Nodes
 from harness.process import wait_until
@@ -18,6 +20,7 @@ ALL = "origin/a/wis2/#"
 PARTNER = {"user": "partner", "password": "partner", "read": ["#"], "max_qos": 2,
            "write": ["origin/a/wis2/#", "free/#"], "session_expiry": "1h"}
 VERSIONS = pytest.mark.parametrize("version", [V4, V5], ids=["3.1.1", "5"])
+LASTING = b"\x11" + struct.pack(">I", 3600)     # session expiry interval
 QOS = pytest.mark.parametrize("qos", [1, 2])
 
 
@@ -285,3 +288,37 @@ def test_clients_are_served_while_redis_is_out_of_reach(nodes, session, client, 
     sent += publish(one, 10, 10)
     last = session(one, True)
     wait_all([first, again, last], sent)
+
+
+def test_a_node_ends_cleanly_whatever_its_clients_still_wait_for(nodes, session, redis, keeper):
+    [one] = nodes(1)
+    session(one, False, name="there", expiry=3600).disconnect()
+    over = threading.Event()
+
+    def come(number):
+        """CONNECT after CONNECT, and SUBSCRIBE, none of which Redis answers."""
+        while not over.is_set():
+            made = None
+            try:
+                made = wire.Wire(one.port)
+                made.send(wire.connect(client_id=f"{number}", user=b"partner", password=b"partner",
+                                       properties=LASTING))
+                if made.read():
+                    made.send(wire.subscribe([ALL]))
+                    made.socket.settimeout(0.2)
+                    made.read_all()
+            except OSError:
+                time.sleep(0.02)
+            if made:
+                made.end()
+    with out_of_reach(redis):
+        crowd = [threading.Thread(target=come, args=(i,)) for i in range(8)]
+        for thread in crowd:
+            thread.start()
+        try:
+            one.process.wait_log("cluster degraded")
+            one.stop()
+        finally:
+            over.set()
+            for thread in crowd:
+                thread.join()
