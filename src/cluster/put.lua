@@ -6,17 +6,26 @@
 --       "put", "give": the last one, "bare": it lasts no longer than its connection, "drop": it ends.
 -- Gives 1, or 0: another has it.
 --
--- The field "of" is the number under which the row was written.
+-- The field "of" is the number under which the row was written; "new", if there is one, that of a clean
+-- start, before which no row counts (take.lua).
 local key = KEYS[1]
 local owner = tonumber(redis.call('HGET', key, 'owner') or 0)
 local mine = tonumber(ARGV[1])
 local what = ARGV[5]
+local new = tonumber(redis.call('HGET', key, 'new') or 0)
+
+local function began()
+	if mine >= new then
+		redis.call('HDEL', key, 'new')
+	end
+end
 
 if what == 'give' then
 	if owner ~= mine + 1 or tonumber(redis.call('HGET', key, 'of') or 0) == owner then
 		return 0
 	end
 	redis.call('HSET', key, 'row', ARGV[3], 'by', ARGV[2], 'of', mine)
+	began()
 	return 1
 end
 if what == 'drop' then
@@ -31,6 +40,7 @@ if what == 'bare' then
 else
 	redis.call('HSET', key, 'owner', mine, 'run', ARGV[2], 'row', ARGV[3], 'by', ARGV[2], 'of', mine)
 end
+began()
 if ARGV[4] == '0' then
 	redis.call('PERSIST', key)
 else
