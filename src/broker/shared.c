@@ -14,6 +14,7 @@
 void shareds_init(struct shareds *all)
 {
 	*all = (struct shareds){0};
+	list_init(&all->ended);
 	pthread_mutex_init(&all->lock, NULL);
 }
 
@@ -82,6 +83,7 @@ void shareds_fini(struct shareds *all)
 		group_free(g);
 	}
 	map_fini(&all->groups);
+	shared_part_forget_ends(all);
 	if (all->reader.journal)
 		journal_reader_close(&all->reader);
 	pthread_mutex_destroy(&all->lock);
@@ -98,6 +100,7 @@ void shared_end_unheld(struct shared *g)
 	if (b->store && g->saved_hash)
 		store_remove(b->store, buf_view(&g->key));
 	shared_forget_prefetch(g);
+	shared_part_end(g);
 	shared_tell(g);
 	group_free(g);
 }

@@ -49,6 +49,7 @@ struct shared_member;
 struct shareds {
 	pthread_mutex_t lock; /* of the map and who is in it; taken before a group's */
 	struct map groups;
+	struct list ended; /* the cluster is still to hear of these, see shared_part.h */
 	_Atomic uint64_t count;
 	uint64_t parts;               /* numbers given, see shared_part.h */
 	struct journal_reader reader; /* the cluster's thread; open when there is a cluster */

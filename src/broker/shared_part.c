@@ -15,6 +15,14 @@ struct glance {
 	bool is_news;
 };
 
+/* Of a group that has ended and owned shards. */
+struct end {
+	struct list link; /* in shareds->ended */
+	struct buf key;
+	uint64_t upto;
+	struct shared_part part;
+};
+
 struct shared_part *shared_part_new(struct broker *b, uint64_t from)
 {
 	struct shared_part *p;
@@ -164,6 +172,53 @@ static void bring_up(struct broker *b, const struct glance *glance, struct shari
 	pthread_mutex_unlock(&all->lock);
 }
 
+static void end_free(struct end *e)
+{
+	list_remove(&e->link);
+	buf_fini(&e->key);
+	free(e);
+}
+
+void shared_part_end(struct shared *g)
+{
+	struct end *e;
+
+	if (g->part == NULL || g->part->owned == 0)
+		return;
+	e = mem_new(sizeof(*e));
+	list_init(&e->link);
+	buf_append(&e->key, buf_bytes(&g->key), buf_length(&g->key));
+	pthread_mutex_lock(&g->lock);
+	e->upto = acknowledged_upto(g);
+	e->part = *g->part;
+	pthread_mutex_unlock(&g->lock);
+	list_append(&g->broker->shareds.ended, &e->link);
+}
+
+void shared_part_forget_ends(struct shareds *all)
+{
+	while (!list_is_empty(&all->ended))
+		end_free(container_of(all->ended.next, struct end, link));
+}
+
+static void tell_ends(struct broker *b, struct list *ended,
+	void (*on_group)(void *asker, const struct sharing_group *g), void *asker)
+{
+	while (!list_is_empty(ended)) {
+		struct end *e = container_of(ended->next, struct end, link);
+		struct vector upto = vector_at(b, e->upto);
+
+		advance_acked(&e->part, &upto);
+		if (e->part.is_placed)
+			on_group(asker, &(struct sharing_group){.key = buf_view(&e->key),
+						.number = e->part.number,
+						.is_over = true,
+						.acked = e->part.acked,
+						.dealt = e->part.had});
+		end_free(e);
+	}
+}
+
 static void each(
 	void *context, void (*on_group)(void *asker, const struct sharing_group *g), void *asker)
 {
@@ -171,13 +226,17 @@ static void each(
 	struct shareds *all = &b->shareds;
 	struct glance *glances;
 	struct shared *g;
+	struct list ended;
 	size_t n = 0;
 
+	list_init(&ended);
 	pthread_mutex_lock(&all->lock);
+	list_splice(&ended, &all->ended);
 	glances = mem_new((all->groups.count + 1) * sizeof(*glances));
 	for (size_t at = 0; (g = map_next(&all->groups, &at)) != NULL;)
 		look(g, &glances[n++]);
 	pthread_mutex_unlock(&all->lock);
+	tell_ends(b, &ended, on_group, asker);
 	for (size_t i = 0; i < n; i++) {
 		struct sharing_group group = {.number = 0};
 

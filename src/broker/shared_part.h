@@ -30,6 +30,10 @@ struct shared_part {
 /* NULL on one machine. Lock of struct shareds. */
 struct shared_part *shared_part_new(struct broker *b, uint64_t from);
 
+/* The group ends: the cluster is still to hear how far it got. Lock of struct shareds. */
+void shared_part_end(struct shared *g);
+void shared_part_forget_ends(struct shareds *all);
+
 /* Is the record at seq to be dealt here for the first time? */
 static inline bool shared_part_wants(
 	const struct shared_part *p, const struct journal_entry *e, uint64_t seq)

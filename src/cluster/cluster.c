@@ -373,12 +373,12 @@ static void on_nodes(void *context, const struct nodes *nodes, bool changed)
 	groups_look(c->targets);
 }
 
-/* While this node is about to leave: others are to feed what it feeds. */
+/* While this node is about to leave: others are to deal and feed what it does. */
 static bool owes(void *context)
 {
 	struct cluster *c = context;
 
-	return groups_owe(c->targets);
+	return groups_owe(c->groups) || groups_owe(c->targets);
 }
 
 static void on_figures(void *context, uint64_t figures[NODE_FIGURES])
@@ -607,6 +607,7 @@ void cluster_stop(struct cluster *c)
 {
 	if (c == NULL || !c->is_running)
 		return;
+	groups_finish(c->groups, GROUPS_FINISH_MS);
 	groups_finish(c->targets, GROUPS_FINISH_MS);
 	tally_finish(c->tallies, FINISH_MS);
 	loop_stop(c->core.loop);

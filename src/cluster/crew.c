@@ -4,10 +4,23 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+static bool is_leaving(const struct crew_terms *t)
+{
+	const struct node *me = nodes_by_run(t->nodes, view_of(t->me));
+
+	return me && me->draining;
+}
+
 enum share_step crew_step(
 	const struct crew *c, const struct crew_terms *t, uint32_t shard, const char **to)
 {
-	return share_decide(&c->table, t->nodes, c->key, t->whole, shard, t->me, to);
+	const char *owner = c->table.shards[shard].run;
+	enum share_step step =
+		share_decide(&c->table, t->nodes, c->key, t->whole, shard, t->me, to);
+
+	if (step == SHARE_STAY && !t->whole && strcmp(owner, t->me) == 0 && is_leaving(t))
+		return SHARE_HAND_OVER;
+	return step;
 }
 
 enum share_seat crew_seat(const struct crew *c, const struct crew_terms *t)
@@ -96,12 +109,28 @@ static bool turn_shard(
 	return *state != was;
 }
 
+bool crew_gathers(const struct crew *c, const struct crew_terms *t)
+{
+	return !t->whole && (c->named_ms == 0 || t->now_ms - c->named_ms < CREW_GATHER_MS);
+}
+
+/* Where the group began here: of a shard that nobody has Redis keeps the least. */
+static uint32_t say_beginning(struct crew *c, const struct crew_terms *t, struct buf *b)
+{
+	for (uint32_t k = 0; k < t->shards; k++)
+		add_change(b, k, "", "", &c->acked.place[k]);
+	c->is_naming = true;
+	return t->shards;
+}
+
 uint32_t crew_say(struct crew *c, const struct crew_terms *t, struct buf *b, bool *is_other)
 {
 	bool may_go = t->whole && have_all_ended(c, t);
 	uint32_t n = 0;
 
 	*is_other = false;
+	if (!t->whole && c->named_ms == 0)
+		return say_beginning(c, t, b);
 	if (!c->table.is_read || nodes_by_run(t->nodes, view_of(t->me)) == NULL)
 		return 0;
 	for (uint32_t k = 0; k < t->shards; k++) {
@@ -109,7 +138,7 @@ uint32_t crew_say(struct crew *c, const struct crew_terms *t, struct buf *b, boo
 		const char *to;
 		enum share_step step = crew_step(c, t, k, &to);
 
-		if (step == SHARE_CLAIM) {
+		if (step == SHARE_CLAIM && !crew_gathers(c, t)) {
 			add_claim(c, k, to, b);
 			n++;
 		} else if (step == SHARE_TAKE) {
@@ -127,12 +156,31 @@ uint32_t crew_say(struct crew *c, const struct crew_terms *t, struct buf *b, boo
 	return n;
 }
 
+uint32_t crew_say_last(struct crew *c, const struct crew_terms *t, struct buf *b)
+{
+	uint32_t n = 0;
+
+	for (uint32_t k = 0; c->table.is_read && k < t->shards; k++) {
+		const char *to;
+
+		if (strcmp(c->table.shards[k].run, t->me) != 0)
+			continue;
+		if (crew_step(c, t, k, &to) != SHARE_HAND_OVER)
+			to = t->me;
+		n += say_own(c, k, to, b);
+	}
+	return n;
+}
+
 /* --- hearing -------------------------------------------------------------------- */
 
 bool crew_take(struct crew *c, const struct crew_terms *t)
 {
 	bool is_other = false;
 
+	if (c->is_naming)
+		c->named_ms = t->now_ms;
+	c->is_naming = false;
 	for (uint32_t k = 0; k < t->shards; k++) {
 		const struct share_row *row = &c->table.shards[k];
 		uint8_t *state = &c->parts.state[k];
@@ -143,18 +191,30 @@ bool crew_take(struct crew *c, const struct crew_terms *t)
 		c->parts.place.place[k] = row->place;
 		if (is_mine != (*state != SHARE_NONE)) {
 			*state = is_mine ? SHARE_OWNED : SHARE_NONE;
+			c->acked.place[k] = c->dealt.place[k] =
+				row->place; /* as the host will say */
 			is_other = true;
 		}
 	}
 	return is_other;
 }
 
-bool crew_owes(const struct crew *c, const struct crew_terms *t)
+/* What is kept for want of another needs its last place, as the host says since nothing is dealt. */
+static bool owes_shard(const struct crew *c, const struct crew_terms *t, uint32_t shard)
 {
 	const char *to;
 
+	if (c->parts.state[shard] == SHARE_NONE || crew_step(c, t, shard, &to) != SHARE_HAND_OVER)
+		return false;
+	return strcmp(to, t->me) != 0 || c->parts.state[shard] != SHARE_ENDING ||
+	       c->heard_ms <= c->ending_ms[shard] || !has_ended(c, t, shard) ||
+	       c->acked.place[shard] > c->table.shards[shard].place;
+}
+
+bool crew_owes(const struct crew *c, const struct crew_terms *t)
+{
 	for (uint32_t k = 0; k < t->shards; k++) {
-		if (c->parts.state[k] != SHARE_NONE && crew_step(c, t, k, &to) == SHARE_HAND_OVER)
+		if (owes_shard(c, t, k))
 			return true;
 	}
 	return false;

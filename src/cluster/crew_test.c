@@ -18,6 +18,7 @@
 struct redis_row {
 	char run[SHARE_RUN_BYTES];
 	uint64_t place;
+	bool is_named;
 };
 
 struct player {
@@ -86,6 +87,9 @@ static void swap_all(struct world *w, struct view changes)
 
 		if (!view_equal(view_of(row->run), from))
 			continue;
+		if (from.n == 0 && row->is_named && strtoull(place.p, NULL, 16) >= row->place)
+			place = VIEW("");
+		row->is_named = true;
 		snprintf(row->run, sizeof(row->run), "%.*s", (int)to.n, to.p);
 		if (place.n)
 			row->place = strtoull(place.p, NULL, 16);
@@ -135,6 +139,7 @@ static void call(struct world *w, uint32_t i)
 
 	if (!p->is_there || w->is_away)
 		return;
+	p->crew.heard_ms = w->now_ms;
 	crew_say(&p->crew, &terms, &changes, &is_other);
 	snprintf(w->seats[i], sizeof(w->seats[i]), "%s",
 		share_seat_text(crew_seat(&p->crew, &terms)));
@@ -151,6 +156,17 @@ static uint32_t fed_by(const struct world *w, uint32_t i)
 	for (uint32_t k = 0; k < SHARDS; k++)
 		n += w->players[i].is_there && w->players[i].crew.parts.state[k] == SHARE_OWNED;
 	return n;
+}
+
+/* How far it got, when nothing is dealt there any more. */
+static void call_last(struct world *w, uint32_t i)
+{
+	struct crew_terms terms = terms_of(w, &w->players[i]);
+	struct buf changes = {0};
+
+	crew_say_last(&w->players[i].crew, &terms, &changes);
+	swap_all(w, buf_view(&changes));
+	buf_fini(&changes);
 }
 
 /* Turns of all; at each moment a shard of the target has one feeder at most, and so has the target. */
@@ -406,6 +422,152 @@ static void shards_of_a_group_go_one_by_one_and_each_has_one_owner(void **state)
 	world_fini(&w);
 }
 
+static void a_group_that_is_new_on_several_nodes_begins_at_the_least_place_of_all(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, false);
+	set_places(&w, 0, 60, 60);
+	set_places(&w, 1, 40, 40);
+	set_places(&w, 2, 50, 50);
+	call(&w, 0);
+	w.now_ms += CREW_GATHER_MS - 1; /* the others have subscribed as long ago, and say so now */
+	call(&w, 0);
+	call(&w, 1);
+	call(&w, 2);
+	assert_int_equal(fed_by(&w, 0) + fed_by(&w, 1) + fed_by(&w, 2), 0);
+	assert_places(&w, 40);
+	settle(&w);
+	assert_int_equal(fed_by(&w, 0) + fed_by(&w, 1) + fed_by(&w, 2), SHARDS);
+	for (uint32_t k = 0; k < SHARDS; k++) {
+		for (uint32_t i = 0; i < NODES; i++) {
+			if (w.players[i].crew.parts.state[k] == SHARE_OWNED)
+				assert_int_equal(w.players[i].crew.parts.place.place[k], 40);
+		}
+	}
+	world_fini(&w);
+}
+
+static void a_shard_of_which_one_journal_knows_nothing_begins_at_0(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, false);
+	set_places(&w, 0, 60, 60);
+	settle(&w);
+	assert_places(&w, 0);
+	world_fini(&w);
+}
+
+static void who_joins_a_group_that_others_deal_changes_no_place(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, false);
+	w.players[2].is_there = false;
+	set_places(&w, 0, 60, 60);
+	set_places(&w, 1, 60, 60);
+	settle(&w);
+	w.players[2].is_there = true;
+	set_places(&w, 2, 10, 10);
+	call(&w, 2);
+	assert_places(&w, 60);
+	world_fini(&w);
+}
+
+/* One node that deals a group, and is to leave: with nobody else there. */
+static void leave_alone(struct world *w)
+{
+	world_init(w, false);
+	for (uint32_t i = 1; i < NODES; i++)
+		w->players[i].is_there = false;
+	set_places(w, 0, 60, 60);
+	settle(w);
+	assert_int_equal(fed_by(w, 0), SHARDS);
+	set_places(w, 0, 60, 90);
+	w->nodes.list[0].draining = true;
+	pass(w, 500);
+}
+
+static void who_leaves_a_group_that_nobody_else_can_deal_deals_no_more_and_writes_all(void **state)
+{
+	struct crew_terms terms;
+	struct world w;
+
+	(void)state;
+	leave_alone(&w);
+	terms = terms_of(&w, &w.players[0]);
+	assert_int_equal(fed_by(&w, 0), 0);
+	assert_true(crew_owes(&w.players[0].crew, &terms));
+	set_places(&w, 0, 90, 90);
+	assert_true(crew_owes(&w.players[0].crew, &terms)); /* Redis has not heard */
+	pass(&w, 500);
+	assert_false(crew_owes(&w.players[0].crew, &terms));
+	assert_places(&w, 90);
+	world_fini(&w);
+}
+
+static void who_leaves_waits_for_what_was_dealt_until_the_host_had_heard_of_it(void **state)
+{
+	struct crew_terms terms;
+	struct world w;
+
+	(void)state;
+	leave_alone(&w);
+	set_places(&w, 0, 90, 90);
+	w.nodes.list[0].draining = false;
+	pass(&w, 500);
+	assert_int_equal(fed_by(&w, 0), SHARDS);
+	w.nodes.list[0].draining = true;
+	call(&w, 0);
+	terms = terms_of(&w, &w.players[0]);
+	assert_int_equal(fed_by(&w, 0), 0);
+	assert_true(crew_owes(&w.players[0].crew, &terms));
+	pass(&w, 500);
+	terms = terms_of(&w, &w.players[0]);
+	assert_false(crew_owes(&w.players[0].crew, &terms));
+	world_fini(&w);
+}
+
+static void who_is_back_finds_the_shards_where_the_one_that_left_wrote(void **state)
+{
+	struct world w;
+
+	(void)state;
+	leave_alone(&w);
+	set_places(&w, 0, 90, 90);
+	pass(&w, 500);
+	set_dead(&w, 0);
+	w.players[1].is_there = true;
+	settle(&w);
+	assert_int_equal(fed_by(&w, 1), SHARDS);
+	assert_int_equal(w.players[1].crew.parts.place.place[3], 90);
+	world_fini(&w);
+}
+
+static void last_words_are_the_places_and_whose_the_shards_are_to_be(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_init(&w, false);
+	w.players[2].is_there = false;
+	settle(&w);
+	set_places(&w, 0, 70, 90);
+	w.nodes.list[0].draining = true;
+	call_last(&w, 0);
+	for (uint32_t k = 0; k < SHARDS; k++) {
+		bool was_first = w.players[0].crew.parts.state[k] != SHARE_NONE;
+
+		assert_string_equal(w.rows[k].run, w.players[1].run);
+		assert_int_equal(w.rows[k].place, was_first ? 70 : 0);
+	}
+	world_fini(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -418,6 +580,16 @@ int main(void)
 		cmocka_unit_test(a_journal_that_falls_short_gets_it_last_of_all),
 		cmocka_unit_test(while_redis_is_away_nobody_gives_or_takes),
 		cmocka_unit_test(what_redis_forgot_goes_on_where_it_is_known_to_be),
+		cmocka_unit_test(
+			a_group_that_is_new_on_several_nodes_begins_at_the_least_place_of_all),
+		cmocka_unit_test(a_shard_of_which_one_journal_knows_nothing_begins_at_0),
+		cmocka_unit_test(who_joins_a_group_that_others_deal_changes_no_place),
+		cmocka_unit_test(
+			who_leaves_a_group_that_nobody_else_can_deal_deals_no_more_and_writes_all),
+		cmocka_unit_test(
+			who_leaves_waits_for_what_was_dealt_until_the_host_had_heard_of_it),
+		cmocka_unit_test(who_is_back_finds_the_shards_where_the_one_that_left_wrote),
+		cmocka_unit_test(last_words_are_the_places_and_whose_the_shards_are_to_be),
 		cmocka_unit_test(shards_of_a_group_go_one_by_one_and_each_has_one_owner),
 	};
 

@@ -48,7 +48,8 @@ struct talk {
 	bool is_busy;
 	bool is_blind;   /* the call under way knows nothing of the others yet */
 	bool is_leaving; /* it says that there is no session any more */
-	bool is_final;   /* groups_finish(): said for the last time */
+	bool is_over;  /* the host said how far it got; one that has come again waits for the end */
+	bool is_final; /* groups_finish(): said for the last time */
 };
 
 struct groups {
@@ -131,6 +132,8 @@ static void tell_host(struct talk *k)
 {
 	const struct sharing_host *host = &k->groups->host;
 
+	if (k->groups->is_finishing)
+		return;
 	host->set(host->context, buf_view(&k->key), &k->crew.parts);
 }
 
@@ -140,6 +143,8 @@ static uint32_t say(struct talk *k, const struct crew_terms *terms, struct buf *
 	bool is_other = false;
 	uint32_t n;
 
+	if (k->is_over || (k->groups->is_finishing && !terms->whole))
+		return crew_say_last(&k->crew, terms, changes);
 	if (!k->is_listed)
 		return 0;
 	look_back(k);
@@ -241,7 +246,7 @@ static uint64_t pause_of(const struct talk *k)
 		const char *to;
 		enum share_step step = crew_step(&k->crew, &terms, shard, &to);
 
-		if (step == SHARE_CLAIM || step == SHARE_TAKE)
+		if (step == SHARE_TAKE || (step == SHARE_CLAIM && !crew_gathers(&k->crew, &terms)))
 			return nodes_by_run(terms.nodes, view_of(terms.me)) ? CHANGE_MS
 									    : GROUPS_SOON_MS;
 		if (step != SHARE_STAY)
@@ -324,13 +329,30 @@ static struct talk *talk_of(struct groups *s, struct view key)
 	return k;
 }
 
+static void note_end(struct groups *s, const struct sharing_group *g)
+{
+	struct talk *k = map_get(&s->talks, g->key);
+
+	if (k == NULL || k->number != g->number)
+		return;
+	k->is_over = true;
+	k->crew.is_seated = false;
+	k->crew.acked = g->acked;
+}
+
 static void on_group(void *asker, const struct sharing_group *g)
 {
-	struct talk *k = talk_of(asker, g->key);
+	struct talk *k = g->is_over ? NULL : talk_of(asker, g->key);
 
+	if (g->is_over)
+		note_end(asker, g);
+	if (g->is_over || k->is_over)
+		return;
 	if (k->number != g->number) {
 		k->number = g->number;
 		k->crew.parts = (struct sharing_parts){0};
+		k->crew.named_ms = 0;
+		k->crew.is_naming = false;
 		k->due_ms = 0;
 	}
 	if (k->crew.is_seated != g->is_seated) {
@@ -339,6 +361,7 @@ static void on_group(void *asker, const struct sharing_group *g)
 	}
 	k->is_listed = true;
 	k->crew.is_seated = g->is_seated;
+	k->crew.heard_ms = loop_now_ms(k->groups->core->loop);
 	k->crew.acked = g->acked;
 	k->crew.dealt = g->dealt;
 }
@@ -414,7 +437,7 @@ static void finish_on(struct groups *s)
 	struct talk *k;
 
 	for (size_t at = 0; (k = map_next(&s->talks, &at)) != NULL;) {
-		if (!k->is_busy && !k->is_final && k->is_listed) {
+		if (!k->is_busy && !k->is_final && (k->is_listed || k->is_over)) {
 			k->is_final = true;
 			call(k);
 		}

@@ -11,6 +11,10 @@
  *     wanted elsewhere: ENDING --all dealt is acknowledged, or CREW_END_MS--> the other's, from there
  *     its node is dead: taken, from the place last written
  *
+ * Where a new group begins each of its nodes says before any claims a shard; the least counts. When the
+ * last session here ends, or the node stops, the last places are written exactly: who goes on repeats
+ * nothing that was acknowledged.
+ *
  * A target's shards go all at once, so that it never has two feeders, and at once when its owner is about
  * to leave. While Redis is out of reach all stays as it is.
  *
@@ -50,7 +54,7 @@ struct sharing groups_sharing(struct groups *s);
 
 /* Who is alive has changed: all are looked at soon. */
 void groups_look(struct groups *s);
-/* Has this node shards that another is to have? */
+/* Has this node shards that another is to have, or is about to leave without their last places in Redis? */
 bool groups_owe(const struct groups *s);
 /* Writes the last places; waits for that, at most limit_ms. Nothing is dealt any more. */
 void groups_finish(struct groups *s, uint64_t limit_ms);

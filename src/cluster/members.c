@@ -428,11 +428,20 @@ static void send_last_words(struct members *m)
 		on_swap_done(&m->swap, 0);
 }
 
+/* Before that nothing is owed to anybody. */
+static bool is_known_to_leave(const struct members *m)
+{
+	const struct node *own = nodes_find(&m->nodes, view_of(m->config.node));
+
+	return own && own->draining;
+}
+
 /* Leases that nobody took need no release: their run is not alive any more. */
 static void check_left(struct members *m)
 {
 	bool owes = m->config.owes && m->config.owes(m->config.context);
-	bool waits = (owes || (others_hold_sources(m) && count_held(m))) && m->has_name;
+	bool waits = (!is_known_to_leave(m) || owes || (others_hold_sources(m) && count_held(m))) &&
+		     m->has_name;
 	bool is_late = loop_now_ms(m->config.loop) >= m->leave_by_ms;
 	bool is_busy = m->beating || m->swapping || m->reading;
 

@@ -12,6 +12,8 @@
  *     each: all dealt is acked
  *     set: NONE  ---------  place of shard 3 --------->   set: OWNED from there
  *
+ * A shard that nobody has had begins at the least place at which the group began on a machine.
+ *
  * Records without a place in the shared log are dealt by the machine that has them.
  *
  * Threads: changed on any; struct sharing_host's on the cluster's.
@@ -41,6 +43,7 @@ struct sharing_group {
 	struct view key;
 	uint64_t number;     /* of this group object: one that came again has another */
 	bool is_seated;      /* it has connected members here */
+	bool is_over;        /* it has ended; told once, with how far it got */
 	struct vector acked; /* of each shard: what is at or below was dealt and acknowledged */
 	struct vector dealt; /* or at least dealt */
 };
@@ -51,7 +54,7 @@ struct sharing_parts {
 };
 
 struct sharing_host {
-	/* All groups with sessions on this machine, one after the other; borrowed. */
+	/* Groups that have ended since the last call, then all with sessions on this machine; borrowed. */
 	void (*each)(void *context, void (*on_group)(void *asker, const struct sharing_group *g),
 		void *asker);
 	void (*set)(void *context, struct view key, const struct sharing_parts *parts);

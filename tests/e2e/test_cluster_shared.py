@@ -1,4 +1,5 @@
 """Shared subscriptions with members on several nodes, on a real Redis Cluster."""
+import os
 import threading
 from collections import Counter
 
@@ -11,6 +12,7 @@ from harness.process import wait_until
 OWNER = {"user": "owner", "password": "owner", "read": ["free/#"], "write": ["free/#"],
          "max_qos": 2, "session_expiry": "1h"}
 SHARED = "$share/crew/free/#"
+SCRIPT = os.path.join(os.path.dirname(__file__), "..", "..", "src", "cluster", "group.lua")
 TOPICS = 64                     # over all shards
 QOS = pytest.mark.parametrize("qos", [1, 2])
 
@@ -93,15 +95,16 @@ def wait_all(messages, *clients, limit=30.0):
 class Feed:
     """Publishes one message after the other until it is stopped."""
 
-    def __init__(self, publisher, qos):
+    def __init__(self, publisher, qos, first=0):
         self.sent, self.ids, self.publisher, self.qos = [], [], publisher, qos
+        self.first = first
         self.stopped = threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
         self.thread.start()
 
     def run(self):
         while not self.stopped.wait(0.002):
-            message = Message(len(self.sent))
+            message = Message(self.first + len(self.sent))
             self.sent.append(message)
             self.ids.append(self.publisher.publish(message, qos=self.qos))
 
@@ -196,3 +199,82 @@ def test_what_comes_while_all_are_away_waits_for_whoever_is_back_first(
     # A node whose members are all away asks only once a minute by itself.
     counts = wait_all(sent, away, back, limit=5.0)
     assert set(counts.values()) == {1}, Counter(counts.values())
+
+
+@pytest.mark.parametrize("members", [1, 2], ids=["nobody-else-is-there", "others-are-there"])
+def test_a_planned_stop_of_a_node_repeats_nothing_that_was_acknowledged(
+        members, nodes, redis, member, connect):
+    one, two = nodes(2)
+    crew = [member(node, f"member-{i}") for i, node in enumerate((one, two)[:members])]
+    wait_owners(redis, *(f"node-{i + 1}" for i in range(members)))
+    feed = Feed(connect(two), 1)
+    wait_until(lambda: min(len(c.messages) for c in crew) > 300)
+    one.end()
+    crew[0].paho.loop_stop()
+    crew.append(member(two, "member-0"))
+    wait_owners(redis, "node-2")
+    sent = feed.stop()
+    counts = wait_all(sent, *crew)
+    assert set(counts.values()) == {1}, Counter(counts.values())
+
+
+def test_the_last_session_on_a_node_ends_and_nothing_acknowledged_is_repeated(
+        nodes, redis, member, connect):
+    one, two = nodes(2)
+    first, second = member(one), member(two)
+    wait_owners(redis, "node-1", "node-2")
+    publisher = connect(two)
+    sent = made(0, 300)
+    publisher.publish_all(sent)
+    wait_all(sent, first, second)
+    one.wait_metric("isobar_acknowledged_total", len(first.messages))
+    first.disconnect()
+    wait_owners(redis, "node-2")
+    more = made(300, 200)
+    publisher.publish_all(more)
+    counts = wait_all(sent + more, first, second)
+    assert set(counts.values()) == {1}, Counter(counts.values())
+
+
+def test_a_group_made_on_two_nodes_at_once_misses_nothing_after_the_first_suback(
+        nodes, redis, connect):
+    one, two = nodes(2)
+    for turn in range(5):
+        name = f"$share/crew-{turn}/free/#"
+        feed = Feed(connect(one), 1, first=turn * 100000)
+        wait_until(lambda: len(feed.sent) > 20)
+        first, second = connect(one), connect(two)
+        first.subscribe(name)
+        begun = len(feed.sent)          # one may be under way, all behind it are later
+        second.subscribe(name)
+        wait_until(lambda: len(feed.sent) > begun + 150)
+        sent = feed.stop()
+        wanted = {m.payload for m in sent[begun + 1:]}
+        wait_until(lambda: wanted <= payloads(first, second).keys(), 20.0,
+                   lambda: f"{len(wanted - payloads(first, second).keys())} missing")
+
+
+def test_the_script_keeps_the_least_beginning_until_somebody_has_the_shard(empty):
+    with open(SCRIPT, encoding="utf-8") as f:
+        script = f.read()
+
+    def call(node, state, *changes):
+        words = ("eval", script, "1", "isobar:group:made", node, "1", state, "60000", *changes)
+        for one in empty.nodes:
+            try:
+                found = one.command(*words)
+                return dict(zip(found[::2], found[1::2])).get(b"#3", b"").decode()
+            except AssertionError as err:      # MOVED: another one has it
+                if "MOVED" not in str(err):
+                    raise
+        raise AssertionError("nobody has the slot")
+
+    assert call("a", "seated", "3", "", "", "0030") == " 0030"
+    assert call("b", "seated", "3", "", "", "0010") == " 0010"
+    assert call("a", "seated", "3", "", "a/1", "0030") == "a/1 0010"
+    assert call("c", "seated", "3", "", "", "0001") == "a/1 0010", "it has begun"
+    assert call("a", "seated", "3", "a/1", "a/1", "0040") == "a/1 0040"
+    assert call("b", "seated", "3", "a/1", "b/1", "") == "b/1 0040"
+    call("b", "", "3", "b/1", "b/1", "0050")
+    assert call("c", "seated") == "b/1 0050", "last words count"
+    assert call("c", "seated", "3", "b/1", "c/1", "") == "c/1 0050"
