@@ -23,7 +23,10 @@ def nodes(empty, tmp_path, keeper):
     def make(n, **settings):
         made = Nodes(tmp_path, empty, n, accounts=[OWNER], **settings)
         keeper.keep(made.end)
-        return made.start()
+        made.start()
+        for node in made:       # who does not know a node yet takes its shards as a dead one's
+            node.wait_metric("isobar_cluster_nodes", n, state="alive")
+        return made
     return make
 
 
