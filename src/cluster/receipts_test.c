@@ -120,11 +120,15 @@ static void one_that_comes_later_has_its_own_time(void **state)
 	struct rig *r = *state;
 	struct timer a_while = {.on_time = on_while_over};
 	struct asked *second;
-	uint64_t begun;
+	uint64_t begun, due_ms;
 
 	ask(r, 0, &r->with);
 	timer_start(r->loop, &a_while, 50);
 	drive_until(r->loop, is_over, &a_while);
+	due_ms = r->all.timer.due_ms;
+	ask(r, 2, &r->others);
+	assert_int_equal(r->all.timer.due_ms, due_ms); /* the first waits no longer for that */
+	receipts_tell(&r->others);
 	receipts_tell(&r->with);
 	begun = loop_now_ms(r->loop);
 	second = ask(r, 1, &r->with);

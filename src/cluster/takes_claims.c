@@ -48,7 +48,6 @@ static void claim_again(struct taking *g)
 	if (g->is_anew)
 		g->number = ++t->last;
 	g->is_anew = g->is_done = g->is_told = false;
-	g->owner = 0;
 	list_append(&t->waiting, &g->link);
 	if (t->again.place == 0)
 		timer_start(t->config.core->loop, &t->again, CLAIMS_AGAIN_MS);

@@ -250,8 +250,9 @@ static void what_nobody_had_is_taken_with_one_call(void **state)
 {
 	struct rig *r = *state;
 
+	r->answer = "*4\r\n:4\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n"; /* the number has grown */
 	begin_take(r);
-	await_told(r, "taken known=1 refused=0 owner=1 before=0 row= mark=\n");
+	await_told(r, "taken known=1 refused=0 owner=4 before=0 row= mark=\n");
 	assert_true(played_was_asked(&r->redis, CALL "1 take 0 86400000 1 0000000000000007 0 0\n"));
 	assert_false(played_was_asked(&r->redis, "isobar:mark"));
 	assert_false(played_was_asked(&r->redis, "isobar:wills"));
@@ -346,11 +347,13 @@ static void a_take_counts_when_replicas_have_it(void **state)
 	struct rig *r = *state;
 
 	r->settings.acknowledge = 1;
+	r->answer = HAD_BY(LEN_OTHER);
 	begin_take(r);
 	played_await(&r->redis, CALL "1 take", 3);
 	assert_false(was_told(r, "taken"));
 	r->redis.replicas = 1;
-	await_told(r, "taken known=1 refused=0 owner=1");
+	await_told(r, "taken known=1 refused=0 owner=8");
+	assert_int_equal(played_count(&r->redis, "XADD"), 1); /* one letter */
 }
 
 static void what_another_address_has_is_refused(void **state)
@@ -374,6 +377,7 @@ static void what_a_node_that_lives_has_without_a_row_is_refused(void **state)
 	r->answer_unscoped = NOBODY;
 	begin_take(r);
 	await_told(r, "taken known=1 refused=1");
+	assert_false(played_was_asked(&r->redis, "XADD"));
 }
 
 static void what_a_dead_node_left_without_a_row_keeps_nobody_away(void **state)
@@ -494,6 +498,8 @@ static void a_session_that_ends_before_its_claim_is_sent_is_not_claimed(void **s
 	takes_begin(r->takes);
 	drive_turns(r->core.loop, 20);
 	assert_false(played_was_asked(&r->redis, CALL));
+	claim(r, ROAMING_LASTS, 7); /* another session */
+	await_told(r, "late k 1\n");
 }
 
 static void what_ends_or_goes_while_its_claim_is_under_way(void **state)
@@ -517,6 +523,25 @@ static void what_ends_or_goes_while_its_claim_is_under_way(void **state)
 	takes_take(r->takes, &r->take);
 	await_told(r, "taken known=1");
 	assert_false(was_told(r, "late"));
+	assert_false(was_told(r, "lost"));
+}
+
+static void who_has_ended_yields_no_longer(void **state)
+{
+	struct rig *r = *state;
+
+	r->answer = NULL;
+	takes_begin(r->takes);
+	claim(r, ROAMING_LASTS, 7);
+	played_await(&r->redis, CALL "1 claim", 1);
+	takes_unclaim(r->takes, VIEW("k"), true);
+	r->answer = "*4\r\n:0\r\n$" LEN_OTHER "\r\n$0\r\n\r\n$0\r\n\r\n";
+	played_unblock(&r->redis, r->answer);
+	drive_turns(r->core.loop, 20);
+	r->answer = NOBODY;
+	claim(r, ROAMING_LASTS, 7); /* another session */
+	await_told(r, "late k 1\n");
+	assert_int_equal(played_count(&r->redis, CALL "1 claim"), 1);
 	assert_false(was_told(r, "lost"));
 }
 
@@ -562,6 +587,7 @@ int main(void)
 		TEST(a_claim_that_yields_for_a_moment_is_done_after_that),
 		TEST(a_session_that_ends_before_its_claim_is_sent_is_not_claimed),
 		TEST(what_ends_or_goes_while_its_claim_is_under_way),
+		TEST(who_has_ended_yields_no_longer),
 		TEST(a_client_that_comes_again_meanwhile_is_claimed_again),
 	};
 
