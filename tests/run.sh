@@ -43,7 +43,7 @@ run_unit() {
 run_e2e() { # $@: files, none: all
 	[ $# -gt 0 ] || set -- tests/e2e
 	# They mostly wait, each for brokers and ports of its own.
-	run_pytest -n "$(($(nproc) + 1))" "$@"
+	run_pytest -n "$(($(nproc) + 2))" "$@"
 }
 
 run_pytest() { # $@: options and files

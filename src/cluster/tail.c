@@ -152,7 +152,13 @@ static void read_on(struct tail *t)
 static void compare(struct tail *t)
 {
 	if (t->round.step != RETAINING_ASK) {
-		rest(t, retaining_go_on(&t->round, tail_clock(t)) == 0 ? 0 : HELD_MS);
+		int err = retaining_go_on(&t->round, tail_clock(t));
+
+		/* Without a pause behind the last: others wait for what it is to read now. */
+		if (t->round.step == RETAINING_IDLE)
+			go_on(t);
+		else
+			rest(t, err == 0 ? 0 : HELD_MS);
 		return;
 	}
 	retaining_ask(&t->round, begin(t, TAIL_COMPARE));
@@ -478,18 +484,18 @@ static bool is_unconfirmed(const struct tail *t)
 	return !t->is_ready && t->count && count_read(&t->figures.state) != FOLLOW_UNSAFE;
 }
 
-/* Reads on as soon as what is retained has been compared. */
+/* Between two questions about what is retained; it reads on behind the last. */
 static bool is_comparing(const struct tail *t)
 {
-	return t->step == TAIL_COMPARE && t->round.step != RETAINING_IDLE &&
-	       (t->is_under_way || t->round.step != RETAINING_ASK) &&
-	       count_read(&t->figures.state) != FOLLOW_UNSAFE;
+	return t->round.step != RETAINING_IDLE && t->round.step != RETAINING_ASK;
 }
 
 bool tail_may_bring(const struct tail *t, uint64_t place)
 {
-	bool is_reading_on = t->is_full && t->step == TAIL_READ;
+	bool is_unsafe = count_read(&t->figures.state) == FOLLOW_UNSAFE;
+	bool is_reading_on = t->is_full && (t->step == TAIL_READ || !is_unsafe);
 	bool is_busy = t->is_under_way && (is_reading_on || is_unconfirmed(t));
 
-	return (is_busy || is_comparing(t)) && place_ms(t->after) <= place_ms(place) + BACK_MS;
+	return (is_busy || (is_comparing(t) && !is_unsafe)) &&
+	       place_ms(t->after) <= place_ms(place) + BACK_MS;
 }

@@ -173,7 +173,9 @@ def test_what_came_without_redis_ends_up_the_same_everywhere(mode, nodes, retain
         for node in redis.nodes:
             node.resume()
     redis.wait_whole()
+    # That it is degraded is known up to a quarter of a second later than the state.
     for node in two:
+        node.wait_metric("isobar_cluster_state", 1, limit=30, state="open")
         node.wait_degraded("", limit=30)
     want = {topic: payload for topic, (_, payload) in retained(redis).items()}
     assert want.keys() == {"free/both", "free/0", "free/1"}
