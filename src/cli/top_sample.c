@@ -17,18 +17,16 @@ static const json_t *at(const json_t *object, const char *name)
 	return json_object_get(object, name);
 }
 
-static uint64_t number_at(const json_t *object, const char *name)
-{
-	double value = json_number_value(at(object, name));
-
-	return value > 0 && value < 1e18 ? (uint64_t)value : 0;
-}
-
 static double real_at(const json_t *object, const char *name)
 {
 	double value = json_number_value(at(object, name));
 
 	return value > 0 && value < 1e18 ? value : 0;
+}
+
+static uint64_t number_at(const json_t *object, const char *name)
+{
+	return (uint64_t)real_at(object, name);
 }
 
 static void text_at(const json_t *object, const char *name, char *out, size_t size)

@@ -258,6 +258,17 @@ static void skip_removed(struct target *t)
 	t->feed.next = head;
 }
 
+/* The entry at the feed's place; *segment: where the one before was found, or NULL. NULL: it is removed. */
+static const struct journal_entry *next_entry(
+	const struct target *t, const struct journal_segment **segment)
+{
+	uint64_t seq = t->feed.next;
+
+	if (*segment == NULL || seq >= (*segment)->end)
+		*segment = journal_find(t->set->journal, seq);
+	return *segment ? &(*segment)->entries[seq - (*segment)->base] : NULL;
+}
+
 /* In a cluster: passes over what other nodes send, which takes no connection and no packets, so that
  * only what waits for this node counts as waiting. */
 static void skip_others(struct target *t)
@@ -273,14 +284,9 @@ static void skip_others(struct target *t)
 	if (end > f->next + SCAN_RECORDS)
 		end = f->next + SCAN_RECORDS;
 	while (f->next < end) {
-		const struct journal_entry *e;
+		const struct journal_entry *e = next_entry(t, &segment);
 
-		if (segment == NULL || f->next >= segment->end)
-			segment = journal_find(t->set->journal, f->next);
-		if (segment == NULL) /* removed: told once it would be sent */
-			break;
-		e = &segment->entries[f->next - segment->base];
-		if (feed_wants(f, e))
+		if (e == NULL || feed_wants(f, e)) /* removed: told once it would be sent */
 			break;
 		feed_pass(f, e);
 	}
@@ -304,13 +310,10 @@ static void scan(struct target *t)
 	if (end > f->next + SCAN_RECORDS)
 		end = f->next + SCAN_RECORDS;
 	while (f->next < end) {
-		const struct journal_entry *e;
+		const struct journal_entry *e = next_entry(t, &segment);
 
-		if (segment == NULL || f->next >= segment->end)
-			segment = journal_find(t->set->journal, f->next);
-		if (segment == NULL) /* removed just now */
+		if (e == NULL) /* removed just now */
 			return;
-		e = &segment->entries[f->next - segment->base];
 		if (feed_wants(f, e) && publish_setup_wants(t->setup, feeding_topic(segment, e)) &&
 			!push_new(t, segment, e))
 			return;
