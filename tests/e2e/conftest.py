@@ -10,7 +10,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness.certificates import Authority  # noqa: E402
 from harness.clients import Client, MosquittoSub, Subscriber  # noqa: E402
+from harness.cluster import Nodes  # noqa: E402
 from harness.isobar import Isobar  # noqa: E402
+from harness.kept import kept  # noqa: E402
 from harness.mosquitto import Mosquitto  # noqa: E402
 from harness.peer import Peer  # noqa: E402
 from harness.redis import RedisCluster  # noqa: E402
@@ -74,20 +76,9 @@ def gb(tmp_path, keeper):
     return make
 
 
-def _client_fixture(kind):
-    @pytest.fixture
-    def fixture(keeper):
-        def make(*arguments, **settings):
-            client = kind(*arguments, **settings)
-            keeper.keep(client.end)
-            return client
-        return make
-    return fixture
-
-
-client = _client_fixture(Client)
-subscriber = _client_fixture(Subscriber)
-mosquitto_sub = _client_fixture(MosquittoSub)
+client = kept(Client)
+subscriber = kept(Subscriber)
+mosquitto_sub = kept(MosquittoSub)
 
 
 CONFORMANCE = {
@@ -142,3 +133,14 @@ def empty(redis):
     for node in redis.masters():
         node.cli("flushall")
     return redis
+
+
+@pytest.fixture
+def nodes(empty, tmp_path, keeper, request):
+    """nodes(n, **settings): so many nodes of a Global Broker on an empty Redis Cluster, running unless
+    start=False; settings are those of ClusterNode beside the module's NODES."""
+    def make(n, start=True, settled=True, **settings):
+        made = Nodes(tmp_path, empty, n, **{**getattr(request.module, "NODES", {}), **settings})
+        keeper.keep(made.end)
+        return made.start(settled) if start else made
+    return make

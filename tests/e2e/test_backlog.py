@@ -4,20 +4,15 @@ import time
 import pytest
 
 from harness.clients import V4, V5
+from harness.kept import kept
 from harness.process import factor, wait_until
-from harness.wire import DISCONNECT, Wire, connect, publish, subscribe
+from harness.wire import DISCONNECT, Wire, publish, subscribe
 
 WRITER = {"user": "writer", "password": "writer", "read": ["#"], "write": ["t/#"]}
 SLOW = {"user": "slow", "password": "slow", "read": ["t/#"]}
 
 
-@pytest.fixture
-def wire(keeper):
-    def make(port, **settings):
-        made = Wire(port, **settings)
-        keeper.keep(made.end)
-        return made
-    return make
+wire = kept(Wire)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from harness import notifications as wnm
 from harness import wire
 from harness.clients import V4, V5, assert_same
+from harness.kept import kept
 from harness.process import factor, wait_until
 from harness.wire import Wire
 
@@ -25,13 +26,7 @@ PARTNER = {"user": "partner", "password": "partner", "read": ["origin/a/wis2/#"]
 BOTH = [EVERYONE, PARTNER]
 
 
-@pytest.fixture
-def raw(keeper):
-    def make(port, **settings):
-        connection = Wire(port, **settings)
-        keeper.keep(connection.end)
-        return connection
-    return make
+raw = kept(Wire)
 
 
 class Steady:

@@ -2,29 +2,19 @@
 import socket
 import time
 
-import pytest
-
 from harness import notifications as wnm
 from harness import wire
 from harness.certificates import Authority
-from harness.cluster import SHARDS, ClusterNode, Nodes, shard_of, stream
+from harness.cluster import SHARDS, ClusterNode, shard_of, stream
+from harness.kept import kept
 from harness.process import wait_until
 from harness.redis import RedisCluster
 
 DWD = "de-dwd"
 WRITER = {"user": "writer", "password": "writer", "read": ["#"],
           "write": ["origin/a/wis2/#", "free/#"], "session_expiry": "1h"}
+NODES = {"accounts": [WRITER]}
 WINDOW = 50
-
-
-@pytest.fixture
-def nodes(empty, tmp_path, keeper):
-    """nodes(n, **settings): so many running nodes on an empty Redis Cluster."""
-    def make(n, settled=True, **settings):
-        made = Nodes(tmp_path, empty, n, accounts=[WRITER], **settings)
-        keeper.keep(made.end)
-        return made.start(settled)
-    return make
 
 
 class Writer:
@@ -78,13 +68,7 @@ class Writer:
         self.wire.end()
 
 
-@pytest.fixture
-def writer(keeper):
-    def make(node):
-        made = Writer(node)
-        keeper.keep(made.end)
-        return made
-    return make
+writer = kept(Writer)
 
 
 def ids(messages):

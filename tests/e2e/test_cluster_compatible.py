@@ -17,17 +17,7 @@ DWD, MSC = "de-dwd", "ca-eccc-msc"
 ACCOUNTS = [{"user": "writer", "password": "writer", "read": ["#"],
              "write": ["origin/a/wis2/#", "free/#"]}]
 CONFIG = {"antiloop": {"compatible": "wis2gb"}}
-
-
-@pytest.fixture
-def nodes(empty, tmp_path, keeper):
-    """nodes(n, **settings): so many running nodes that share the filter."""
-    def make(n, config=None, **settings):
-        made = Nodes(tmp_path, empty, n, accounts=ACCOUNTS, config={**CONFIG, **(config or {})},
-                     **settings)
-        keeper.keep(made.end)
-        return made.start()
-    return make
+NODES = {"accounts": ACCOUNTS, "config": CONFIG}
 
 
 @pytest.fixture

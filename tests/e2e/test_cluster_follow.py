@@ -6,23 +6,14 @@ import pytest
 
 from harness import notifications as wnm
 from harness.clients import assert_same
-from harness.cluster import Nodes, add, encode, stream
+from harness.cluster import add, encode, stream
 from harness.process import wait_until
 
 DWD = "de-dwd"
 ACCOUNTS = [{"user": "writer", "password": "writer", "read": ["#"],
              "write": ["origin/a/wis2/#", "free/#"]},
             {"user": "everyone", "password": "everyone", "read": ["#"]}]
-
-
-@pytest.fixture
-def nodes(empty, tmp_path, keeper):
-    """nodes(n, **settings): so many running nodes on an empty Redis Cluster."""
-    def make(n, start=True, **settings):
-        made = Nodes(tmp_path, empty, n, accounts=ACCOUNTS, **settings)
-        keeper.keep(made.end)
-        return made.start() if start else made
-    return make
+NODES = {"accounts": ACCOUNTS}
 
 
 @pytest.fixture

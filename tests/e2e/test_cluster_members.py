@@ -8,11 +8,12 @@ import pytest
 from harness import notifications as wnm
 from harness import wire
 from harness.clients import assert_same
-from harness.cluster import ClusterNode, Nodes
+from harness.cluster import ClusterNode
 from harness.process import wait_until
 
 CENTRES = ["de-dwd", "ca-eccc-msc", "fr-meteofrance", "jp-jma", "br-inmet", "us-noaa-nws"]
 READER = {"user": "everyone", "password": "everyone", "read": ["#"], "session_expiry": "1h"}
+NODES = {"accounts": [READER]}
 
 
 @pytest.fixture
@@ -24,12 +25,8 @@ def peers(node):
 
 
 @pytest.fixture
-def nodes(empty, peers, tmp_path, keeper):
-    def make(n, **settings):
-        made = Nodes(tmp_path, empty, n, sources=peers[1], accounts=[READER], **settings)
-        keeper.keep(made.end)
-        return made.start()
-    return make
+def nodes(nodes, peers):
+    return lambda n: nodes(n, sources=peers[1])
 
 
 def held(broker):

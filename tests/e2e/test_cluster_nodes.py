@@ -6,7 +6,6 @@ import pytest
 
 from harness import notifications as wnm
 from harness.chromium import Chromium
-from harness.cluster import Nodes
 from harness.isobar import isobar
 from harness.process import factor, wait_until
 
@@ -15,19 +14,18 @@ READER = {"user": "everyone", "password": "everyone", "read": ["#"], "session_ex
 OPS = {"user": "ops", "password": "ops", "admin": True}
 MONITOR = {"user": "gm", "password": "gm", "pages": ["metrics"]}
 VIEWER = {"user": "viewer", "password": "viewer", "pages": ["status"]}
+NODES = {"accounts": [READER, OPS, MONITOR, VIEWER]}
 EVERY = ["sources", "subscribers"]
 
 
 @pytest.fixture
-def nodes(empty, tmp_path, keeper):
+def nodes(nodes):
     def make(n, advertise=False, **settings):
-        settings.setdefault("accounts", [READER, OPS, MONITOR, VIEWER])
-        made = Nodes(tmp_path, empty, n, **settings)
+        made = nodes(n, start=False, **settings)
         for one in made:
             if advertise:
                 one.config["cluster"]["advertise"] = f"mqtt://{one.name}.example.org:1883"
                 one.write_config()
-        keeper.keep(made.end)
         return made.start()
     return make
 

@@ -8,11 +8,11 @@ from collections import Counter
 import pytest
 
 from harness.clients import Subscriber
-from harness.cluster import Nodes
 from harness.mosquitto import Mosquitto
 from harness.process import wait_until
 
 WRITER = {"user": "writer", "password": "writer", "read": ["#"], "write": ["#"]}
+NODES = {"accounts": [WRITER]}
 TOPICS = 8
 SHARDS = 16
 
@@ -34,14 +34,11 @@ def fed(tmp_path, keeper):
 
 
 @pytest.fixture
-def nodes(empty, tmp_path, keeper):
+def nodes(nodes):
     """nodes(n, targets): running nodes on an empty Redis Cluster, all with the same targets."""
     def make(n, targets, **settings):
         wanted = [{"name": t.name, "url": t.url, "topics": ["free/#"]} for t in targets]
-        made = Nodes(tmp_path, empty, n, accounts=[WRITER],
-                     config={"publish": wanted, **settings.pop("config", {})}, **settings)
-        keeper.keep(made.end)
-        return made.start()
+        return nodes(n, config={"publish": wanted, **settings.pop("config", {})}, **settings)
     return make
 
 

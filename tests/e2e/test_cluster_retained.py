@@ -7,23 +7,20 @@ import signal
 import pytest
 
 from harness.clients import V5, properties
-from harness.cluster import Nodes, retained, shard_of_topic, trim
+from harness.cluster import retained, shard_of_topic, trim
 from harness.process import wait_until
 
 PARTNER = {"user": "partner", "password": "partner", "read": ["#"], "max_qos": 2,
            "write": ["free/#"], "session_expiry": "1h"}
+NODES = {"accounts": [PARTNER]}
 LOGIN = {"user": "partner", "password": "partner"}
 COUNT = "isobar_retained_messages"
 
 
 @pytest.fixture
-def nodes(empty, tmp_path, keeper):
+def nodes(nodes):
     """nodes(n, **settings): so many nodes on an empty Redis Cluster, not started."""
-    def make(n, **settings):
-        made = Nodes(tmp_path, empty, n, accounts=[PARTNER], **settings)
-        keeper.keep(made.end)
-        return made
-    return make
+    return lambda n, **settings: nodes(n, start=False, **settings)
 
 
 def begin(node):

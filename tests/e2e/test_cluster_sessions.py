@@ -12,26 +12,16 @@ import pytest
 from harness import notifications as wnm
 from harness import wire
 from harness.clients import V4, V5
-from harness.cluster import Nodes
 from harness.process import wait_until
 
 DWD = "de-dwd"
 ALL = "origin/a/wis2/#"
 PARTNER = {"user": "partner", "password": "partner", "read": ["#"], "max_qos": 2,
            "write": ["origin/a/wis2/#", "free/#"], "session_expiry": "1h"}
+NODES = {"accounts": [PARTNER]}
 VERSIONS = pytest.mark.parametrize("version", [V4, V5], ids=["3.1.1", "5"])
 LASTING = b"\x11" + struct.pack(">I", 3600)     # session expiry interval
 QOS = pytest.mark.parametrize("qos", [1, 2])
-
-
-@pytest.fixture
-def nodes(empty, tmp_path, keeper):
-    """nodes(n): running nodes on an empty Redis Cluster."""
-    def make(n, **settings):
-        made = Nodes(tmp_path, empty, n, accounts=[PARTNER], **settings)
-        keeper.keep(made.end)
-        return made.start()
-    return make
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from collections import Counter
 import pytest
 
 from harness.clients import V4, V5
-from harness.cluster import Nodes
 from harness.process import wait_until
 
 OWNER = {"user": "owner", "password": "owner", "read": ["free/#"], "write": ["free/#"],
          "max_qos": 2, "session_expiry": "1h"}
+NODES = {"accounts": [OWNER]}
 SHARED = "$share/crew/free/#"
 SCRIPT = os.path.join(os.path.dirname(__file__), "..", "..", "src", "cluster", "group.lua")
 TOPICS = 64                     # over all shards
@@ -18,12 +18,10 @@ QOS = pytest.mark.parametrize("qos", [1, 2])
 
 
 @pytest.fixture
-def nodes(empty, tmp_path, keeper):
+def nodes(nodes):
     """nodes(n): running nodes on an empty Redis Cluster."""
     def make(n, **settings):
-        made = Nodes(tmp_path, empty, n, accounts=[OWNER], **settings)
-        keeper.keep(made.end)
-        made.start()
+        made = nodes(n, **settings)
         for node in made:       # who does not know a node yet takes its shards as a dead one's
             node.wait_metric("isobar_cluster_nodes", n, state="alive")
         return made

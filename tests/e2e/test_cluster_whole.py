@@ -2,29 +2,18 @@
 import os
 import signal
 
-import pytest
-
 from harness import notifications as wnm
-from harness.cluster import Nodes
 from harness.isobar import isobar
 from harness.process import wait_until
 
 CENTRE = "de-dwd"
 READER = {"user": "everyone", "password": "everyone", "read": ["#"], "session_expiry": "1h"}
+NODES = {"accounts": [READER]}
 RECEIVED = "wmo_wis2_gb_messages_received_total"
 PUBLISHED = "wmo_wis2_gb_messages_published_total"
 INVALID = "wmo_wis2_gb_messages_invalid_format_total"
 CONNECTED = "wmo_wis2_gb_connected_flag"
 DUPLICATES = "isobar_duplicates_total"
-
-
-@pytest.fixture
-def nodes(empty, tmp_path, keeper):
-    def make(n, **settings):
-        made = Nodes(tmp_path, empty, n, accounts=[READER], **settings)
-        keeper.keep(made.end)
-        return made.start()
-    return make
 
 
 def states(broker, centre):

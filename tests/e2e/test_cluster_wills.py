@@ -5,21 +5,12 @@ from dataclasses import dataclass
 import pytest
 
 from harness.clients import V5, properties
-from harness.cluster import Nodes, stream
+from harness.cluster import stream
 from harness.process import wait_until
 
 PARTNER = {"user": "partner", "password": "partner", "read": ["#"], "max_qos": 2,
            "write": ["free/#"], "session_expiry": "1h"}
-
-
-@pytest.fixture
-def nodes(empty, tmp_path, keeper):
-    """nodes(n): running nodes on an empty Redis Cluster."""
-    def make(n, **settings):
-        made = Nodes(tmp_path, empty, n, accounts=[PARTNER], **settings)
-        keeper.keep(made.end)
-        return made.start()
-    return make
+NODES = {"accounts": [PARTNER]}
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import yaml
 from harness import wire
 from harness.haproxy import DEPLOY, HOSTS, Haproxy, program, text_of
 from harness.isobar import Isobar, isobar
+from harness.kept import kept
 from harness.process import factor, wait_until
 
 ACCOUNTS = [{"user": "reader", "password": "reader", "read": ["#"]},
@@ -148,13 +149,7 @@ def house(tmp_path, keeper, authority):
     return make
 
 
-@pytest.fixture
-def through(keeper):
-    def make(*arguments, **options):
-        made = Through(*arguments, **options)
-        keeper.keep(made.close)
-        return made
-    return make
+through = kept(Through, "close")
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from harness.kept import kept
 from harness.process import factor, wait_until
 from harness.wire import DISCONNECT, Wire, connect, packet, publish, subscribe
 
@@ -18,13 +19,7 @@ def hashed(password):
                           capture_output=True, text=True, check=True).stdout.strip()
 
 
-@pytest.fixture
-def wire(keeper):
-    def make(port, **settings):
-        made = Wire(port, **settings)
-        keeper.keep(made.end)
-        return made
-    return make
+wire = kept(Wire)
 
 
 @pytest.fixture

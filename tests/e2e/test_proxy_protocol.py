@@ -4,12 +4,12 @@ import json
 import os
 import socket
 import ssl
-import struct
 
 import pytest
 
 from harness import proxy, wire
 from harness.isobar import isobar
+from harness.kept import kept
 from harness.ports import free_port
 from harness.process import factor
 
@@ -89,13 +89,7 @@ class Balanced:
         self.socket.close()
 
 
-@pytest.fixture
-def balanced(keeper):
-    def make(*arguments, **options):
-        made = Balanced(*arguments, **options)
-        keeper.keep(made.close)
-        return made
-    return make
+balanced = kept(Balanced, "close")
 
 
 def listed(broker):

@@ -12,6 +12,7 @@ import pytest
 
 from harness import notifications as wnm
 from harness import wire
+from harness.kept import kept
 from harness.process import patience, wait_until
 
 ALL = "origin/a/wis2/#"
@@ -60,13 +61,7 @@ class Secure:
         self.socket.close()
 
 
-@pytest.fixture
-def secure(keeper):
-    def make(*arguments, **options):
-        made = Secure(*arguments, **options)
-        keeper.keep(made.close)
-        return made
-    return make
+secure = kept(Secure, "close")
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 from harness import notifications as wnm
 from harness import wire
 from harness.clients import V4, V5, Client, assert_same
+from harness.kept import kept
 from harness.process import patience, wait_until
 
 DWD = "de-dwd"
@@ -58,13 +59,7 @@ class WebClient(Client):
         self.connect(limit)
 
 
-@pytest.fixture
-def web(keeper):
-    def make(*arguments, **options):
-        made = WebClient(*arguments, **options)
-        keeper.keep(made.end)
-        return made
-    return make
+web = kept(WebClient)
 
 
 # --- paho ---------------------------------------------------------------------
@@ -212,13 +207,7 @@ class Raw:
         self.socket.close()
 
 
-@pytest.fixture
-def raw(keeper):
-    def make(*arguments, **options):
-        made = Raw(*arguments, **options)
-        keeper.keep(made.end)
-        return made
-    return make
+raw = kept(Raw)
 
 
 @pytest.fixture
