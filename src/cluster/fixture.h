@@ -137,6 +137,15 @@ static inline uint32_t played_count(const struct played *p, const char *text)
 	return n;
 }
 
+/* Exactly so often. */
+static inline void played_expect(const struct played *p, const char *text, uint32_t n)
+{
+	if (played_count(p, text) != n)
+		print_error("wanted %u times: %s\nwas asked:\n%.*s", n, text,
+			VIEW_ARG(buf_view(&p->asked)));
+	assert_int_equal(played_count(p, text), n);
+}
+
 struct played_wish {
 	const struct played *played;
 	const char *text;
@@ -156,6 +165,49 @@ static inline void played_await(struct played *p, const char *text, uint32_t n)
 	struct played_wish wish = {p, text, n};
 
 	drive_until(p->loop, played_has, &wish);
+}
+
+/* What the client was given and has not told the end of. */
+static inline uint64_t played_open_requests(const struct played *p)
+{
+	const struct redis_figures *f = redis_figures(p->redis);
+
+	return count_read(&f->submitted) - count_read(&f->answered) - count_read(&f->failed);
+}
+
+static inline bool played_is_settled(void *wish)
+{
+	const struct played_wish *w = wish;
+
+	return played_open_requests(w->played) == w->n;
+}
+
+/* Until all requests but so many, which the test has left without an answer, have ended. */
+static inline void played_settle(struct played *p, uint32_t n)
+{
+	struct played_wish wish = {p, NULL, n};
+
+	drive_until(p->loop, played_is_settled, &wish);
+}
+
+static inline void played_on_filler_done(struct redis_request *q, int err)
+{
+	(void)err;
+	buf_fini(&q->command);
+	free(q);
+}
+
+/* The client takes nothing more, until the loop has run. */
+static inline void played_fill(struct played *p)
+{
+	struct redis_request *q;
+
+	do {
+		q = mem_new(sizeof(*q));
+		q->on_done = played_on_filler_done;
+		resp_words(&q->command, "PING");
+	} while (redis_submit(p->redis, 0, q) == 0);
+	played_on_filler_done(q, 0);
 }
 
 /* --- the machine ------------------------------------------------------------ */
@@ -295,7 +347,8 @@ static inline void played_open(struct played *p, const struct redis_config *conf
  * played_close(). */
 static inline void played_end_client(struct played *p)
 {
-	redis_free(p->redis);
+	if (p->redis)
+		redis_free(p->redis);
 	p->redis = NULL;
 }
 
@@ -314,8 +367,7 @@ static inline void played_hang_up(struct played *p)
 
 static inline void played_close(struct played *p)
 {
-	if (p->redis)
-		played_end_client(p);
+	played_end_client(p);
 	played_hang_up(p);
 	loop_free(p->loop);
 	resolver_free(p->resolver);
