@@ -211,8 +211,10 @@ static bool read_ban(struct order *o, const json_t *order, struct ban *ban)
 	return false;
 }
 
-static void put_failure(struct order *o, int err)
+static void put_failure(struct order *o, int err, const char *whom)
 {
+	char quoted[LOG_QUOTE_BYTES];
+	char *text;
 	static const struct {
 		int err;
 		int status;
@@ -222,13 +224,16 @@ static void put_failure(struct order *o, int err)
 			"cannot be banned; a client identifier, or a block of addresses such as "
 			"192.0.2.0/24 without bits behind its prefix, of at most 1024 bytes is "
 			"right"},
-		{ERR_FULL, CLI_NO, "there are 4096 bans already; take some back"},
+		{ERR_FULL, CLI_NO, "is one too many: 4096 are banned already; take some back"},
 		{ERR_NOT_FOUND, CLI_NO, "is not banned"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		if (rows[i].err == err) {
-			order_end(o, rows[i].status, rows[i].text);
+			text = mem_printf(
+				"%s %s", log_quote(whom, strlen(whom), quoted), rows[i].text);
+			order_end(o, rows[i].status, text);
+			free(text);
 			return;
 		}
 	}
@@ -251,7 +256,7 @@ static void ban(struct order *o, const json_t *order)
 	err = bans_add(broker_bans(o->server->broker), &one);
 	pthread_mutex_unlock(&o->server->bans_lock);
 	if (err) {
-		put_failure(o, err);
+		put_failure(o, err, one.what);
 		return;
 	}
 	if (one.kind == BAN_ADDRESS && address_block_parse(view_of(one.what), &one.block))
@@ -275,7 +280,7 @@ static void unban(struct order *o, const json_t *order)
 	err = bans_remove(broker_bans(o->server->broker), one.kind, one.what);
 	pthread_mutex_unlock(&o->server->bans_lock);
 	if (err) {
-		put_failure(o, err);
+		put_failure(o, err, one.what);
 		return;
 	}
 	log_order(o, "unban", one.what, 1);
@@ -296,9 +301,14 @@ static void health(struct order *o, const json_t *order)
 /* A bound for the event: MON-21. */
 static bool is_short(struct order *o, const char *text, size_t most)
 {
+	char *why;
+
 	if (text && strlen(text) <= most)
 		return true;
-	order_end(o, CLI_USAGE, "the text or a time is missing or too long");
+	why = mem_printf("a text of at most %zu bytes is right, a time of at most %zu",
+		(size_t)NOTICE_BYTES, (size_t)TIME_BYTES);
+	order_end(o, CLI_USAGE, why);
+	free(why);
 	return false;
 }
 

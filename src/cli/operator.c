@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -41,16 +42,16 @@ static int ask(const struct operator* o, const char *command, json_t *order,
 {
 	struct config *config = NULL;
 	struct buf faults = {0};
-	int status;
+	int status = CLI_USAGE;
 
 	(void)config_load(o->file, &config, &faults);
-	if (config && config->data_dir) {
+	/* One that cannot be read names no data_dir: the default's broker would be another one. */
+	if (config->file == NULL || access(config->file, R_OK) == 0)
 		status = control_ask(config, command, order, on_line, context);
-	} else {
-		fwrite(buf_bytes(&faults), 1, buf_length(&faults), stderr);
+	else
 		json_decref(order);
-		status = CLI_USAGE;
-	}
+	if (status == CLI_ENVIRONMENT || status == CLI_USAGE)
+		fwrite(buf_bytes(&faults), 1, buf_length(&faults), stderr);
 	config_free(config);
 	buf_fini(&faults);
 	return status;
@@ -96,13 +97,22 @@ static const char *text_in(const json_t *line, const char *name)
 	return text ? text : "-";
 }
 
+static void print_client_head(void)
+{
+	printf("%-24s %-16s %-22s %-5s %-5s %-6s %10s  %s\n", "client id", "user", "address", "by",
+		"mqtt", "state", "lag", "connected since");
+}
+
 static void print_client(void *context, struct view text, json_t *line)
 {
 	const char *id = text_in(line, "client_id");
 	char quoted[LOG_QUOTE_BYTES];
+	bool *has_head = context;
 
-	(void)context;
 	(void)text;
+	if (!*has_head)
+		print_client_head();
+	*has_head = true;
 	printf("%-24s %-16s %-22s %-5s %-5s %-6s %10lld  %s\n", log_quote(id, strlen(id), quoted),
 		text_in(line, "user"), text_in(line, "address"), text_in(line, "transport"),
 		text_in(line, "protocol"), text_in(line, "state"),
@@ -147,15 +157,17 @@ static json_t *order_about(const struct operator* o, const char *what)
 static int list_clients(const struct operator* o)
 {
 	json_t *order = order_about(o, o->banned ? "bans" : "clients");
+	bool has_head = false;
+	int status;
 
 	if (order == NULL)
 		return CLI_USAGE;
 	if (o->json)
 		return ask(o, "client", order, print_line, NULL);
-	if (!o->banned)
-		printf("%-24s %-16s %-22s %-5s %-5s %-6s %10s  %s\n", "client id", "user",
-			"address", "by", "mqtt", "state", "lag", "connected since");
-	return ask(o, "client", order, o->banned ? print_ban : print_client, NULL);
+	status = ask(o, "client", order, o->banned ? print_ban : print_client, &has_head);
+	if (status == CLI_DONE && !o->banned && !has_head)
+		print_client_head();
+	return status;
 }
 
 static void add_count(void *context, struct view text, json_t *line)
@@ -183,6 +195,35 @@ static int tell_one(const struct operator* o, const char *what)
 	return status == CLI_DONE && closed == 0 && strcmp(what, "kick") == 0 ? CLI_NO : status;
 }
 
+/* Who has mistyped an address means no client: a ban of one that never comes would look like one that holds. */
+static bool resembles_address(const char *word)
+{
+	size_t n = strlen(word);
+
+	if (strspn(word, "0123456789./") == n)
+		return strchr(word, '.') != NULL;
+	return strspn(word, "0123456789abcdefABCDEF:./") == n &&
+	       (strstr(word, "::") || (strchr(word, ':') && strchr(word, '/')));
+}
+
+static int tell_operand(struct operator* o, const char *what, const char *word)
+{
+	struct address_block block;
+	bool is_address = address_block_parse(view_of(word), &block);
+
+	if (!is_address && resembles_address(word)) {
+		fprintf(stderr,
+			"isobar client: %s: not an address or a block of addresses; such as "
+			"192.0.2.0/24, without bits behind its prefix, is right (--client-id %s: a "
+			"client of that identifier)\n",
+			word, word);
+		return CLI_USAGE;
+	}
+	o->client_id = is_address ? NULL : word;
+	o->address = is_address ? word : NULL;
+	return tell_one(o, what);
+}
+
 /* Each operand is an order of its own. */
 static int tell(struct operator* o, const char *what, int n, char **operands)
 {
@@ -191,13 +232,8 @@ static int tell(struct operator* o, const char *what, int n, char **operands)
 	if (n == 0)
 		return tell_one(o, what);
 	for (int i = 0; i < n; i++) {
-		struct address_block block;
-		bool is_address = address_block_parse(view_of(operands[i]), &block);
-		int status;
+		int status = tell_operand(o, what, operands[i]);
 
-		o->client_id = is_address ? NULL : operands[i];
-		o->address = is_address ? operands[i] : NULL;
-		status = tell_one(o, what);
 		worst = status > worst ? status : worst;
 	}
 	return worst;

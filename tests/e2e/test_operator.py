@@ -132,6 +132,39 @@ def test_what_is_no_address_is_not_banned(broker):
     assert tell(broker, "client", "ban").returncode == 2
 
 
+@pytest.mark.parametrize("mistyped", ["192.0.2.7/99", "192.0.2.7/24", "300.1.2.3", "2001:db8::/129", "fe80:::1"])
+@pytest.mark.parametrize("action", ["kick", "ban"])
+def test_a_mistyped_address_is_not_taken_for_a_client(action, mistyped, broker):
+    result = tell(broker, "client", action, mistyped)
+    assert result.returncode == 2 and f"{mistyped}: not an address" in result.stderr
+    assert tell(broker, "client", "list", "--banned").stdout == ""
+
+
+def test_a_client_id_like_an_address_is_banned_when_it_is_said_so(broker):
+    assert tell(broker, "client", "ban", "--client-id", "1.2").returncode == 0
+    assert tell(broker, "client", "ban", "aa:bb:cc:dd:ee:ff").returncode == 0
+    assert tell(broker, "client", "list", "--banned").stdout.count("client-id") == 2
+
+
+def test_who_is_not_banned_is_named(broker):
+    result = tell(broker, "client", "unban", "192.0.2.7")
+    assert result.returncode == 1 and '"192.0.2.7" is not banned' in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [["health"], ["client", "list"], ["notice", "text"]])
+def test_a_configuration_that_cannot_be_read_names_no_other_broker(arguments, tmp_path):
+    result = isobar(*arguments, "-c", tmp_path / "none.yaml")
+    assert result.returncode == 2 and result.stdout == ""
+    assert "none.yaml" in result.stderr and "No such file" in result.stderr
+
+
+def test_a_list_of_nobody_has_a_head_and_of_no_broker_has_none(broker):
+    assert tell(broker, "client", "list").stdout.startswith("client id ")
+    broker.stop()
+    result = tell(broker, "client", "list")
+    assert (result.returncode, result.stdout) == (3, "") and "none runs there" in result.stderr
+
+
 def test_a_damaged_file_of_bans_is_no_start_without_bans(gb):
     broker = gb(start=False)
     os.makedirs(broker.data)
@@ -155,6 +188,12 @@ def test_a_notice_becomes_a_monitoring_event(broker, client):
     assert timed["data"]["content"]["title"] == "Scheduled maintenance"
     assert timed["data"]["time"] == {"interval": ["2026-05-04T10:00:00Z", "2026-05-04T11:30:00Z"]}
     assert open_end["data"]["time"]["interval"][1] == ".."
+
+
+def test_how_long_a_notice_may_be_is_told(broker):
+    assert tell(broker, "notice", "x" * 4000).returncode == 0
+    result = tell(broker, "notice", "x" * 4001)
+    assert result.returncode == 2 and "at most 4000 bytes" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [
