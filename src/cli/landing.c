@@ -214,6 +214,20 @@ static void set_stamp(struct landing *p)
 	p->stamp = mem_text(text);
 }
 
+static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
+{
+	(void)st;
+	(void)kind;
+	(void)at;
+	return remove(path);
+}
+
+static void remove_staging(const struct landing *p)
+{
+	if (p->staging && access(p->staging, F_OK) == 0)
+		nftw(p->staging, remove_one, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
 int landing_prepare(struct landing *p, uint64_t bytes)
 {
 	int status;
@@ -226,13 +240,14 @@ int landing_prepare(struct landing *p, uint64_t bytes)
 		status = check_files(p);
 	if (status)
 		return status;
+	p->has_made_data_dir = access(p->config->data_dir, F_OK) < 0;
 	if (file_make_folder(p->config->data_dir) < 0)
 		return failed(p->config->data_dir);
 	status = check_space(p, bytes);
 	if (status)
 		return status;
 	p->staging = mem_printf("%s/" STAGING, p->config->data_dir);
-	landing_abandon(p); /* of one that was killed */
+	remove_staging(p); /* of one that was killed */
 	set_stamp(p);
 	return mkdir(p->staging, 0750) == 0 ? CLI_DONE : failed(p->staging);
 }
@@ -275,18 +290,11 @@ int landing_create(struct landing *p, const struct tar_member *m, const char *na
 	return fd;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at)
-{
-	(void)st;
-	(void)kind;
-	(void)at;
-	return remove(path);
-}
-
 void landing_abandon(struct landing *p)
 {
-	if (p->staging && access(p->staging, F_OK) == 0)
-		nftw(p->staging, remove_one, OPEN_FOLDERS, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+	remove_staging(p);
+	if (p->has_made_data_dir)
+		rmdir(p->config->data_dir);
 }
 
 /* --- the end ---------------------------------------------------------- */

@@ -45,6 +45,7 @@ struct landing {
 	uid_t owner;           /* of the data, when root may choose */
 	gid_t group;
 	bool is_owned;
+	bool has_made_data_dir;
 };
 
 void landing_fini(struct landing *p);
@@ -62,7 +63,7 @@ int landing_create(struct landing *p, const struct tar_member *m, const char *na
 /* Everything is right: puts all of it where it belongs. */
 int landing_install(struct landing *p);
 
-/* Removes import.new. */
+/* Removes import.new, and data_dir when it was made for it: nothing has changed. */
 void landing_abandon(struct landing *p);
 
 #endif

@@ -306,6 +306,7 @@ def test_an_import_that_is_not_right_changes_nothing(machines):
     assert "no archive" in machines.refuse(1, archive=machines.old.path)
     newer = whole.replace(b"\nformat: 1\n", b"\nformat: 2\n")
     assert "newer version" in machines.refuse(1, archive=variant(newer))
+    assert not os.path.exists(machines.new.data)
     assert "No such file" in machines.refuse(3, archive="/nonexistent")
     assert "one file" in machines.refuse(2, machines.archive)
 
