@@ -41,7 +41,7 @@ page() { # TITLE NUMBER NAME SEE
 	echo "		words='$(echo $commands)'"
 	echo '	else case ${COMP_WORDS[1]} in'
 	for command in $commands; do
-		options=$("$program" help "$command" | sed -n 's/^  .*\(--[a-z0-9-]*\).*/\1/p' | sort -u)
+		options=$("$program" help "$command" | sed -nE 's/^  (-.,|   ) (--[a-z0-9-]+).*/\2/p' | sort -u)
 		actions=$("$program" help "$command" | sed -n "s/.*isobar $command \([a-z|]*\) .*/\1/p" |
 			tr '|' '\n' | sort -u)
 		# shellcheck disable=SC2086

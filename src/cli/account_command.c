@@ -40,7 +40,7 @@ static const struct argument rows[] = {
 	{'P', "password-file", ARGUMENT_TEXT, FIELD(password_file), 0, 0, "FILE",
 		"add, passwd: a file whose text is the password; -: one line of standard input"},
 	{0, "read", ARGUMENT_LIST, FIELD(read), 0, 0, "FILTER",
-		"add: what it may subscribe to (default: the three WIS2 trees)"},
+		"add: what it may subscribe to (no right at all given: the three WIS2 trees)"},
 	{0, "write", ARGUMENT_LIST, FIELD(write), 0, 0, "FILTER", "add: what it may publish to"},
 	{0, "page", ARGUMENT_LIST, FIELD(pages), 0, 0, "WORD",
 		"add: an HTTP page it may see, such as metrics"},
@@ -118,7 +118,8 @@ static bool is_sound(const struct account_command *c, struct view text)
 	return set != NULL;
 }
 
-static int tell_change(enum account_change change, const char *user, const char *path)
+static int tell_change(
+	const struct account_command *c, enum account_change change, const char *user)
 {
 	static const char *const texts[] = {
 		[ACCOUNT_ABSENT] = "there is no account of that name in",
@@ -126,7 +127,15 @@ static int tell_change(enum account_change change, const char *user, const char 
 		[ACCOUNT_UNWRITTEN] = "change it by hand: it is not a list written line by line:",
 	};
 
-	fprintf(stderr, "isobar account: %s: %s %s\n", user, texts[change], path);
+	const char *path = c->config->accounts_file;
+
+	if (c->text.data == NULL)
+		fprintf(stderr,
+			"isobar account: %s: there is no %s, so everyone is the one account; "
+			"`isobar account add` makes the file\n",
+			user, path);
+	else
+		fprintf(stderr, "isobar account: %s: %s %s\n", user, texts[change], path);
 	return CLI_NO;
 }
 
@@ -137,11 +146,12 @@ static int finish(struct account_command *c, const char *action, const char *use
 	char *what;
 
 	if (change != ACCOUNT_CHANGED)
-		return tell_change(change, user, path);
+		return tell_change(c, change, user);
 	if (!is_sound(c, fresh))
 		return CLI_USAGE;
 	if (file_replace(path, fresh, 0640) < 0) {
-		fprintf(stderr, "isobar account: %s: %s\n", path, strerror(errno));
+		fprintf(stderr, "isobar account: %s: %s; accounts_file in %s says where\n", path,
+			strerror(errno), c->config->file);
 		return CLI_ENVIRONMENT;
 	}
 	printf("%s: %s done\n", user, action);

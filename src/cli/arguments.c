@@ -204,6 +204,16 @@ static void prepare(const struct argument_table *t, struct option *names, char *
 	*letters = '\0';
 }
 
+/* Half a name is none: it would mean another option one day, and `--password` is no --password-file. */
+static bool is_whole(char **argv, const struct argument *a)
+{
+	bool is_apart = optarg && optarg == argv[optind - 1];
+	const char *word = argv[optind - (is_apart ? 2 : 1)] + 2;
+	size_t n = strcspn(word, "=");
+
+	return strlen(a->name) == n && memcmp(word, a->name, n) == 0;
+}
+
 static const struct argument *row_of(const struct argument_table *t, int got)
 {
 	if (got >= FIRST_LONG)
@@ -230,6 +240,10 @@ int arguments_read(const struct argument_table *table, int argc, char **argv, vo
 		if (got == 'h') {
 			print_help(table);
 			return ARGUMENTS_HELP;
+		}
+		if (a && got >= FIRST_LONG && !is_whole(argv, a)) {
+			got = '?';
+			a = NULL;
 		}
 		if (a == NULL) {
 			fprintf(stderr, "isobar %s: %s %s; see isobar %s --help\n", argv[0],

@@ -250,8 +250,9 @@ static void read_accounts(struct config *c, bool written, struct faults *faults)
 	if (err == 0)
 		c->accounts = config_read_accounts(&r, buf_view(&text), &c->checks);
 	else if (written || errno != ENOENT)
-		config_fault(&r, NULL, "accounts_file", "cannot be read: %s; name a readable file",
-			strerror(errno));
+		config_fault(&r, NULL, "accounts_file", "cannot be read: %s; %s", strerror(errno),
+			errno == ENOENT ? "`isobar account add USER` makes it"
+					: "make it readable");
 	if (c->accounts == NULL)
 		c->accounts = accounts_public(&c->checks);
 	if (text.data)

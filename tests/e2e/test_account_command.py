@@ -48,6 +48,24 @@ def test_accounts_are_added_changed_and_removed(stopped):
     assert isobar("check", "-c", stopped.path).returncode == 0
 
 
+def test_half_an_option_is_none_so_no_password_is_an_argument(stopped):
+    result = account(stopped, "add", "ops", "--password", "secret")
+    assert result.returncode == 2 and "unknown option" in result.stderr and "ops" not in read(stopped)
+
+
+def test_without_a_file_there_is_nobody_to_change(stopped):
+    os.unlink(stopped.config["accounts_file"])
+    for action in ("passwd", "remove"):
+        result = account(stopped, action, "everyone", text="secret\n")
+        assert result.returncode == 1 and "everyone is the one account" in result.stderr
+    checked = isobar("check", "-c", stopped.path)
+    assert checked.returncode == 2 and "`isobar account add USER` makes it" in checked.stdout
+    stopped.config["accounts_file"] = "/nonexistent/accounts.yaml"
+    stopped.write_config()
+    result = account(stopped, "add", "ops", text="secret\n")
+    assert result.returncode == 3 and "accounts_file in" in result.stderr
+
+
 def test_an_account_for_a_page_alone_reads_and_writes_nothing(stopped):
     """A Global Monitor's."""
     assert account(stopped, "add", "gm", "--page", "metrics", text="secret\n").returncode == 0

@@ -15,7 +15,8 @@ from harness.process import Process, binary, patience
 DWD = "de-dwd"
 DONE, NO, USAGE, ENVIRONMENT = 0, 1, 2, 3
 COMMANDS = ("run", "check", "verify", "topic", "sub", "pub", "simulate", "bench", "version", "source",
-            "top", "export", "import", "compare")
+            "top", "export", "import", "compare", "account", "client", "notice", "health")
+TOOLS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools")
 
 
 # --- help and statuses --------------------------------------------------------
@@ -38,10 +39,19 @@ def test_every_command_explains_itself(command):
     assert by_option.stderr == ""
 
 
+def test_the_shell_completes_every_option_of_every_command(tmp_path):
+    subprocess.run([os.path.join(TOOLS, "man.sh"), binary(), "1", tmp_path], check=True)
+    lines = (tmp_path / "isobar.bash").read_text(encoding="utf-8").splitlines()
+    for command in COMMANDS:
+        offered = next(line for line in lines if line.startswith(f"\t{command}) "))
+        rows = re.findall(r"^  (?:-.,|   ) (--[a-z0-9-]+)", isobar("help", command).stdout, re.M)
+        assert set(rows) == set(re.findall(r"--[a-z0-9-]+", offered)), command
+
+
 @pytest.mark.parametrize("arguments", [
     [], ["nonsense"], ["--nonsense"], ["run", "--nonsense"], ["run", "surplus"],
     ["verify"], ["topic"], ["topic", "--leaf=maybe", "x"], ["verify", "--mode", "wild", "x"],
-    ["sub"], ["sub", "-n", "many", "x"], ["sub", "-b", "gopher://x", "y"],
+    ["sub"], ["sub", "--cou", "1", "x"], ["sub", "-n", "many", "x"], ["sub", "-b", "gopher://x", "y"],
     ["pub"], ["pub", "-t", "x"],
     ["check", "-c"], ["help", "nonsense"], ["simulate", "--rate", "fast"],
 ])
