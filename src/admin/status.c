@@ -31,7 +31,8 @@ void status_write_document(struct buf *out, json_t *document)
 	char *text;
 
 	check(document != NULL);
-	text = json_dumps(document, JSON_COMPACT | JSON_PRESERVE_ORDER);
+	/* Milliseconds at most: what a double has behind them is noise. */
+	text = json_dumps(document, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(15));
 	check(text != NULL);
 	buf_text(out, text);
 	buf_text(out, "\n");

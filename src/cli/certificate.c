@@ -12,7 +12,6 @@
 #include "cli/server.h"
 
 #define DAY_S 86400
-#define WARN_FROM_S (30 * DAY_S)
 #define WARN_EVERY_MS (DAY_S * 1000ull)
 #define PATIENCE_MS 10000u /* with files that do not fit */
 
@@ -185,7 +184,7 @@ static void warn_of_end(const struct config *c, struct served *at, uint64_t now_
 	int64_t left = tls_expires(at->tls) - (int64_t)(clock_wall_ms() / 1000);
 	const char *file = certificate_of(c, at);
 
-	if (left >= WARN_FROM_S || (at->warned_ms && now_ms - at->warned_ms < WARN_EVERY_MS))
+	if (left >= CERTIFICATE_WARN_S || (at->warned_ms && now_ms - at->warned_ms < WARN_EVERY_MS))
 		return;
 	at->warned_ms = now_ms;
 	if (left > 0)
@@ -225,7 +224,7 @@ static bool is_due(const struct config *c, struct served *at, bool always)
 		at->misfit_told = false;
 		return true;
 	}
-	return always || at->misfit_ms || (left < WARN_FROM_S && at->is_own);
+	return always || at->misfit_ms || (left < CERTIFICATE_WARN_S && at->is_own);
 }
 
 void certificates_look(struct server *s, bool always)

@@ -1,13 +1,16 @@
 /* cli/check.c - `isobar check`: every fault of the configuration, without starting anything */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "cli/arguments.h"
 #include "cli/cli.h"
 #include "cli/commands.h"
 #include "cli/config.h"
 #include "cli/quantity.h"
+#include "net/tls.h"
 
 struct check_options {
 	const char *file;
@@ -28,14 +31,47 @@ static const struct argument_table table = {
 	.count = 1,
 };
 
+static void warn(const struct config *c, const struct config_listener *l, const char *what,
+	const char *file, const char *why)
+{
+	printf("warning: %s:%" PRIu32 ":%" PRIu32 ": listeners: %s%s%s\n",
+		c->file ? c->file : "built-in defaults", l->line, l->column, what, file, why);
+}
+
+/* It can be used, as config_load() has found; but will clients take it? */
+static void judge_certificate(const struct config *c, const struct config_listener *l)
+{
+	const struct tls_server_settings settings = {
+		.certificate = config_certificate(c, l), .key = config_key_file(c, l)};
+	struct tls_context *context = NULL;
+	char *why = NULL;
+	int64_t left;
+
+	if (tls_server_new(&context, &settings, &why) < 0) {
+		free(why);
+		return;
+	}
+	left = tls_expires(context) - (int64_t)(clock_wall_ms() / 1000);
+	if (left <= 0)
+		warn(c, l, "the certificate ", settings.certificate,
+			" has expired: clients refuse it; renew it");
+	else if (left < CERTIFICATE_WARN_S)
+		warn(c, l, "the certificate ", settings.certificate,
+			" expires within 30 days; see why it has not been renewed");
+	if (tls_is_self_signed(context))
+		warn(c, l, "the certificate ", settings.certificate,
+			" is self-signed, which clients cannot verify; get one of an authority");
+	tls_unref(context);
+}
+
 static void print_listener(const struct config *c, const struct config_listener *l)
 {
 	printf("listener: %s\n", l->text);
 	if (config_lacks_certificate(c, l))
-		printf("warning: %s:%" PRIu32 ":%" PRIu32
-		       ": listeners: TLS without a certificate; a self-signed one is made, which "
-		       "clients cannot verify; set tls.certificate and tls.key\n",
-			c->file ? c->file : "built-in defaults", l->line, l->column);
+		warn(c, l, "TLS without a certificate; a self-signed one is made, ",
+			"which clients cannot verify; ", "set tls.certificate and tls.key");
+	else if (l->url.tls)
+		judge_certificate(c, l);
 }
 
 static void print_summary(const struct config *c)

@@ -98,7 +98,7 @@ struct config {
 	struct source_config *sources; /* in order of name */
 	uint32_t source_count;
 	char *accounts_file;
-	struct accounts *accounts; /* one reference */
+	struct accounts *accounts;      /* one reference */
 	struct publish_config *publish; /* each with another name */
 	uint32_t publish_count;
 	char **bind;
@@ -125,6 +125,7 @@ const char *config_key_file(const struct config *c, const struct config_listener
 const char *config_client_ca(const struct config *c, const struct config_listener *l);
 /* Has it none: none is configured, and none is in the default place, which is looked at in each call? Then
  * one of our own making serves. */
+#define CERTIFICATE_WARN_S (30 * 86400) /* this long before its end people are told */
 bool config_lacks_certificate(const struct config *c, const struct config_listener *l);
 
 #endif

@@ -73,6 +73,8 @@ static void add_listener(struct names *n, const struct config_listener *l)
 {
 	if (strcmp(l->url.host, "0.0.0.0") != 0 && strcmp(l->url.host, "::") != 0) {
 		add(n, l->url.host);
+		if (strncmp(l->url.host, "127.", 4) == 0 || strcmp(l->url.host, "::1") == 0)
+			add(n, "localhost");
 		return;
 	}
 	add(n, "localhost");

@@ -1,5 +1,6 @@
 """Where certificates come from: files as certbot, lego and others lay them out and replace them, and one of
 Isobar's own making where there is none."""
+import datetime
 import os
 import re
 import shutil
@@ -167,6 +168,14 @@ def test_without_a_certificate_one_is_made_that_who_has_the_file_can_trust(bare)
     assert not bare.process.find_log("certificate_made")
 
 
+def test_on_the_loopback_address_it_is_for_localhost_too(gb):
+    broker = gb(config={"workers": 1, "listeners": ["mqtts://127.0.0.1:0", "http://127.0.0.1:0"]})
+    names = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in",
+                            os.path.join(broker.data, "self-signed", "certificate.pem")],
+                           capture_output=True, text=True, check=True).stdout
+    assert "DNS:localhost" in names and "IP Address:127.0.0.1" in names
+
+
 def test_a_certificate_of_its_own_is_loudly_marked(bare, authority):
     urls = [f"mqtts://127.0.0.1:{bare.ports['mqtts']}", f"wss://0.0.0.0:{bare.ports['wss']}"]
     assert len(bare.process.find_log(r"warn .*cli self_signed listener=.*self-signed/certificate\.pem")) == 2
@@ -187,6 +196,20 @@ def test_a_certificate_of_its_own_is_loudly_marked(bare, authority):
     assert [bare.metric("isobar_tls_self_signed", listener=url) for url in urls] == [0, 0]
     assert not bare.process.find_log("self_signed", mark)
     assert "warning" not in isobar("check", "-c", bare.path).stdout
+
+
+@pytest.mark.parametrize("end,word", [("20200102000000Z", "has expired"), (None, "expires within 30 days")])
+def test_check_tells_of_a_certificate_that_clients_will_refuse(end, word, gb, authority):
+    soon = (datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=29)).strftime("%Y%m%d%H%M%SZ")
+    leaf = authority.issue("old", end=end or soon)
+    broker = gb(start=False, config={"listeners": ["mqtts://127.0.0.1:0"],
+                                     "tls": {"certificate": leaf.certificate, "key": leaf.key}})
+    checked = isobar("check", "-c", broker.path)
+    assert checked.returncode == 0
+    assert re.search(rf"warning: .*:\d+:\d+: listeners: the certificate {leaf.certificate} {word}", checked.stdout)
+    broker.config["tls"] = {"certificate": authority.certificate, "key": authority.key}
+    broker.write_config()
+    assert "is self-signed, which clients cannot verify" in isobar("check", "-c", broker.path).stdout
 
 
 def test_what_is_configured_and_not_there_is_a_fault_and_nothing_is_made(gb, tmp_path):
