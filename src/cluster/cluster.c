@@ -111,19 +111,12 @@ static const char not_reached[] = "Redis has not been reached yet";
 
 static const char *degraded_why(const struct cluster *c)
 {
-	static const char *const state_whys[] = {
-		[CLUSTER_OPEN] = NULL,
-		[CLUSTER_HOLDING] = "Redis does not confirm messages: sources are held",
-		[CLUSTER_SPOOLING] =
-			"Redis does not confirm messages: they are kept on this machine's disk",
-		[CLUSTER_DRAINING] = "Redis is back: what was kept on disk is being committed",
-	};
-	uint64_t state = count_read(&writer_figures(c->writer)->state);
+	const char *why = cluster_state_why(c);
 
 	if (c->kind == KIND_OTHER)
 		return "the Redis Cluster belongs to an Isobar cluster of another kind";
-	if (state_whys[state])
-		return state_whys[state];
+	if (why)
+		return why;
 	if (c->kind == KIND_UNKNOWN)
 		return not_reached;
 	if (census_silent(c->core.census))
@@ -135,22 +128,27 @@ static const char *degraded_why(const struct cluster *c)
 	return follower_degraded(c->follower);
 }
 
-/* What was delivered without Redis may have got another place among what others published. */
+/* What was delivered without Redis may have got another place among what others published. An outage may
+ * have come and gone since the last look. */
 static void look_back(struct cluster *c)
 {
-	bool is_local = c->settings.on_failure == CLUSTER_LOCAL &&
-			count_read(&writer_figures(c->writer)->state) != CLUSTER_OPEN;
+	const struct writer_figures *w = writer_figures(c->writer);
+	uint64_t outages = count_read(&w->outages);
 
-	if (c->was_local && !is_local)
-		follower_compare(c->follower);
-	c->was_local = is_local;
+	if (c->settings.on_failure != CLUSTER_LOCAL || outages == c->outages ||
+		count_read(&w->state) != CLUSTER_OPEN)
+		return;
+	follower_compare(c->follower);
+	c->outages = outages;
 }
 
 static void on_look(struct timer *t)
 {
 	struct cluster *c = container_of(t, struct cluster, look);
-	const char *why = degraded_why(c);
+	const char *why;
 
+	look_back(c);
+	why = degraded_why(c);
 	atomic_store(&c->degraded, why);
 	count_set(&c->short_shards, census_short(c->core.census));
 	if (why != c->told && why)
@@ -159,7 +157,6 @@ static void on_look(struct timer *t)
 		log_info("cluster", "serving", "node=%s redis=%s", c->settings.node,
 			redis_state_text(REDIS_WHOLE));
 	c->told = why;
-	look_back(c);
 	timer_start(c->core.loop, t, LOOK_EVERY_MS);
 }
 

@@ -34,7 +34,7 @@ struct cluster {
 	struct timer agree_timer;
 	struct timer look;
 	const char *told; /* why it is degraded, as last logged */
-	bool was_local;   /* messages were delivered that are not committed yet */
+	uint64_t outages; /* of the writer: so many are over, and were looked back at */
 	struct retaining_host retaining;
 	_Atomic(const char *) degraded;
 	count short_shards;
@@ -47,5 +47,8 @@ struct cluster {
 	struct roll roll;
 	struct vitals vitals;
 };
+
+/* Why it is degraded by the writer's state alone; NULL: it is not. Any thread. */
+const char *cluster_state_why(const struct cluster *c);
 
 #endif

@@ -23,6 +23,19 @@ const char *cluster_state_text(enum cluster_state state)
 	return texts[state];
 }
 
+const char *cluster_state_why(const struct cluster *c)
+{
+	static const char *const whys[] = {
+		[CLUSTER_OPEN] = NULL,
+		[CLUSTER_HOLDING] = "Redis does not confirm messages: sources are held",
+		[CLUSTER_SPOOLING] =
+			"Redis does not confirm messages: they are kept on this machine's disk",
+		[CLUSTER_DRAINING] = "Redis is back: what was kept on disk is being committed",
+	};
+
+	return whys[count_read(&writer_figures(c->writer)->state)];
+}
+
 static void show_redis(const struct cluster *c, struct cluster_figures *out)
 {
 	const struct redis_figures *r = redis_figures(c->core.redis);
@@ -70,8 +83,13 @@ static void show_follower(const struct cluster *c, struct cluster_figures *out)
 
 void cluster_figures(struct cluster *c, struct cluster_figures *out)
 {
+	const char *why = cluster_state_why(c);
+	const char *told = atomic_load(&c->degraded);
+
+	/* A state that was entered since the last look is told at once: who sees it held or spooling must
+	 * not be told that all is well. */
 	*out = (struct cluster_figures){
-		.degraded = atomic_load(&c->degraded),
+		.degraded = told ? told : why,
 		.node = c->settings.node,
 		.short_shards = count_read(&c->short_shards),
 	};

@@ -96,8 +96,10 @@ static void enter(struct writer *w, enum cluster_state state)
 	uint64_t now = loop_now_ms(w->core->loop);
 	enum cluster_state before = writer_state(w);
 
-	if (before == CLUSTER_OPEN)
+	if (before == CLUSTER_OPEN) {
 		w->out_since_ms = now;
+		count_add(&w->figures.outages, 1);
+	}
 	count_set(&w->figures.state, state);
 	commit_log_holds(w->core->commit, state == CLUSTER_HOLDING);
 	if (state == CLUSTER_OPEN)
@@ -353,9 +355,11 @@ int outage_new(struct writer *w, char **why)
 	if (s->on_failure == CLUSTER_HOLD && !spool_exists(s->dir))
 		return 0;
 	err = spool_open(&w->spool, &settings, why);
-	if (err == 0)
-		spool_on_progress(w->spool, on_progress, w);
-	return err;
+	if (err < 0)
+		return err;
+	spool_on_progress(w->spool, on_progress, w);
+	show_spool(w);
+	return 0;
 }
 
 void outage_begin(struct writer *w)

@@ -41,6 +41,7 @@ struct writer_figures {
 	count calls;      /* of the script, repetitions included */
 	count repeated;   /* calls made again: too few replicas, or an error of Redis' */
 	count waiting_ms; /* so long the oldest call under way has; 0: none */
+	count outages;    /* how often it left CLUSTER_OPEN */
 	count spooled;    /* messages written to the spool */
 	count foreign;    /* messages that the antiloop of other software had published */
 	count escaped;    /* delivered here under `local` and published by another node as well */

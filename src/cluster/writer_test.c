@@ -150,11 +150,10 @@ static void on_done(struct commit_owner *o, uint32_t token, enum commit_outcome 
 	r->done++;
 }
 
-static struct rig *rig_new(enum cluster_failure on_failure)
+/* Without a writer. */
+static struct rig *rig_make(enum cluster_failure on_failure)
 {
 	struct rig *r = mem_new(sizeof(*r));
-	struct commit_log log;
-	char *why = NULL;
 
 	r->owner.on_done = on_done;
 	r->nodes = HEALTHY;
@@ -174,15 +173,36 @@ static struct rig *rig_new(enum cluster_failure on_failure)
 		.stream_bytes = STREAM_BYTES,
 		.spool_bytes = 64u << 20,
 		.sync = JOURNAL_SYNC_NEVER};
+	return r;
+}
+
+/* Redis has not been reached yet. */
+static void open_writer(struct rig *r)
+{
+	struct commit_log log;
+	char *why = NULL;
+
 	r->core.redis = r->redis.redis;
 	r->core.census = census_new(&r->core);
 	assert_int_equal(writer_new(&r->writer, &r->core, &why), 0);
 	log = writer_log(r->writer);
 	commit_set_log(r->core.commit, &log);
 	r->port = commit_port_new(r->core.commit, r->loop, 0);
+}
+
+static void begin_writer(struct rig *r)
+{
 	census_begin(r->core.census);
 	writer_start(r->writer);
 	writer_begin(r->writer);
+}
+
+static struct rig *rig_new(enum cluster_failure on_failure)
+{
+	struct rig *r = rig_make(on_failure);
+
+	open_writer(r);
+	begin_writer(r);
 	return r;
 }
 
@@ -489,6 +509,31 @@ static void under_spool_what_waits_is_acknowledged_and_committed_in_its_order(vo
 	rig_free(r);
 }
 
+static void what_an_earlier_run_spooled_is_told_at_once_and_committed(void **state)
+{
+	struct rig *before = rig_new(CLUSTER_SPOOL), *r = rig_make(CLUSTER_SPOOL);
+	char command[256];
+
+	(void)state;
+	before->is_silent = true;
+	publish(before, 1);
+	publish(before, 2);
+	run_until_state(before, CLUSTER_SPOOLING);
+	run_until_done(before, 2);
+	snprintf(command, sizeof(command), "cp -r %s/spool %s", before->dir, r->dir);
+	assert_int_equal(system(command), 0);
+	open_writer(r);
+	assert_int_equal(count_read(&writer_figures(r->writer)->spool_messages), 2);
+	begin_writer(r);
+	assert_int_equal(count_read(&writer_figures(r->writer)->state), CLUSTER_SPOOLING);
+	run_until_state(r, CLUSTER_OPEN);
+	assert_text(&r->appended, "1 2 ");
+	assert_int_equal(count_read(&writer_figures(r->writer)->outages), 1);
+	assert_int_equal(count_read(&writer_figures(r->writer)->spool_messages), 0);
+	rig_free(r);
+	rig_free(before);
+}
+
 static void under_local_it_is_in_the_journal_at_once_and_what_escaped_is_counted(void **state)
 {
 	struct rig *r = rig_new(CLUSTER_LOCAL);
@@ -523,6 +568,7 @@ int main(void)
 		cmocka_unit_test(a_shard_is_trimmed_once_a_second),
 		cmocka_unit_test(under_hold_nothing_is_acknowledged_until_redis_is_back),
 		cmocka_unit_test(under_spool_what_waits_is_acknowledged_and_committed_in_its_order),
+		cmocka_unit_test(what_an_earlier_run_spooled_is_told_at_once_and_committed),
 		cmocka_unit_test(
 			under_local_it_is_in_the_journal_at_once_and_what_escaped_is_counted),
 	};
