@@ -10,9 +10,9 @@ from .process import Process, wait_until
 
 
 def _port():
-    """One whose port for the cluster's own bus, 10 000 above, is free as well and not ephemeral."""
+    """One whose port for the cluster's own bus, 10 000 above, is free as well."""
     while True:
-        port = free_port(10000, 20000)
+        port = free_port(10000, 15000)
         with socket.socket() as s:
             try:
                 s.bind(("127.0.0.1", port + 10000))
