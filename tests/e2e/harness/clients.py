@@ -37,14 +37,27 @@ def properties(packet, **values):
     return made
 
 
+class _Paho(paho.Client):
+    """Says when a packet has been handled: whatever answers it is on its way then."""
+
+    on_handled = None
+
+    def _packet_handle(self):
+        result = super()._packet_handle()
+        self.on_handled()
+        return result
+
+
 class Client:
-    """A paho client with a thread of its own that keeps whatever happens to it."""
+    """A paho client with a thread of its own that keeps whatever happens to it. A message is there once
+    its acknowledgement is on its way: a DISCONNECT that follows does not overtake that."""
 
     def __init__(self, port, version=V5, user="everyone", password="everyone", client_id="",
                  clean=True, keep_alive=60, expiry=None, tls=None, connect=True, limit=10.0,
                  receive_maximum=None, host="127.0.0.1"):
         self.messages = []
         self.events = []            # Isobar's own, on monitor/
+        self.arriving = []          # not acknowledged yet; paho's thread only
         self.codes = {}             # SUBACK codes by packet id
         self.acknowledged = {}      # PUBACK reason codes by packet id (v5), 0 in 3.1.1
         self.connects = []          # (CONNACK code, session present)
@@ -54,7 +67,8 @@ class Client:
         made = {"client_id": client_id, "protocol": version}
         if version == V4:
             made["clean_session"] = clean if client_id else True
-        self.paho = paho.Client(**made)
+        self.paho = _Paho(**made)
+        self.paho.on_handled = self._on_handled
         self.paho.max_queued_messages_set(0)
         self.paho.max_inflight_messages_set(100)
         if user is not None:
@@ -101,8 +115,13 @@ class Client:
         # paho decodes topics lazily and may raise on invalid ones: take the text here.
         got = Received(m.topic, m.payload, m.qos, m.retain, time.monotonic(),
                        getattr(m, "properties", None))
-        kept = self.events if is_own_event(got.topic, got.payload) else self.messages
-        self._note(lambda: kept.append(got))
+        self.arriving.append(got)
+
+    def _on_handled(self):
+        arrived, self.arriving = self.arriving, []
+        for got in arrived:
+            kept = self.events if is_own_event(got.topic, got.payload) else self.messages
+            self._note(lambda kept=kept, got=got: kept.append(got))
 
     def _on_subscribe(self, client, userdata, mid, granted, props=None):
         codes = [g if isinstance(g, int) else g.value for g in granted]
