@@ -122,7 +122,7 @@ def test_a_record_is_kept_back_until_the_one_before_it_is_there(nodes, subscribe
     place = {bytes(m.payload): i for i, m in enumerate(reader.messages)}
     wrong = sum(place[messages[i].payload] > place[messages[i + 1].payload]
                 for i in range(0, 400, 2))
-    assert wrong <= node.metric("isobar_follow_unordered_total")
+    node.wait_metric("isobar_follow_unordered_total", lambda told: wrong <= told)
 
 
 def test_what_never_comes_holds_nobody_for_long(nodes, subscriber):
@@ -133,7 +133,7 @@ def test_what_never_comes_holds_nobody_for_long(nodes, subscriber):
     add(node.redis, 4, encode(messages[0], previous=lost.id), encode(messages[1]))
     add(node.redis, 5, encode(messages[2]))
     expect_all([reader], messages)
-    assert node.metric("isobar_follow_unordered_total") == 1
+    node.wait_metric("isobar_follow_unordered_total", 1)
     order = [bytes(m.payload) for m in reader.messages if m.payload != messages[2].payload]
     assert order == [messages[0].payload, messages[1].payload]
 
@@ -158,7 +158,7 @@ def test_what_only_an_isolated_master_has_is_never_delivered(nodes, subscriber):
         other = next(k for k in range(16) if redis.master_of(f"{{{k}}}:log") is not master)
         add(redis, other, encode(elsewhere))
         node.wait_metric("isobar_follow_unconfirmed_total", lambda n: n >= 2)
-        assert node.metric("isobar_follow_shards", state="unsafe") >= 1
+        node.wait_metric("isobar_follow_shards", lambda n: n >= 1, state="unsafe")
         replica.cli("cluster", "failover", "takeover")
         wait_until(lambda: replica.role() == "master", what="the replica to take over")
     finally:
@@ -175,8 +175,8 @@ def test_what_is_no_record_is_passed_over_and_counted(nodes, subscriber):
     messages = wnm.valid_many(DWD, 2)
     add(node.redis, 6, encode(messages[0]), b"\x01 no record", b"", encode(messages[1]))
     expect_all([reader], messages)
-    assert node.metric("isobar_follow_malformed_total") == 2
-    assert node.process.find_log("no_record")
+    node.wait_metric("isobar_follow_malformed_total", 2)
+    node.process.wait_log("no_record")
 
 
 def test_a_shard_stands_still_at_a_record_of_a_newer_version(nodes, subscriber):
@@ -188,6 +188,7 @@ def test_a_shard_stands_still_at_a_record_of_a_newer_version(nodes, subscriber):
     add(node.redis, 8, encode(elsewhere))
     expect_all([reader], [before, elsewhere])
     node.wait_degraded("upgraded")
+    node.process.wait_log("newer_record")
     assert len(node.process.find_log("newer_record")) == 1
     assert node.get("/readyz")[0] == 200
     # It is passed by who can read it, or when the stream no longer has it.
@@ -214,7 +215,8 @@ def test_a_restarted_node_goes_on_where_it_was(nodes, writer, subscriber, how):
     assert two[1].metric("isobar_follow_missed_total") == 0
     if how == "stop":
         # What it had is not read again: nothing changed at Redis meanwhile.
-        assert 150 <= two[1].metric("isobar_followed_total") < 200
+        two[1].wait_metric("isobar_followed_total", lambda n: n >= 150)
+        assert two[1].metric("isobar_followed_total") < 200
 
 
 def test_a_new_node_begins_with_the_oldest_that_redis_has(nodes, writer, subscriber):
@@ -266,7 +268,7 @@ def test_what_was_trimmed_before_it_was_read_is_counted(nodes, writer, how):
                - two[1].get_json("/api/v1/status")["antiloop"]["ids"],
                what="all missed ones to be counted")
     assert two[1].metric("isobar_follow_missed_total") >= 250
-    assert two[1].process.find_log("missed shard=")
+    two[1].process.wait_log("missed shard=")
 
 
 # --- another master, another stream -------------------------------------------
@@ -300,7 +302,7 @@ def test_on_another_master_it_goes_back_a_minute_and_drops_what_it_has(nodes, su
     redis.wait_whole()
     add(redis, 9, encode(third))
     expect_all([reader], [first, second, older, third])
-    assert node.metric("isobar_followed_total") >= before + 4
+    node.wait_metric("isobar_followed_total", lambda n: n >= before + 4)
 
 
 def test_a_stream_that_fell_back_is_followed_from_there(nodes, subscriber):

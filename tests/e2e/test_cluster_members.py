@@ -9,6 +9,7 @@ from harness import notifications as wnm
 from harness import wire
 from harness.clients import assert_same
 from harness.cluster import ClusterNode
+from harness.ports import free_port
 from harness.process import wait_until
 
 CENTRES = ["de-dwd", "ca-eccc-msc", "fr-meteofrance", "jp-jma", "br-inmet", "us-noaa-nws"]
@@ -107,10 +108,10 @@ def test_each_source_is_held_by_two_and_a_death_moves_only_what_the_dead_had(
 def test_a_node_that_leaves_hands_over_first_and_tells_its_clients_where_to_go(
         nodes, peers, client, subscriber, keeper):
     three = nodes(3)
-    advertised = [f"mqtt://127.0.0.1:{n.port}" for n in three]
+    advertised = [f"mqtt://127.0.0.1:{free_port()}" for _ in three]
     for broker, url in zip(three, advertised):
         broker.config["cluster"]["advertise"] = url
-        broker.config["listeners"] = [url, f"http://127.0.0.1:{broker.http_port}"]
+        broker.config["listeners"] = [url, "http://127.0.0.1:0"]
         broker.stop()
         broker.write_config()
         broker.start()

@@ -157,7 +157,7 @@ def test_each_message_arrives_once_however_many_nodes_feed(nodes, fed, feed, lis
         wait_until(lambda: total(three, "acknowledged_total", target) == sum(map(len, sent)))
         wait_until(lambda: total(three, "lag_messages", target) == 0)
         assert len(subscriber.messages) == sum(map(len, sent))
-        assert total(three, "shards", target) == SHARDS
+        wait_until(lambda: total(three, "shards", target) == SHARDS, what="all shards to be fed")
         assert total(three, "gaps_total", target) == 0
 
 

@@ -69,8 +69,10 @@ def test_every_node_shows_the_figures_of_all_and_they_outlive_who_counted(nodes,
     feed.publish_all(sent[:20])         # published before
     feed.publish(wnm.Message(wnm.topic_of(CENTRE), b"{}"))
     wait_shown(three, received=81, published=60, invalid=1, connected=1, duplicates=20)
-    standby = [n.metric("isobar_standby_received_total", centre_id=CENTRE) for n in three]
-    assert sorted(standby) == [0, 0, 81], standby
+
+    def standby():
+        return sorted(n.metric("isobar_standby_received_total", centre_id=CENTRE) for n in three)
+    wait_until(lambda: standby() == [0, 0, 81], what=lambda: f"the second holder's: {standby()}")
     assert voice.metric("isobar_standby_received_total", centre_id=CENTRE) == 0
 
     voice.kill()                        # what it counted stays counted
@@ -123,7 +125,7 @@ def test_the_status_of_each_node_names_all(nodes):
     for broker in two:
         wait_until(lambda broker=broker: seen(broker) == (broker.name, [
             ("node-1", True, False, every), ("node-2", True, False, every)]), 10, lambda: f"{seen(broker)}")
-        assert broker.metric("isobar_cluster_nodes", state="alive") == 2
+        broker.wait_metric("isobar_cluster_nodes", 2, state="alive")
     two[1].kill()
     two[0].wait_metric("isobar_cluster_nodes", 1, state="dead")
 
@@ -163,6 +165,7 @@ def test_a_file_changed_by_hand_is_shared_and_is_the_last_word_about_it(nodes, n
     late.kill()
     url = node("de-dwd").url
     order(first, "source", "add", "de-dwd", "--url", url)
+    wait_until(lambda: names(second) == {"de-dwd"}, 10)
     order(first, "source", "remove", "de-dwd")
     wait_until(lambda: not names(first) | names(second), 10)
     for broker in (first, late):

@@ -240,7 +240,7 @@ def test_every_query_of_the_dashboard_of_a_cluster_finds_data(tmp_path, keeper, 
     keeper.keep(nodes.end)
     monitor = prometheus(nodes.start(), "scrape-me")
     wait_data(monitor, ["cluster.json"])
-    assert len(monitor.query('isobar_cluster_state{state="open"} == 1')) == 2
+    monitor.wait_query('count(isobar_cluster_state{state="open"} == 1) == 2')
     assert not monitor.alerts("IsobarRedisAway")
     for one in redis.nodes:
         one.kill()

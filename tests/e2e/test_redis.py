@@ -193,3 +193,4 @@ def test_tls_and_password_all_the_way(tmp_path, keeper, load, authority):
     run = load(cluster, "claim", 10, 1, 1, 0, env=env)
     why = run.process.wait_log(r"redis_unreachable .*WRONGPASS", limit=10)
     assert "another" not in why.string
+    run.process.kill()          # which would go on to try
