@@ -120,8 +120,7 @@ def test_nobody_waits_for_a_message_that_the_antiloop_published(nodes, writer, s
 def test_a_crash_between_the_two_steps_is_healed_when_the_message_comes_again(
         nodes, writer, empty):
     both = nodes(2)
-    for node in empty.nodes:
-        node.cli("config", "set", "cluster-node-timeout", 600000)
+    empty.keep_masters()
     master = masters_by_slot(empty)
     victim = master(slot_of("{0}:log"))
     messages = [m for m in wnm.valid_many(DWD, 200)
@@ -170,8 +169,7 @@ def test_nothing_is_lost_and_nothing_is_theirs_when_a_master_dies(nodes, writer,
 def test_either_answer_counts_only_once_a_replica_has_it(nodes, writer, empty):
     one = nodes(1)
     ours, theirs = wnm.valid(DWD, 1), wnm.valid(DWD, 2)
-    for node in empty.nodes:
-        node.cli("config", "set", "cluster-node-timeout", 600000)
+    empty.keep_masters()
     stopped = [node for node in empty.running() if node.role() == "slave"]
     for node in stopped:
         node.pause()

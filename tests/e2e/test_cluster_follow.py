@@ -143,6 +143,7 @@ def test_what_never_comes_holds_nobody_for_long(nodes, subscriber):
 def test_what_only_an_isolated_master_has_is_never_delivered(nodes, subscriber):
     node = nodes(1)[0]
     redis = node.redis
+    redis.keep_masters()
     reader = subscriber(node.port, "origin/#")
     before, isolated, after, elsewhere = wnm.valid_many(DWD, 4)
     add(redis, 3, encode(before))
@@ -203,6 +204,7 @@ def test_a_shard_stands_still_at_a_record_of_a_newer_version(nodes, subscriber):
 @pytest.mark.parametrize("how", ["stop", "kill"])
 def test_a_restarted_node_goes_on_where_it_was(nodes, writer, subscriber, how):
     two = nodes(2)
+    two.redis.keep_masters()
     w = writer(two[0])
     first = wnm.valid_many(DWD, 100)
     w.publish_all(first)
@@ -286,6 +288,7 @@ def rewrite(master, shard, *entries):
 def test_on_another_master_it_goes_back_a_minute_and_drops_what_it_has(nodes, subscriber):
     node = nodes(1)[0]
     redis = node.redis
+    redis.keep_masters()
     reader = subscriber(node.port, "origin/#")
     first, older, second, third = wnm.valid_many(DWD, 4)
     master = redis.master_of("{9}:log")
@@ -308,6 +311,7 @@ def test_on_another_master_it_goes_back_a_minute_and_drops_what_it_has(nodes, su
 def test_a_stream_that_fell_back_is_followed_from_there(nodes, subscriber):
     node = nodes(1)[0]
     redis = node.redis
+    redis.keep_masters()
     reader = subscriber(node.port, "origin/#")
     first, second, third = wnm.valid_many(DWD, 3)
     now = int(add(redis, 10, encode(first))[0].split("-")[0])

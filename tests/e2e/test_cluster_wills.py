@@ -118,7 +118,7 @@ def test_a_will_with_delay_waits_for_its_client(redis, nodes, with_will, watch, 
     one, two = nodes(2)
     watcher = watch(two)
     clients = [with_will(one, name, delay=delay, expiry=3600)
-               for name, delay in (("back", 4), ("away", 4), ("patient", 3000))]
+               for name, delay in (("back", 30), ("away", 4), ("patient", 3000))]
     wait_kept(redis, 3)
     killed = time.monotonic()
     one.kill()

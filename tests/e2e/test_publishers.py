@@ -48,7 +48,7 @@ def test_every_broken_rule_is_named_with_its_reason_code(qos, gb, writer, subscr
             wrong.append((tail, rule, hex(code), text))
     assert not wrong, wrong
     refused = len(wnm.BROKEN_PAYLOADS) + len(wnm.BROKEN_TAILS)
-    assert broker.metric("isobar_client_publishes_refused_total") == refused
+    broker.wait_metric("isobar_client_publishes_refused_total", refused)
     good = wnm.valid(DWD)
     assert told(connection, good.topic, good.payload, qos)[0] == 0
     assert [m.payload for m in listener.wait_count(1)] == [good.payload], "and nothing else"
@@ -65,7 +65,7 @@ def test_rights_to_write_are_held_topic_by_topic(qos, gb, writer, client):
         if code == 0 and qos == 2:
             connection.send(wire.packet(0x62, b"\0\x09"))
             assert connection.read()[0] == 0x70
-    assert broker.metric("isobar_client_publishes_refused_total") == 5
+    broker.wait_metric("isobar_client_publishes_refused_total", 5)
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -99,4 +99,4 @@ def test_at_qos_0_a_refused_message_is_counted_and_the_connection_stays(gb, writ
     connection = writer(broker)
     connection.send(wire.publish("else/a", b"x", 5) + wire.PINGREQ)
     assert connection.read()[0] == 0xD0
-    assert broker.metric("isobar_client_publishes_refused_total") == 1
+    broker.wait_metric("isobar_client_publishes_refused_total", 1)

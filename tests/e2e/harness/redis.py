@@ -143,7 +143,7 @@ class RedisNode:
         try:
             self.command("exists", key)
         except AssertionError as refusal:
-            if not str(refusal).startswith("MOVED"):
+            if not str(refusal).startswith(("MOVED", "CLUSTERDOWN")):
                 raise
             return False
         return True
@@ -209,11 +209,15 @@ class RedisCluster:
         return [node for node in self.running() if node.role() == "master"]
 
     def master_of(self, key):
-        """By the word of a master that has the slot."""
-        for node in self.masters():
-            if node.has_slot_of(key):
-                return node
-        raise AssertionError(f"no master has {key}")
+        """By the word of a master that has the slot; for a moment there may be none."""
+        return wait_until(lambda: next((n for n in self.masters() if n.has_slot_of(key)), None), 15,
+                          f"a master that has {key}", pause=0.1)
+
+    def keep_masters(self):
+        """From now on nobody is said to have failed for the time a test takes: for what a failover, which
+        a busy machine may bring about, would change."""
+        for node in self.running():
+            node.cli("config", "set", "cluster-node-timeout", 600000)
 
     def is_whole(self):
         """All nodes run, say "ok", and each replica has caught up."""
