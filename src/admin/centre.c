@@ -27,6 +27,7 @@ static void add_counts(struct centre *to, const struct source_figures *f)
 	to->received += count_read(&f->received);
 	to->published += count_read(&f->published);
 	to->duplicates += count_read(&f->duplicates);
+	to->conflicts += count_read(&f->conflicts);
 	to->standby_received += count_read(&f->standby_received);
 	to->standby_duplicates += count_read(&f->standby_duplicates);
 	to->standby_rejected += count_read(&f->standby_rejected);

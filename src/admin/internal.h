@@ -59,6 +59,7 @@ struct centre {
 	uint64_t received;
 	uint64_t published;
 	uint64_t duplicates;
+	uint64_t conflicts;
 	uint64_t standby_received;
 	uint64_t standby_duplicates;
 	uint64_t standby_rejected;

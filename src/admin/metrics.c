@@ -30,6 +30,7 @@ static const struct centre_row centre_rows[] = {
 	{METRIC_INVALID_FORMAT, PLACE(checks[CHECK_MESSAGE]), OF_WIS2},
 	{METRIC_NO_METADATA, PLACE(checks[CHECK_METADATA]), OF_WIS2},
 	{METRIC_DUPLICATES, PLACE(duplicates), OF_CLUSTER},
+	{METRIC_CONFLICTS, PLACE(conflicts), OF_NODE},
 	{METRIC_STANDBY_RECEIVED, PLACE(standby_received), OF_STANDBY},
 	{METRIC_STANDBY_DUPLICATES, PLACE(standby_duplicates), OF_STANDBY},
 	{METRIC_STANDBY_REJECTED, PLACE(standby_rejected), OF_STANDBY},

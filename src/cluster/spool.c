@@ -93,7 +93,7 @@ static void on_index(void *context, uint64_t seq, const struct journal_entry *e)
 	struct spool *s = context;
 
 	(void)seq;
-	seen_claim(s->seen, &e->id, e->time_ms);
+	seen_claim(s->seen, &e->id, SEEN_NO_PRINT, e->time_ms);
 }
 
 static int open_journal(struct spool *s, char **why)
@@ -224,7 +224,7 @@ static uint32_t choose(struct spool *s, struct entry *const *entries, uint32_t n
 	for (uint32_t i = 0; i < n; i++) {
 		const struct entry *e = entries[i];
 
-		if (seen_claim(s->seen, &e->id, now) == SEEN_REPEAT)
+		if (seen_claim(s->seen, &e->id, SEEN_NO_PRINT, now) != SEEN_FIRST)
 			continue;
 		*bytes += e->bytes + OVERHEAD;
 		s->messages[chosen] = (struct journal_message){

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/map.h"
 #include "base/mem.h"
 #include "commit/internal.h"
 
@@ -28,7 +29,7 @@ static void on_index(void *context, uint64_t seq, const struct journal_entry *e)
 	struct commit *c = context;
 
 	if ((e->flags & JOURNAL_CLAIMED) || e->log_id)
-		seen_claim(c->seen, &e->id, e->time_ms);
+		seen_claim(c->seen, &e->id, SEEN_NO_PRINT, e->time_ms);
 	if (e->log_id)
 		follow_note(c, seq, e->shard, e->log_id);
 }
@@ -58,6 +59,7 @@ int commit_open(struct commit **out, const struct commit_config *config, char **
 		free(c);
 		return ERR_MEMORY;
 	}
+	c->seed = map_seed();
 	pthread_mutex_init(&c->ports_lock, NULL);
 	journal.on_index = on_index;
 	journal.context = c;
@@ -108,27 +110,49 @@ static uint64_t bytes_of(const struct commit_request *requests, uint32_t n)
 	return bytes;
 }
 
+uint32_t commit_print_of(const struct commit *c, const struct journal_message *m)
+{
+	uint64_t hash =
+		map_hash(m->payload.p, m->payload.n, map_hash(m->topic.p, m->topic.n, c->seed));
+
+	return (uint32_t)hash | 1; /* never SEEN_NO_PRINT */
+}
+
+void commit_note_ids(struct commit_port *p, const struct commit_request *requests, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const struct commit_request *r = &requests[i];
+
+		p->ids[i] = &r->message.id;
+		p->prints[i] = r->claim && !r->is_changed ? commit_print_of(p->commit, &r->message)
+							  : SEEN_NO_PRINT;
+	}
+}
+
+static enum commit_outcome claim_one(
+	struct commit_port *p, const struct commit_request *r, uint32_t i, uint64_t now)
+{
+	if (!r->claim)
+		return COMMIT_FIRST;
+	return commit_outcome_of(seen_claim(p->commit->seen, &r->message.id, p->prints[i], now));
+}
+
 /* Claims in batch order. Gives the number of messages to append; *claimed of them hold an id. The
  * outcomes stand in the port's ring, behind its tail, until they count. */
 static uint32_t claim_batch(
 	struct commit_port *p, const struct commit_request *requests, uint32_t n, uint32_t *claimed)
 {
-	struct seen *seen = p->commit->seen;
 	uint64_t now = journal_now(p->commit->journal);
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < n; i++)
-		p->ids[i] = &requests[i].message.id;
-	seen_prefetch(seen, p->ids, n);
+	seen_prefetch(p->commit->seen, p->ids, n);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct commit_request *r = &requests[i];
 		struct ticket *t = ticket_at(p, p->tail + i);
 
-		t->outcome = COMMIT_FIRST;
-		if (r->claim && seen_claim(seen, &r->message.id, now) == SEEN_REPEAT) {
-			t->outcome = COMMIT_REPEAT;
+		t->outcome = claim_one(p, r, i, now);
+		if (t->outcome != COMMIT_FIRST)
 			continue;
-		}
 		p->records[count] = r->message;
 		if (r->claim) {
 			p->records[count].flags |= JOURNAL_CLAIMED;
@@ -264,6 +288,7 @@ int commit_submit(struct commit_port *p, struct commit_owner *owner,
 	if (n == 0)
 		return 0;
 	port_make_room(p, n);
+	commit_note_ids(p, requests, n);
 	if (c->log.offer)
 		return log_submit(p, owner, requests, n);
 	journal_lock(c->journal);

@@ -47,6 +47,9 @@ unsigned commit_port_number(const struct commit_port *p);
 enum commit_outcome {
 	COMMIT_FIRST,  /* published, and safe */
 	COMMIT_REPEAT, /* published before, and that is safe */
+	COMMIT_CONFLICT, /* a repeat by its id, but what was published under it is another message: other
+	                  * payload or topic. Not told where the id is known from before the start, nor
+	                  * where a shared log alone knows it. */
 };
 
 /* Whoever submits embeds one. */
@@ -59,7 +62,8 @@ struct commit_request {
 	struct journal_message message; /* borrowed during commit_submit() */
 	struct view publisher;          /* name of the source or account; "" this broker's own */
 	bool claim;                     /* false: no antiloop (topics outside the WIS2 trees) */
-	uint32_t token;                 /* the owner's */
+	bool is_changed; /* bytes are not what they were at others': never in conflict */
+	uint32_t token;  /* the owner's */
 };
 
 /* Takes a batch. 0: taken whole, on_done comes for each. ERR_HELD: nothing was taken (journal or

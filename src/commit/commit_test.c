@@ -164,6 +164,55 @@ static void a_repeat_in_the_same_batch_is_found(void **state)
 	fixture_fini(&f);
 }
 
+static void another_message_under_a_known_id_is_a_conflict(void **state)
+{
+	struct commit_request first = request(0, 1, true);
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f, JOURNAL_SYNC_NEVER, NULL);
+	assert_int_equal(submit(&f, &first, 1), 0);
+	for (uint32_t i = 1; i < 5; i++) {
+		struct commit_request r = request(i, 1, true);
+
+		if (i == 2)
+			r.message.payload = VIEW("another");
+		if (i == 3)
+			r.message.topic = VIEW(TOPIC "-2");
+		if (i == 4) {
+			r.message.payload = VIEW("another");
+			r.is_changed = true;
+		}
+		assert_int_equal(submit(&f, &r, 1), 0);
+	}
+	run_until_done(&f, 5);
+	assert_int_equal(f.done[0].outcome, COMMIT_FIRST);
+	assert_int_equal(f.done[1].outcome, COMMIT_REPEAT);
+	assert_int_equal(f.done[2].outcome, COMMIT_CONFLICT);
+	assert_int_equal(f.done[3].outcome, COMMIT_CONFLICT);
+	assert_int_equal(f.done[4].outcome, COMMIT_REPEAT);
+	assert_int_equal(journal_tail(commit_journal(f.commit)), 1);
+	fixture_fini(&f);
+}
+
+static void what_is_known_from_before_the_start_is_in_no_conflict(void **state)
+{
+	struct commit_request first = request(0, 1, true), other = request(1, 1, true);
+	struct fixture f;
+
+	(void)state;
+	other.message.payload = VIEW("another");
+	fixture_init(&f, JOURNAL_SYNC_NEVER, NULL);
+	assert_int_equal(submit(&f, &first, 1), 0);
+	run_until_done(&f, 1);
+	close_commit(&f);
+	open_commit(&f, JOURNAL_SYNC_NEVER, NULL);
+	assert_int_equal(submit(&f, &other, 1), 0);
+	run_until_done(&f, 2);
+	assert_int_equal(f.done[1].outcome, COMMIT_REPEAT);
+	fixture_fini(&f);
+}
+
 static void without_a_claim_nothing_is_a_repeat(void **state)
 {
 	struct commit_request batch[] = {request(0, 1, false), request(1, 1, false)};
@@ -392,6 +441,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_repeat_in_the_same_batch_is_found),
+		cmocka_unit_test(another_message_under_a_known_id_is_a_conflict),
+		cmocka_unit_test(what_is_known_from_before_the_start_is_in_no_conflict),
 		cmocka_unit_test(without_a_claim_nothing_is_a_repeat),
 		cmocka_unit_test(what_was_claimed_is_remembered_over_a_restart),
 		cmocka_unit_test(the_ring_grows_and_keeps_the_order),

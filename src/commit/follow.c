@@ -42,12 +42,12 @@ static bool is_kept_back(const struct commit *c, const struct commit_line *line)
 
 static void take_one(struct commit *c, struct commit_line *line, uint64_t now)
 {
-	const struct journal_message *m = &line->records[line->taken++].message;
+	const struct commit_record *r = &line->records[line->taken++];
 
-	if (seen_claim(c->seen, &m->id, now) == SEEN_REPEAT)
-		line->known++;
+	if (seen_claim(c->seen, &r->message.id, r->print, now) == SEEN_FIRST)
+		c->followed[c->followed_count++] = &r->message;
 	else
-		c->followed[c->followed_count++] = m;
+		line->known++;
 }
 
 /* Takes what this line can give now. */
@@ -157,8 +157,12 @@ int commit_follow(struct commit *c, struct commit_line *lines, uint32_t n)
 	for (uint32_t i = 0; i < n; i++) {
 		lines[i].taken = lines[i].known = lines[i].forced = 0;
 		records += lines[i].n;
-		for (uint32_t k = 0; k < lines[i].n; k++)
-			bytes += commit_bytes_of(&lines[i].records[k].message);
+		for (uint32_t k = 0; k < lines[i].n; k++) {
+			struct commit_record *r = &lines[i].records[k];
+
+			r->print = commit_print_of(c, &r->message);
+			bytes += commit_bytes_of(&r->message);
+		}
 	}
 	make_room(c, records);
 	journal_lock(c->journal);

@@ -25,11 +25,12 @@ struct commit_record {
 	struct journal_message message; /* shard and log_id (not 0) name its place */
 	struct uuid previous;           /* stands before it */
 	bool has_previous;
+	uint32_t print; /* commit_follow()'s own */
 };
 
 /* The next records of one shard in its order. All is borrowed. */
 struct commit_line {
-	const struct commit_record *records;
+	struct commit_record *records;
 	uint32_t n;
 	uint32_t
 		overdue; /* so many of them, from the first, need not wait when nothing else gets on */

@@ -48,6 +48,7 @@ struct commit_port {
 	uint32_t tail;
 	uint32_t batch_size; /* of the arrays below, reused by every submission */
 	const struct uuid **ids;
+	uint32_t *prints;
 	struct journal_message *records;
 	const struct journal_message **firsts;
 	struct commit_offer *offers;
@@ -62,7 +63,8 @@ struct commit {
 	struct journal *journal;
 	struct commit_log log; /* offer NULL: one machine */
 	struct seen *seen;     /* under the journal's lock */
-	uint64_t expire_ms;    /* under it as well: next seen_expire() */
+	uint64_t seed;         /* of prints */
+	uint64_t expire_ms;    /* under the lock as well: next seen_expire() */
 	uint64_t first;
 	uint64_t repeats;
 	uint64_t held_since_ms;
@@ -90,6 +92,15 @@ static inline struct ticket *ticket_at(const struct commit_port *p, uint32_t num
 	return &p->tickets[number & (p->size - 1)];
 }
 
+static inline enum commit_outcome commit_outcome_of(enum seen_answer answer)
+{
+	static const enum commit_outcome outcomes[] = {[SEEN_FIRST] = COMMIT_FIRST,
+		[SEEN_REPEAT] = COMMIT_REPEAT,
+		[SEEN_CONFLICT] = COMMIT_CONFLICT};
+
+	return outcomes[answer];
+}
+
 /* --- port.c ------------------------------------------------------------- */
 
 void port_wake_all(const struct commit *c);
@@ -109,6 +120,10 @@ int commit_append_and_tell(struct commit *c, const struct journal_message *const
 	uint32_t n, bool may_retain);
 /* What journal_reserve() wants for a message. */
 uint64_t commit_bytes_of(const struct journal_message *m);
+/* What tells it from another message under the same id, for seen_claim(). Any thread, no lock. */
+uint32_t commit_print_of(const struct commit *c, const struct journal_message *m);
+/* Fills in the port's ids and prints. */
+void commit_note_ids(struct commit_port *p, const struct commit_request *requests, uint32_t n);
 
 /* --- follow.c ----------------------------------------------------------- */
 

@@ -1,6 +1,6 @@
 /* commit/log.c - several machines: submissions go to a shared log
  *
- *     worker: known here? --yes--> ticket decided: COMMIT_REPEAT
+ *     worker: known here? --yes--> ticket decided: repeat or conflict
  *                         --no---> ticket open --> log.offer() ... the log's thread ...
  *     log's thread: commit_port_answer() --> answers --wake--> worker: tickets decided --> on_done
  *
@@ -71,7 +71,7 @@ void log_take_answers(struct commit_port *p)
 
 		t->outcome = p->taken.list[i].outcome;
 		t->upto = 0;
-		repeats += t->outcome == COMMIT_REPEAT;
+		repeats += t->outcome != COMMIT_FIRST;
 	}
 	atomic_fetch_add(&p->commit->log_first, p->taken.count - repeats);
 	atomic_fetch_add(&p->commit->log_repeats, repeats);
@@ -100,20 +100,19 @@ static uint32_t look_up(struct commit_port *p, struct commit_owner *owner,
 	struct commit *c = p->commit;
 	uint32_t count = 0;
 
-	for (uint32_t i = 0; i < n; i++)
-		p->ids[i] = &requests[i].message.id;
 	journal_lock(c->journal);
 	commit_expire_sometimes(c);
 	seen_prefetch(c->seen, p->ids, n);
 	for (uint32_t i = 0; i < n; i++) {
 		const struct commit_request *r = &requests[i];
-		bool known = r->claim && seen_has(c->seen, &r->message.id);
+		enum seen_answer answer =
+			r->claim ? seen_ask(c->seen, &r->message.id, p->prints[i]) : SEEN_FIRST;
 
 		*ticket_at(p, p->tail + i) = (struct ticket){.owner = owner,
 			.token = r->token,
-			.upto = known ? 0 : TICKET_OPEN,
-			.outcome = COMMIT_REPEAT};
-		if (!known)
+			.upto = answer == SEEN_FIRST ? TICKET_OPEN : 0,
+			.outcome = commit_outcome_of(answer)};
+		if (answer == SEEN_FIRST)
 			p->offers[count++] = (struct commit_offer){r, p->tail + i};
 	}
 	journal_unlock(c->journal);
@@ -168,7 +167,8 @@ static int append_unknown(struct commit *c, const struct journal_message *messag
 
 	commit_expire_sometimes(c);
 	for (uint32_t i = 0; i < n; i++)
-		if (seen_claim(c->seen, &messages[i].id, now) == SEEN_FIRST)
+		if (seen_claim(c->seen, &messages[i].id, commit_print_of(c, &messages[i]), now) ==
+			SEEN_FIRST)
 			firsts[count++] = &messages[i];
 	if (count)
 		err = commit_append_and_tell(c, firsts, count, true);

@@ -181,6 +181,27 @@ static void what_was_followed_is_a_repeat_without_asking(void **state)
 	fixture_fini(&f);
 }
 
+static void what_was_followed_with_other_bytes_is_a_conflict(void **state)
+{
+	struct commit_record record = {.message = message(2)};
+	struct commit_line line = {.records = &record, .n = 1};
+	struct commit_figures figures;
+	struct fixture f;
+
+	(void)state;
+	fixture_init(&f);
+	record.message.log_id = 1;
+	record.message.payload = VIEW("another");
+	assert_int_equal(commit_follow(f.commit, &line, 1), 0);
+	assert_int_equal(submit(&f, 2, 1), 0);
+	assert_int_equal(f.offered, 0);
+	run_until(&f, 1);
+	assert_int_equal(f.outcomes[0], COMMIT_CONFLICT);
+	commit_figures(f.commit, &figures);
+	assert_int_equal(figures.repeats, 1);
+	fixture_fini(&f);
+}
+
 static void a_log_that_takes_nothing_holds_until_it_says_that_it_is_ready(void **state)
 {
 	struct commit_figures figures;
@@ -281,6 +302,7 @@ int main(void)
 		cmocka_unit_test(what_the_log_answers_is_told_in_the_order_of_submission),
 		cmocka_unit_test(tickets_keep_their_numbers_while_their_ring_grows),
 		cmocka_unit_test(what_was_followed_is_a_repeat_without_asking),
+		cmocka_unit_test(what_was_followed_with_other_bytes_is_a_conflict),
 		cmocka_unit_test(a_log_that_takes_nothing_holds_until_it_says_that_it_is_ready),
 		cmocka_unit_test(a_refusal_is_asked_about_once_more),
 		cmocka_unit_test(who_went_away_is_not_told),

@@ -131,6 +131,7 @@ void commit_port_free(struct commit_port *p)
 	log_port_fini(p);
 	free(p->tickets);
 	free(p->ids);
+	free(p->prints);
 	free(p->records);
 	free(p->firsts);
 	free(p->offers);
@@ -163,6 +164,7 @@ void port_make_room(struct commit_port *p, uint32_t n)
 
 	if (n > p->batch_size) {
 		p->ids = mem_resize(p->ids, n * sizeof(*p->ids));
+		p->prints = mem_resize(p->prints, n * sizeof(*p->prints));
 		p->records = mem_resize(p->records, n * sizeof(*p->records));
 		p->firsts = mem_resize(p->firsts, n * sizeof(*p->firsts));
 		p->offers = mem_resize(p->offers, n * sizeof(*p->offers));

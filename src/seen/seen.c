@@ -32,8 +32,14 @@
 #define EXPIRE_PER_CALL 8192u
 #define MARK_MS 1000u
 #define PREFETCH_MOST 64u
-#define RING_PIECE (2u << 20) /* given back at once */
-#define IDS_PER_PIECE (RING_PIECE / sizeof(struct uuid))
+#define IDS_PER_PIECE (1u << 17) /* given back at once; a whole number of pages */
+#define RING_PIECE (IDS_PER_PIECE * sizeof(struct claimed))
+
+struct claimed {
+	struct uuid id;
+	uint32_t print;
+};
+_Static_assert(sizeof(struct claimed) == 20, "what a remembered id takes");
 
 /* The first claim of a second. */
 struct mark {
@@ -47,7 +53,7 @@ struct table {
 };
 
 struct seen {
-	struct uuid *ring;
+	struct claimed *ring;
 	size_t max_ids;
 	uint64_t ring_bytes;
 	uint64_t first;  /* oldest claim not yet removed */
@@ -84,9 +90,9 @@ static void release(void *p, uint64_t bytes)
 
 /* --- table ------------------------------------------------------------- */
 
-static struct uuid *id_at(const struct seen *s, uint64_t place)
+static const struct uuid *id_at(const struct seen *s, uint64_t place)
 {
-	return &s->ring[place];
+	return &s->ring[place].id;
 }
 
 static uint64_t hash_of(const struct seen *s, const struct uuid *id)
@@ -285,8 +291,8 @@ static void free_piece(struct seen *s)
 	uint64_t place = s->first % s->max_ids;
 
 	if (place % IDS_PER_PIECE == 0 && s->next - s->first <= s->max_ids - IDS_PER_PIECE)
-		madvise(id_at(s, place ? place - IDS_PER_PIECE
-				       : (s->max_ids - 1) / IDS_PER_PIECE * IDS_PER_PIECE),
+		madvise(&s->ring[place ? place - IDS_PER_PIECE
+				       : (s->max_ids - 1) / IDS_PER_PIECE * IDS_PER_PIECE],
 			RING_PIECE, MADV_DONTNEED);
 }
 
@@ -360,24 +366,38 @@ static uint64_t claim_of(const struct seen *s, uint32_t value)
 	return s->next - 1 - back;
 }
 
-enum seen_answer seen_claim(struct seen *s, const struct uuid *id, uint64_t now_ms)
+/* A slot was found, or NULL: what is said of an id with this print. */
+static enum seen_answer answer(const struct seen *s, const uint32_t *slot, uint32_t print)
+{
+	uint32_t known;
+
+	if (slot == NULL || claim_of(s, *slot) < window_start(s))
+		return SEEN_FIRST;
+	known = s->ring[*slot - 1].print;
+	return print == known || print == SEEN_NO_PRINT || known == SEEN_NO_PRINT ? SEEN_REPEAT
+										  : SEEN_CONFLICT;
+}
+
+enum seen_answer seen_claim(struct seen *s, const struct uuid *id, uint32_t print, uint64_t now_ms)
 {
 	uint64_t hash = hash_of(s, id);
 	struct table *t;
 	uint32_t *slot;
 	uint32_t value;
+	enum seen_answer known;
 
 	expire(s, now_ms, EXPIRE_PER_CLAIM);
 	slot = find(s, id, hash, &t);
-	if (slot && claim_of(s, *slot) >= window_start(s))
-		return SEEN_REPEAT;
+	known = answer(s, slot, print);
+	if (known != SEEN_FIRST)
+		return known;
 	if (s->next - s->first == s->max_ids) {
 		remove_oldest(s);
 		slot = slot ? find(s, id, hash, &t) : NULL;
 	}
 	put_mark(s, now_ms);
 	value = (uint32_t)(s->next % s->max_ids) + 1;
-	*id_at(s, value - 1) = *id;
+	s->ring[value - 1] = (struct claimed){*id, print};
 	if (slot) {
 		*slot = value;
 	} else {
@@ -389,14 +409,19 @@ enum seen_answer seen_claim(struct seen *s, const struct uuid *id, uint64_t now_
 	return SEEN_FIRST;
 }
 
-bool seen_has(const struct seen *s, const struct uuid *id)
+enum seen_answer seen_ask(const struct seen *s, const struct uuid *id, uint32_t print)
 {
 	uint64_t hash = hash_of(s, id);
 	const uint32_t *slot = find_in(s, &s->now, id, hash);
 
 	if (slot == NULL && s->old.size)
 		slot = find_in(s, &s->old, id, hash);
-	return slot && claim_of(s, *slot) >= window_start(s);
+	return answer(s, slot, print);
+}
+
+bool seen_has(const struct seen *s, const struct uuid *id)
+{
+	return seen_ask(s, id, SEEN_NO_PRINT) != SEEN_FIRST;
 }
 
 static void fetch_some(const struct seen *s, const struct uuid *const *ids, size_t n)

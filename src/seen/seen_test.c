@@ -23,7 +23,7 @@ static enum seen_answer claim(struct seen *s, uint64_t n, uint64_t now_ms)
 {
 	struct uuid id = id_of(n);
 
-	return seen_claim(s, &id, now_ms);
+	return seen_claim(s, &id, SEEN_NO_PRINT, now_ms);
 }
 
 static void the_first_claim_is_first_and_the_others_repeats(void **state)
@@ -205,6 +205,39 @@ static void asking_marks_nothing_and_sees_what_is_inside_the_window(void **state
 	seen_close(s);
 }
 
+static void another_print_under_a_known_id_is_a_conflict(void **state)
+{
+	/* {print claimed, print asked, answer} */
+	static const struct {
+		uint32_t claimed, asked;
+		enum seen_answer want;
+	} rows[] = {
+		{5, 5, SEEN_REPEAT},
+		{5, 7, SEEN_CONFLICT},
+		{UINT32_MAX, 1, SEEN_CONFLICT},
+		{SEEN_NO_PRINT, 7, SEEN_REPEAT},
+		{5, SEEN_NO_PRINT, SEEN_REPEAT},
+	};
+	struct uuid id = id_of(1);
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct seen *s = seen_open(100, 10000);
+
+		assert_int_equal(seen_ask(s, &id, rows[i].asked), SEEN_FIRST);
+		assert_int_equal(seen_claim(s, &id, rows[i].claimed, 0), SEEN_FIRST);
+		for (int again = 0; again < 2; again++) { /* a conflict changes nothing */
+			assert_int_equal(seen_ask(s, &id, rows[i].asked), rows[i].want);
+			assert_int_equal(seen_claim(s, &id, rows[i].asked, 5000), rows[i].want);
+		}
+		assert_int_equal(seen_claim(s, &id, rows[i].claimed, 5000), SEEN_REPEAT);
+		/* After the window it is the new one's. */
+		assert_int_equal(seen_claim(s, &id, 9, 20000), SEEN_FIRST);
+		assert_int_equal(seen_claim(s, &id, 5, 20000), SEEN_CONFLICT);
+		seen_close(s);
+	}
+}
+
 static void fetching_changes_nothing(void **state)
 {
 	struct seen *s = seen_open(1000, 1000);
@@ -237,6 +270,7 @@ int main(void)
 		cmocka_unit_test(expiry_empties_the_set_and_gives_its_memory_back),
 		cmocka_unit_test(it_agrees_with_a_plain_model_while_the_table_grows),
 		cmocka_unit_test(asking_marks_nothing_and_sees_what_is_inside_the_window),
+		cmocka_unit_test(another_print_under_a_known_id_is_a_conflict),
 		cmocka_unit_test(fetching_changes_nothing),
 	};
 

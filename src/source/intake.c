@@ -88,6 +88,7 @@ static void on_done(struct commit_owner *o, uint32_t token, enum commit_outcome 
 		firsts_add(&s->firsts, centre);
 	} else {
 		count_add(s->is_voice ? &s->figures.duplicates : &s->figures.standby_duplicates, 1);
+		count_add(&s->figures.conflicts, s->is_voice && outcome == COMMIT_CONFLICT);
 	}
 	mark_dirty(s);
 }
@@ -299,6 +300,7 @@ static void add_request(struct source *s, const struct mqtt_packet *packet,
 			},
 		.publisher = view_of(s->name),
 		.claim = v->claim,
+		.is_changed = v->note.content.p && atomic_load(&s->set->cuts_content),
 		.token = token,
 	};
 }

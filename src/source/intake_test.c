@@ -31,6 +31,54 @@ static void a_notification_is_published_once_and_every_copy_acknowledged(void **
 	fixture_fini(&f);
 }
 
+static void another_message_under_a_known_id_is_counted_by_the_voice(void **state)
+{
+	char payload[1024];
+	struct fixture f;
+	size_t n;
+
+	(void)state;
+	fixture_init(&f);
+	connect_source(&f);
+	peer_publish(&f.peer, 1, 10);
+	n = notification(payload, sizeof(payload), 1, ",\"x\":1");
+	peer_publish_raw(&f.peer, DWD_TOPIC, payload, n, 11);
+	peer_expect_ack(&f.peer, 10);
+	peer_expect_ack(&f.peer, 11);
+	assert_int_equal(count_read(&figures(&f)->duplicates), 1);
+	assert_int_equal(count_read(&figures(&f)->conflicts), 1);
+	fixture_source(&f)->is_voice = false;
+	peer_publish_raw(&f.peer, DWD_TOPIC, payload, n, 12);
+	peer_expect_ack(&f.peer, 12);
+	assert_int_equal(count_read(&figures(&f)->standby_duplicates), 1);
+	assert_int_equal(count_read(&figures(&f)->conflicts), 1);
+	fixture_fini(&f);
+}
+
+static void where_content_is_cut_a_copy_that_has_it_is_in_no_conflict(void **state)
+{
+	char payload[1024];
+	struct fixture f;
+	size_t n;
+
+	(void)state;
+	fixture_init(&f);
+	f.config.strip_content = true;
+	connect_source(&f);
+	peer_publish(&f.peer, 1, 10);
+	peer_expect_ack(&f.peer, 10);
+	fixture_source(&f)->setup->config.strip_content = false;
+	n = notification(payload, sizeof(payload), 1, "," CONTENT);
+	peer_publish_raw(&f.peer, DWD_TOPIC, payload, n, 11);
+	peer_expect_ack(&f.peer, 11);
+	n = notification(payload, sizeof(payload), 1, ",\"x\":1");
+	peer_publish_raw(&f.peer, DWD_TOPIC, payload, n, 12);
+	peer_expect_ack(&f.peer, 12);
+	assert_int_equal(count_read(&figures(&f)->duplicates), 2);
+	assert_int_equal(count_read(&figures(&f)->conflicts), 1);
+	fixture_fini(&f);
+}
+
 static void acknowledgements_leave_in_the_order_of_publish(void **state)
 {
 	struct fixture f;
@@ -524,6 +572,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_notification_is_published_once_and_every_copy_acknowledged),
+		cmocka_unit_test(another_message_under_a_known_id_is_counted_by_the_voice),
+		cmocka_unit_test(where_content_is_cut_a_copy_that_has_it_is_in_no_conflict),
 		cmocka_unit_test(acknowledgements_leave_in_the_order_of_publish),
 		cmocka_unit_test(half_packets_are_put_together),
 		cmocka_unit_test(many_packets_of_one_read_are_all_taken),

@@ -166,7 +166,10 @@ struct sources {
 	struct source **list; /* in order of name */
 	uint32_t count;
 	uint16_t next_number;
-	bool is_shared;            /* with other machines */
+	bool is_shared; /* with other machines */
+	/* A source's content was cut ever since the start: whoever brings one of its messages with
+	 * the content has other bytes and is not to blame. Any thread. */
+	atomic_bool cuts_content;
 	pthread_mutex_t text_lock; /* of every source's `shown` */
 	pthread_mutex_t stop_lock;
 	pthread_cond_t stopped;

@@ -67,6 +67,7 @@ struct source_figures {
 	count received;  /* every PUBLISH, before any check (MON-03) */
 	count published; /* ... published for the first time */
 	count duplicates;
+	count conflicts;            /* of these, another message than was published under the id */
 	count rejected[RULE_COUNT]; /* messages whose verdict named it, discarded or not */
 	count checks[CHECK_COUNT];  /* the same by check (monitoring.md, section 1) */
 	count by_centre;            /* let through by their centre's record, metadata_id unknown */

@@ -313,6 +313,8 @@ static struct source_setup *make_setup(struct applying *a, const struct source_c
 	struct source_setup *setup = mem_new(sizeof(*setup));
 
 	source_config_copy(&setup->config, c);
+	if (c->strip_content)
+		atomic_store(&a->set->cuts_content, true);
 	source_policy_for(&setup->policy, c);
 	source_filters_for(&setup->filters, c);
 	make_plan(a, setup);

@@ -29,6 +29,7 @@ WIS2 = {
 OURS = {
     "isobar_delivered_total": "counter",
     "isobar_duplicates_total": "counter",
+    "isobar_conflicts_total": "counter",
     "isobar_rejected_total": "counter",
     "isobar_connections": "gauge",
     "isobar_sessions": "gauge",

@@ -57,7 +57,8 @@ class World:
                  "topic": "wmo_wis2_gb_messages_invalid_topic_total",
                  "format": "wmo_wis2_gb_messages_invalid_format_total",
                  "metadata": "wmo_wis2_gb_messages_no_metadata_total",
-                 "duplicates": "isobar_duplicates_total"}
+                 "duplicates": "isobar_duplicates_total",
+                 "conflicts": "isobar_conflicts_total"}
         found = {key: m.value(name, 0, centre_id=centre) for key, name in names.items()}
         for labels, value in m.series("isobar_rejected_total"):
             if labels["centre_id"] == centre:
@@ -208,8 +209,8 @@ def test_the_id_alone_decides_whatever_its_case_topic_or_centre(world, audience)
     sentinel = wnm.valid(PEER, tail="metadata")
     world.send(PEER, [sentinel])
     assert_heard(audience, [first], sentinel)
-    assert world.counters(DWD) == {"received": 2, "published": 1, "duplicates": 1}
-    assert world.counters(MSC) == {"received": 1, "duplicates": 1}
+    assert world.counters(DWD) == {"received": 2, "published": 1, "duplicates": 1, "conflicts": 1}
+    assert world.counters(MSC) == {"received": 1, "duplicates": 1, "conflicts": 1}
 
 
 def test_unusual_but_valid_messages_pass_byte_for_byte(world, audience):
