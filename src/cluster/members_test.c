@@ -7,6 +7,7 @@
 #include <pthread.h>
 
 #include "base/log.h"
+#include "base/map.h"
 #include "cluster/holders.h"
 #include "net/harness_clock.h"
 
@@ -41,6 +42,7 @@ struct rig {
 	} there; /* the other node */
 	struct lease leases[LEASES_MOST];
 	uint32_t lease_count;
+	struct map by_name;
 	uint64_t version;
 	const char *answer; /* to beats, NULL: as the script does */
 	const char *reads;  /* to HGETALL */
@@ -92,15 +94,14 @@ static void say_nodes(struct played_visit *v, struct rig *r, const struct resp *
 
 static struct lease *find_lease(struct rig *r, struct view name)
 {
-	struct lease *l;
+	struct lease *l = map_get(&r->by_name, name);
 
-	for (uint32_t i = 0; i < r->lease_count; i++) {
-		if (view_equal(view_of(r->leases[i].name), name))
-			return &r->leases[i];
-	}
+	if (l)
+		return l;
 	assert_true(r->lease_count < LEASES_MOST);
 	l = &r->leases[r->lease_count++];
 	snprintf(l->name, sizeof(l->name), "%.*s", VIEW_ARG(name));
+	map_put(&r->by_name, view_of(l->name), l);
 	return l;
 }
 
@@ -229,6 +230,7 @@ static int tear_down(void **state)
 	played_end_client(&r->redis);
 	members_free(r->members);
 	played_close(&r->redis);
+	map_fini(&r->by_name);
 	buf_fini(&r->told);
 	free(r);
 	return 0;
