@@ -3,7 +3,7 @@
  *     module under test --> struct redis --> played: notes the command, serve() --> played_say()
  *
  * What belongs to the connection (CLUSTER SLOTS, SCRIPT LOAD, READONLY, PING, WAIT) is answered here,
- * unless `first` does it; all else is the test's. With `is_silent` nothing is answered any more; a
+ * unless `first` does it; all else is noted, and the test's. With `is_silent` nothing is answered any more; a
  * visit that is_blocked reads no further until played_unblock(); played_cut() ends all connections. A
  * second machine is made by played_listen(). A call of a script is noted as "EVALSHA KEY ARGUMENT ...", a command of more words as it
  * came, each with a line end, a NUL as '~'.
@@ -32,6 +32,7 @@ struct played_visit {
 	struct resp_reader *reader;
 	bool is_blocked;
 	bool is_closed;
+	unsigned marks; /* the test's */
 };
 
 /* c: the command, borrowed; a script's key and arguments begin at item 3. */
@@ -42,6 +43,7 @@ struct played {
 	struct resolver *resolver;
 	struct redis *redis; /* the client, to this machine */
 	struct listener *listener;
+	struct tls_context *tls; /* NULL: plain */
 	uint16_t port;
 	struct played_visit *visits[PLAYED_VISITS_MOST];
 	uint32_t visit_count;
@@ -302,7 +304,10 @@ static inline void played_on_accept(void *context, const struct arrival *a)
 	v->reader = resp_reader_new(1u << 20);
 	assert_true(p->visit_count < PLAYED_VISITS_MOST);
 	p->visits[p->visit_count++] = v;
-	assert_int_equal(conn_accept(&v->conn, p->loop, a, &options, &played_handler), 0);
+	assert_int_equal(conn_accept(&v->conn, p->loop,
+				 &(struct arrival){.fd = a->fd, .peer = a->peer, .tls = p->tls},
+				 &options, &played_handler),
+		0);
 }
 
 /* All connections end, as when the machine is restarted; it takes new ones. */

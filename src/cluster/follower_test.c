@@ -3,56 +3,37 @@
  * cluster does is in tests/e2e/test_cluster_follow.py. */
 #include "cluster/follower.h"
 
+#include "cluster/fixture.h"
+
 #include <errno.h>
 #include <stdatomic.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include "net/harness.h"
 
 #include "base/error.h"
-#include "base/mem.h"
 #include "cluster/census.h"
 #include "cluster/record.h"
 #include "commit/retaining.h"
 #include "journal/system.h"
-#include "net/conn.h"
-#include "net/listener.h"
 
 #define SHARDS_HERE 2u
 #define ENTRIES_MOST 300u
-#define VISITS_MOST 64u
 #define RUN_ID "run_id:0123456789012345678901234567890123456789\r\n"
+#define EMPTY_PAGE "*2\r\n$1\r\n0\r\n*0\r\n"
 
 /* --- the server: streams of two shards ------------------------------------------- */
-
-struct visit {
-	struct conn conn;
-	struct rig *rig;
-	struct resp_reader *reader;
-	bool is_waiting; /* in XREAD BLOCK */
-	struct buf command;
-	uint32_t shard;
-	uint64_t after;
-	bool is_closed;
-};
 
 struct stream {
 	struct buf entries[ENTRIES_MOST]; /* records; the places are 1-0, 2-0 ... of 2020 */
 	uint32_t count;
+	struct played_visit *waiting; /* in XREAD BLOCK, behind this place */
+	uint64_t after;
 };
 
 struct rig {
+	struct played redis;
 	char dir[64];
-	struct loop *loop;
-	struct resolver *resolver;
 	struct cluster_settings settings;
 	struct cluster_core core;
 	struct follower *follower;
-	struct listener *listener;
-	uint16_t port;
-	struct visit *visits[VISITS_MOST];
-	uint32_t visit_count;
 	struct stream streams[SHARDS_HERE];
 	uint32_t asks_largest; /* a read that asks for more loses its connection */
 	uint32_t asked_least;
@@ -62,167 +43,113 @@ struct rig {
 	uint32_t pages;        /* of what is retained, asked for */
 	bool has_pages;        /* an empty one; else the answer is of no use */
 	bool is_slow;          /* nothing comes for shard 0 ... */
-	struct visit *slow;    /* which was asked here */
+	bool has_slowed;       /* which was asked */
 	uint64_t want;
 };
-
-static void say(struct visit *v, const char *text)
-{
-	conn_push(&v->conn, text, strlen(text));
-}
 
 static uint64_t place_of(uint32_t i)
 {
 	return 1600000000000ull + 60000 + i;
 }
 
-static void say_entries(struct visit *v, uint32_t most)
+static void say_entries(struct played_visit *v, uint32_t shard, uint64_t after, uint32_t most)
 {
-	struct stream *s = &v->rig->streams[v->shard];
-	struct buf b = {0};
+	const struct stream *s = &((struct rig *)v->played->context)->streams[shard];
+	char key[16];
 	uint32_t n = 0, from = 0;
 
-	while (from < s->count && place_of(from) <= v->after)
+	while (from < s->count && place_of(from) <= after)
 		from++;
 	n = s->count - from < most ? s->count - from : most;
-	buf_printf(&b, "*1\r\n*2\r\n$7\r\n{%u}:log\r\n*%u\r\n", v->shard, n);
+	snprintf(key, sizeof(key), "{%u}:log", shard);
+	played_array(v, 1);
+	played_array(v, 2);
+	played_bulk(v, view_of(key));
+	played_array(v, n);
 	for (uint32_t i = from; i < from + n; i++) {
 		char place[LOG_PLACE_BYTES];
 
 		log_place_format((struct log_place){place_of(i), 0}, place);
-		buf_printf(&b, "*2\r\n$%zu\r\n%s\r\n*2\r\n$1\r\nm\r\n$%zu\r\n", strlen(place),
-			place, buf_length(&s->entries[i]));
-		buf_append(&b, buf_bytes(&s->entries[i]), buf_length(&s->entries[i]));
-		buf_text(&b, "\r\n");
+		played_array(v, 2);
+		played_bulk(v, view_of(place));
+		played_array(v, 2);
+		played_bulk(v, VIEW("m"));
+		played_bulk(v, buf_view(&s->entries[i]));
 	}
-	conn_push(&v->conn, buf_bytes(&b), buf_length(&b));
-	buf_fini(&b);
 }
 
-static bool has_more(const struct visit *v)
+static void serve_read(struct played_visit *v, struct rig *r, const struct resp *c)
 {
-	const struct stream *s = &v->rig->streams[v->shard];
-
-	return s->count && place_of(s->count - 1) > v->after;
-}
-
-static void serve_read(struct visit *v, const struct resp *c)
-{
-	uint32_t most = (uint32_t)strtoul(c->items[2].text.p, NULL, 10);
-	bool blocks = view_equal(c->items[3].text, VIEW("BLOCK"));
+	uint32_t most = (uint32_t)strtoul(played_word(c, 2).p, NULL, 10);
+	uint32_t shard = (uint32_t)strtoul(played_word(c, c->count - 2).p + 1, NULL, 10);
+	struct stream *s = &r->streams[shard];
 	struct log_place after;
 
-	v->shard = (uint32_t)strtoul(c->items[c->count - 2].text.p + 1, NULL, 10);
-	assert_true(log_place_parse(c->items[c->count - 1].text, &after));
-	v->after = after.ms;
-	v->rig->asked_least = most < v->rig->asked_least ? most : v->rig->asked_least;
-	if (most > v->rig->asks_largest)
+	assert_true(log_place_parse(played_word(c, c->count - 1), &after));
+	r->asked_least = most < r->asked_least ? most : r->asked_least;
+	if (most > r->asks_largest) {
 		conn_close(&v->conn, 0, NULL);
-	else if (has_more(v))
-		say_entries(v, most);
-	else if (blocks)
-		v->is_waiting = true;
-	else
-		say(v, "*-1\r\n");
+	} else if (s->count && place_of(s->count - 1) > after.ms) {
+		say_entries(v, shard, after.ms, most);
+	} else if (view_equal(played_word(c, 3), VIEW("BLOCK"))) {
+		s->waiting = v;
+		s->after = after.ms;
+	} else {
+		played_say(v, "*-1\r\n");
+	}
 }
 
-static void serve_wait(struct visit *v)
+/* WAIT is the only one that the player would have answered. */
+static bool serve_wait(struct played_visit *v, const struct resp *c)
 {
-	struct rig *r = v->rig;
+	struct rig *r = v->played->context;
 
+	if (!played_is(c, "WAIT"))
+		return false;
 	r->waits++;
 	if (r->waits == r->cut_after)
 		conn_close(&v->conn, 0, NULL);
 	else
-		say(v, r->waits > r->enough_after ? ":1\r\n" : ":0\r\n");
+		played_integer(v, r->waits > r->enough_after);
+	return true;
 }
 
-static void serve_state(struct visit *v, const struct resp *c)
+static void serve_state(struct played_visit *v, const struct rig *r, const struct resp *c)
 {
-	uint32_t shard = (uint32_t)strtoul(c->items[2].text.p + 1, NULL, 10);
-	uint32_t added = v->rig->streams[shard].count;
+	uint32_t shard = (uint32_t)strtoul(played_word(c, 2).p + 1, NULL, 10);
+	uint32_t added = r->streams[shard].count;
 	char place[LOG_PLACE_BYTES];
-	struct buf b = {0};
 
 	log_place_format((struct log_place){added ? place_of(added - 1) : 0, 0}, place);
-	buf_printf(&b,
-		"*4\r\n$17\r\nlast-generated-id\r\n$%zu\r\n%s\r\n$13\r\nentries-added\r\n:%u\r\n",
-		strlen(place), place, added);
-	conn_push(&v->conn, buf_bytes(&b), buf_length(&b));
-	buf_fini(&b);
+	played_array(v, 4);
+	played_bulk(v, VIEW("last-generated-id"));
+	played_bulk(v, view_of(place));
+	played_bulk(v, VIEW("entries-added"));
+	played_integer(v, added);
 }
 
-static void say_slots(struct visit *v)
+static void serve_page(struct played_visit *v, struct rig *r, const struct resp *c)
 {
-	struct buf b = {0};
-
-	buf_printf(
-		&b, "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n", v->rig->port);
-	conn_push(&v->conn, buf_bytes(&b), buf_length(&b));
-	buf_fini(&b);
-}
-
-static void serve_page(struct visit *v, const struct resp *c)
-{
-	if (v->rig->is_slow && c->items[1].text.p[1] == '0') {
-		v->rig->slow = v;
+	if (r->is_slow && played_word(c, 1).p[1] == '0') {
+		v->is_blocked = r->has_slowed = true;
 		return;
 	}
-	v->rig->pages++;
-	say(v, v->rig->has_pages ? "*2\r\n$1\r\n0\r\n*0\r\n" : "*0\r\n");
+	r->pages++;
+	played_say(v, r->has_pages ? EMPTY_PAGE : "*0\r\n");
 }
 
-static void serve(struct visit *v, const struct resp *c)
+static void serve(struct played_visit *v, const struct resp *c)
 {
-	struct view word = c->items[0].text;
+	struct rig *r = v->played->context;
 
-	if (view_equal(word, VIEW("CLUSTER")))
-		say_slots(v);
-	else if (view_equal(word, VIEW("INFO")))
-		say(v, "$49\r\n" RUN_ID "\r\n");
-	else if (view_equal(word, VIEW("XINFO")))
-		serve_state(v, c);
-	else if (view_equal(word, VIEW("XREAD")))
-		serve_read(v, c);
-	else if (view_equal(word, VIEW("WAIT")))
-		serve_wait(v);
-	else if (view_equal(word, VIEW("HSCAN")))
-		serve_page(v, c);
+	if (played_is(c, "INFO"))
+		played_bulk(v, VIEW(RUN_ID));
+	else if (played_is(c, "XINFO"))
+		serve_state(v, r, c);
+	else if (played_is(c, "XREAD"))
+		serve_read(v, r, c);
 	else
-		say(v, "+PONG\r\n");
-}
-
-static ssize_t on_bytes(struct conn *c, const uint8_t *p, size_t n)
-{
-	struct visit *v = container_of(c, struct visit, conn);
-	const struct resp *command;
-
-	resp_feed(v->reader, p, n);
-	while (v->conn.state == CONN_OPEN && v->rig->slow != v &&
-		resp_next(v->reader, &command) > 0)
-		serve(v, command);
-	return (ssize_t)n;
-}
-
-static void on_close(struct conn *c, int err, const char *why)
-{
-	(void)err, (void)why;
-	container_of(c, struct visit, conn)->is_closed = true;
-}
-
-static const struct conn_handler visit_handler = {.on_bytes = on_bytes, .on_close = on_close};
-
-static void on_accept(void *context, const struct arrival *a)
-{
-	struct rig *r = context;
-	struct visit *v = mem_new(sizeof(*v));
-	struct conn_options options = {0};
-
-	v->rig = r;
-	v->reader = resp_reader_new(1u << 20);
-	assert_true(r->visit_count < VISITS_MOST);
-	r->visits[r->visit_count++] = v;
-	assert_int_equal(conn_accept(&v->conn, r->loop, a, &options, &visit_handler), 0);
+		serve_page(v, r, c);
 }
 
 /* A message into a shard's stream, which wakes who waits there. */
@@ -230,19 +157,16 @@ static void add(struct rig *r, uint32_t shard, uint32_t id, uint32_t previous)
 {
 	struct stream *s = &r->streams[shard];
 	struct record record = {.topic = VIEW("a/b"), .has_previous = previous != 0};
+	struct played_visit *v = s->waiting;
 
 	memcpy(record.id.b, &id, sizeof(id));
 	memcpy(record.previous.b, &previous, sizeof(previous));
 	assert_int_equal(record_encode(&s->entries[s->count++], &record), 0);
-	for (uint32_t i = 0; i < r->visit_count; i++) {
-		struct visit *v = r->visits[i];
-
-		if (v->is_closed || !v->is_waiting || v->shard != shard)
-			continue;
-		v->is_waiting = false;
-		say_entries(v, 1);
-		conn_flush(&v->conn);
-	}
+	s->waiting = NULL;
+	if (v == NULL || v->is_closed)
+		return;
+	say_entries(v, shard, s->after, 1);
+	conn_flush(&v->conn);
 }
 
 /* --- the rig ------------------------------------------------------------------------- */
@@ -283,8 +207,6 @@ static void open_commit(struct rig *r)
 static int set_up(void **state)
 {
 	struct rig *r = mem_new(sizeof(*r));
-	struct address at = loopback(0);
-	struct redis_seed seed = {"127.0.0.1", 0};
 
 	snprintf(r->dir, sizeof(r->dir),
 		"/tmp/isobar-follower-"
@@ -294,21 +216,16 @@ static int set_up(void **state)
 	assert_non_null(mkdtemp(r->dir));
 	open_commit(r);
 	r->asks_largest = r->asked_least = UINT32_MAX;
-	r->loop = loop_new();
-	r->resolver = resolver_new();
-	assert_int_equal(listener_open(&r->listener, r->loop, &at, true, on_accept, r), 0);
-	at = listener_address(r->listener);
-	seed.port = r->port = address_port(&at);
+	r->redis.first = serve_wait;
+	r->redis.serve = serve;
+	r->redis.context = r;
+	played_open(&r->redis, NULL);
 	r->settings = (struct cluster_settings){.dir = r->dir, .acknowledge = 1};
 	r->core.settings = &r->settings;
-	r->core.loop = r->loop;
+	r->core.loop = r->redis.loop;
 	r->core.name = (char *)(uintptr_t) "node/1";
 	r->core.shards = SHARDS_HERE;
-	r->core.redis = redis_new(&(struct redis_config){.loop = r->loop,
-		.resolver = r->resolver,
-		.seeds = &seed,
-		.seed_count = 1,
-		.pause_most_ms = 20});
+	r->core.redis = r->redis.redis;
 	r->core.census = census_new(&r->core);
 	r->follower = follower_new(&r->core);
 	*state = r;
@@ -321,18 +238,10 @@ static int tear_down(void **state)
 	char command[128];
 	int status;
 
-	redis_free(r->core.redis);
+	played_end_client(&r->redis);
 	follower_free(r->follower);
 	census_free(r->core.census);
-	for (uint32_t i = 0; i < r->visit_count; i++) {
-		if (!r->visits[i]->is_closed)
-			conn_abort(&r->visits[i]->conn);
-		resp_reader_free(r->visits[i]->reader);
-		free(r->visits[i]);
-	}
-	listener_close(r->listener);
-	loop_free(r->loop);
-	resolver_free(r->resolver);
+	played_close(&r->redis);
 	commit_close(r->core.commit);
 	for (uint32_t i = 0; i < SHARDS_HERE; i++)
 		for (uint32_t k = 0; k < r->streams[i].count; k++)
@@ -358,7 +267,7 @@ static bool has_wanted(void *context)
 static void run_until(struct rig *r, uint64_t records)
 {
 	r->want = records;
-	drive_until(r->loop, has_wanted, r);
+	drive_until(r->core.loop, has_wanted, r);
 	assert_int_equal(written(r), records);
 }
 
@@ -417,7 +326,7 @@ static void nothing_is_written_before_replicas_have_it(void **state)
 	r->enough_after = 5;
 	add(r, 0, 1, 0);
 	follower_begin(r->follower);
-	drive_until(r->loop, has_tried, r);
+	drive_until(r->core.loop, has_tried, r);
 	assert_int_equal(written(r), 0);
 	assert_int_equal(count_read(&follower_tail(r->follower, 0)->state), FOLLOW_UNSAFE);
 	run_until(r, 1);
@@ -470,10 +379,10 @@ static void what_never_comes_is_not_waited_for_longer_than_its_time(void **state
 	follower_begin(r->follower);
 	add(r, 1, 9, 0);
 	run_until(r, 1);
-	before = loop_now_ms(r->loop);
+	before = loop_now_ms(r->core.loop);
 	add(r, 0, 2, 1);
 	run_until(r, 2);
-	assert_true(loop_now_ms(r->loop) - before >= FOLLOWER_PATIENCE_MS);
+	assert_true(loop_now_ms(r->core.loop) - before >= FOLLOWER_PATIENCE_MS);
 	assert_int_equal(count_read(&follower_figures(r->follower)->unordered), 1);
 }
 
@@ -507,31 +416,19 @@ static void it_is_degraded_until_what_is_retained_has_been_compared(void **state
 	add(r, 0, 1, 0);
 	follower_begin(r->follower);
 	r->want = 3;
-	drive_until(r->loop, has_asked_pages, r);
+	drive_until(r->core.loop, has_asked_pages, r);
 	assert_non_null(follower_degraded(r->follower));
 	assert_int_equal(written(r), 0);
 	r->has_pages = true;
-	drive_until(r->loop, has_compared, r);
+	drive_until(r->core.loop, has_compared, r);
 	run_until(r, 1);
-}
-
-/* And what came behind the question. */
-static void answer_slow(struct rig *r)
-{
-	struct visit *v = r->slow;
-
-	r->slow = NULL;
-	r->is_slow = false;
-	say(v, "*2\r\n$1\r\n0\r\n*0\r\n");
-	on_bytes(&v->conn, (const uint8_t *)"", 0);
-	conn_flush(&v->conn);
 }
 
 static bool has_waited(void *context)
 {
 	const struct rig *r = context;
 
-	return r->slow && loop_now_ms(r->loop) >= r->want;
+	return r->has_slowed && loop_now_ms(r->core.loop) >= r->want;
 }
 
 static void a_record_waits_for_a_shard_that_compares_what_is_retained(void **state)
@@ -544,10 +441,11 @@ static void a_record_waits_for_a_shard_that_compares_what_is_retained(void **sta
 	add(r, 1, 2, 1);
 	add(r, 0, 1, 0);
 	follower_begin(r->follower);
-	r->want = loop_now_ms(r->loop) + 3 * FOLLOWER_PATIENCE_MS;
-	drive_until(r->loop, has_waited, r);
+	r->want = loop_now_ms(r->core.loop) + 3 * FOLLOWER_PATIENCE_MS;
+	drive_until(r->core.loop, has_waited, r);
 	assert_int_equal(written(r), 0);
-	answer_slow(r);
+	r->is_slow = false;
+	played_unblock(&r->redis, EMPTY_PAGE);
 	run_until(r, 2);
 	expect_journal(r, "1 2 ");
 	assert_int_equal(count_read(&follower_figures(r->follower)->unordered), 0);
@@ -570,7 +468,7 @@ static void while_the_journal_takes_nothing_all_waits_and_nothing_is_lost(void *
 	atomic_store(&writes_fail, 1);
 	add(r, 0, 2, 0);
 	add(r, 1, 3, 2);
-	drive_until(r->loop, is_held, r);
+	drive_until(r->core.loop, is_held, r);
 	assert_non_null(follower_degraded(r->follower));
 	assert_int_equal(written(r), 1);
 	add(r, 0, 4, 3);

@@ -2,51 +2,28 @@
  * cluster and of the network. What a real cluster does is in tests/e2e/test_redis.py. */
 #include "cluster/redis.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <sys/socket.h>
+#include "cluster/fixture.h"
 
 #include "base/error.h"
-#include "base/mem.h"
-#include "net/conn.h"
-#include "net/harness.h"
 #include "net/harness_tls.h"
-#include "net/listener.h"
 
 #define SERVERS 2u
-#define CONNECTIONS_MOST 64u
 #define REQUESTS_MOST 2000u
 #define SLOT 5u /* of server 0, which has the lower half */
 
 /* --- the servers ----------------------------------------------------------- */
 
-struct server;
-
-/* A connection to a server, and what was asked on it. */
-struct visit {
-	struct conn conn;
-	struct server *server;
-	struct resp_reader *reader;
-	bool asking;
-	bool read_only;
-	bool blocked; /* reads nothing more until it has answered */
-	bool closed;
-};
+enum { ASKING = 1, READ_ONLY = 2 }; /* marks of a connection */
 
 struct server {
+	struct played played; /* asked: "GET 1;WAIT 1;..." without greetings and maps */
 	struct rig *rig;
-	struct listener *listener;
-	uint16_t port;
-	struct visit *visits[CONNECTIONS_MOST];
-	uint32_t visit_count;
-	struct buf asked; /* "GET 1;WAIT 1;..." without greetings and maps */
 	uint32_t gets;
 	uint32_t loads;
-	bool silent;
 };
 
 /* Answers a GET with the given text, or NULL: it was done otherwise. */
-typedef const char *answer_get(struct server *s, struct visit *v, uint32_t number);
+typedef const char *answer_get(struct server *s, struct played_visit *v, uint32_t number);
 
 struct rig {
 	struct loop *loop;
@@ -79,188 +56,131 @@ struct rig {
 	const char *slots; /* answer to CLUSTER SLOTS; NULL: both halves */
 };
 
-static void say(struct visit *v, const char *text)
+static struct server *server_of(const struct played_visit *v)
 {
-	conn_push(&v->conn, text, strlen(text));
+	return container_of(v->played, struct server, played);
 }
 
-static void say_slots(struct visit *v)
+static void say_slots(struct played_visit *v)
 {
-	struct rig *r = v->server->rig;
-	struct buf b = {0};
+	const struct rig *r = server_of(v)->rig;
+	char text[192];
 
-	if (r->slots) {
-		say(v, r->slots);
-		return;
-	}
-	buf_printf(&b,
+	snprintf(text, sizeof(text),
 		"*2\r\n*4\r\n:0\r\n:8191\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n"
 		"*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n"
 		"*3\r\n:8192\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n",
-		r->servers[0].port, r->servers[1].port, r->servers[1].port);
-	conn_push(&v->conn, buf_bytes(&b), buf_length(&b));
-	buf_fini(&b);
+		r->servers[0].played.port, r->servers[1].played.port, r->servers[1].played.port);
+	played_say(v, r->slots ? r->slots : text);
 }
 
-static void on_get(struct visit *v, const struct resp *command)
+static void on_get(struct played_visit *v, const struct resp *command)
 {
-	struct server *s = v->server;
+	struct server *s = server_of(v);
 	uint32_t number = (uint32_t)strtoul(command->items[1].text.p, NULL, 10);
 	const char *text = s->rig->get(s, v, number);
 
 	s->gets++;
-	v->asking = false;
+	v->marks &= ~(unsigned)ASKING;
 	if (text)
-		say(v, text);
+		played_say(v, text);
 }
 
-static void on_wait(struct visit *v)
+static void on_wait(struct played_visit *v)
 {
-	struct rig *r = v->server->rig;
+	struct rig *r = server_of(v)->rig;
 
 	r->waits++;
 	if (r->wait) {
-		v->blocked = r->wait[0] == '\0';
-		say(v, r->wait);
+		v->is_blocked = r->wait[0] == '\0';
+		played_say(v, r->wait);
 		return;
 	}
 	r->wait = ":1\r\n";
 	conn_close(&v->conn, 0, NULL);
 }
 
-static void note(struct visit *v, const struct resp *command)
+static void note(struct played_visit *v, const struct resp *command)
 {
-	struct buf *b = &v->server->asked;
+	struct buf *b = &v->played->asked;
 
 	for (uint32_t i = 0; i < command->count && i < 2; i++)
 		buf_printf(b, i ? " %.*s" : "%.*s", VIEW_ARG(command->items[i].text));
 	buf_text(b, ";");
 }
 
-static void serve(struct visit *v, const struct resp *command)
+/* All of it: the client is what is tested. */
+static bool serve(struct played_visit *v, const struct resp *command)
 {
-	struct view word = command->items[0].text;
-
-	if (view_equal(word, VIEW("CLUSTER"))) {
+	if (played_is(command, "CLUSTER")) {
 		say_slots(v);
-	} else if (view_equal(word, VIEW("AUTH"))) {
-		say(v, v->server->rig->auth);
-	} else if (view_equal(word, VIEW("PING"))) {
-		say(v, "+PONG\r\n");
-	} else if (view_equal(word, VIEW("READONLY"))) {
-		v->read_only = true;
-		say(v, "+OK\r\n");
-	} else if (view_equal(word, VIEW("SCRIPT"))) {
-		v->server->loads++;
+	} else if (played_is(command, "AUTH")) {
+		played_say(v, server_of(v)->rig->auth);
+	} else if (played_is(command, "PING")) {
+		played_say(v, "+PONG\r\n");
+	} else if (played_is(command, "READONLY")) {
+		v->marks |= READ_ONLY;
+		played_say(v, "+OK\r\n");
+	} else if (played_is(command, "SCRIPT")) {
+		server_of(v)->loads++;
 		note(v, command);
-		say(v, "$1\r\nx\r\n");
-	} else if (view_equal(word, VIEW("ASKING"))) {
+		played_say(v, "$1\r\nx\r\n");
+	} else if (played_is(command, "ASKING")) {
 		note(v, command);
-		v->asking = true;
-		say(v, "+OK\r\n");
+		v->marks |= ASKING;
+		played_say(v, "+OK\r\n");
 	} else {
 		note(v, command);
-		if (view_equal(word, VIEW("WAIT")))
+		if (played_is(command, "WAIT"))
 			on_wait(v);
 		else
 			on_get(v, command);
 	}
-}
-
-static void serve_all(struct visit *v)
-{
-	const struct resp *command;
-
-	while (!v->server->silent && !v->blocked && v->conn.state == CONN_OPEN &&
-		resp_next(v->reader, &command) > 0)
-		serve(v, command);
-}
-
-static ssize_t on_bytes(struct conn *c, const uint8_t *p, size_t n)
-{
-	struct visit *v = container_of(c, struct visit, conn);
-
-	resp_feed(v->reader, p, n);
-	serve_all(v);
-	return (ssize_t)n;
-}
-
-/* The answer that was kept back, and what stood behind it. */
-static void unblock(struct visit *v, const char *answer)
-{
-	v->blocked = false;
-	say(v, answer);
-	serve_all(v);
-}
-
-static void on_close(struct conn *c, int err, const char *why)
-{
-	(void)err;
-	(void)why;
-	container_of(c, struct visit, conn)->closed = true;
-}
-
-static const struct conn_handler visit_handler = {.on_bytes = on_bytes, .on_close = on_close};
-
-static void on_accept(void *context, const struct arrival *a)
-{
-	struct server *s = context;
-	struct visit *v = mem_new(sizeof(*v));
-	struct conn_options options = {0};
-
-	v->server = s;
-	v->reader = resp_reader_new(1u << 20);
-	assert_true(s->visit_count < CONNECTIONS_MOST);
-	s->visits[s->visit_count++] = v;
-	assert_int_equal(
-		conn_accept(&v->conn, s->rig->loop,
-			&(struct arrival){.fd = a->fd, .peer = a->peer, .tls = s->rig->server_tls},
-			&options, &visit_handler),
-		0);
+	return true;
 }
 
 /* --- answers ------------------------------------------------------------------ */
 
-static const char *get_number(struct server *s, struct visit *v, uint32_t number)
+static const char *get_number(struct server *s, struct played_visit *v, uint32_t number)
 {
 	char text[32];
 
 	(void)s;
 	snprintf(text, sizeof(text), ":%u\r\n", number);
-	say(v, text);
+	played_say(v, text);
 	return NULL;
 }
 
-static const char *redirect(struct server *s, struct visit *v, const char *word)
+static const char *redirect(struct server *s, struct played_visit *v, const char *word)
 {
 	struct server *other = &s->rig->servers[s == &s->rig->servers[0]];
 	char text[64];
 
-	snprintf(text, sizeof(text), "-%s %u 127.0.0.1:%u\r\n", word, SLOT, other->port);
-	say(v, text);
+	snprintf(text, sizeof(text), "-%s %u 127.0.0.1:%u\r\n", word, SLOT, other->played.port);
+	played_say(v, text);
 	return NULL;
 }
 
-static const char *get_moved(struct server *s, struct visit *v, uint32_t number)
+static const char *get_moved(struct server *s, struct played_visit *v, uint32_t number)
 {
 	return s == &s->rig->servers[0] ? redirect(s, v, "MOVED") : get_number(s, v, number);
 }
 
-static const char *get_moved_for_ever(struct server *s, struct visit *v, uint32_t number)
+static const char *get_moved_for_ever(struct server *s, struct played_visit *v, uint32_t number)
 {
 	(void)number;
 	return redirect(s, v, "MOVED");
 }
 
-static const char *get_asked(struct server *s, struct visit *v, uint32_t number)
+static const char *get_asked(struct server *s, struct played_visit *v, uint32_t number)
 {
 	if (s == &s->rig->servers[1])
-		return v->asking ? get_number(s, v, number) : "-ERR not asking\r\n";
+		return v->marks & ASKING ? get_number(s, v, number) : "-ERR not asking\r\n";
 	return number == 0 ? redirect(s, v, "ASK") : get_number(s, v, number);
 }
 
 /* The connection ends at the third GET, once. */
-static const char *get_lost(struct server *s, struct visit *v, uint32_t number)
+static const char *get_lost(struct server *s, struct played_visit *v, uint32_t number)
 {
 	if (s->gets != 2)
 		return get_number(s, v, number);
@@ -268,34 +188,34 @@ static const char *get_lost(struct server *s, struct visit *v, uint32_t number)
 	return NULL;
 }
 
-static const char *get_truncated(struct server *s, struct visit *v, uint32_t number)
+static const char *get_truncated(struct server *s, struct played_visit *v, uint32_t number)
 {
 	if (s->gets)
 		return get_number(s, v, number);
-	say(v, "$100\r\nnot all of it");
+	played_say(v, "$100\r\nnot all of it");
 	conn_close(&v->conn, 0, NULL);
 	return NULL;
 }
 
-static const char *get_giant(struct server *s, struct visit *v, uint32_t number)
+static const char *get_giant(struct server *s, struct played_visit *v, uint32_t number)
 {
 	return s->gets ? get_number(s, v, number) : "*2000000000\r\n";
 }
 
-static const char *get_two_replies(struct server *s, struct visit *v, uint32_t number)
+static const char *get_two_replies(struct server *s, struct played_visit *v, uint32_t number)
 {
 	get_number(s, v, number);
 	return s->gets == 0 ? "+surplus\r\n" : NULL;
 }
 
-static const char *get_nothing(struct server *s, struct visit *v, uint32_t number)
+static const char *get_nothing(struct server *s, struct played_visit *v, uint32_t number)
 {
 	(void)s, (void)number;
-	v->blocked = true;
+	v->is_blocked = true;
 	return NULL;
 }
 
-static const char *get_error(struct server *s, struct visit *v, uint32_t number)
+static const char *get_error(struct server *s, struct played_visit *v, uint32_t number)
 {
 	(void)s, (void)v, (void)number;
 	return "-OOM command not allowed\r\n";
@@ -305,23 +225,17 @@ static const char *get_error(struct server *s, struct visit *v, uint32_t number)
 
 static void start_rig(struct rig *r, answer_get *get)
 {
-	struct address at = loopback(0);
-
 	r->loop = loop_new();
 	r->resolver = resolver_new();
 	r->get = get;
 	r->auth = "+OK\r\n";
 	r->wait = ":1\r\n";
 	for (uint32_t i = 0; i < SERVERS; i++) {
-		struct server *s = &r->servers[i];
-
-		s->rig = r;
-		assert_int_equal(listener_open(&s->listener, r->loop, &at, true, on_accept, s), 0);
-		at = listener_address(s->listener);
-		s->port = address_port(&at);
-		at = loopback(0);
+		r->servers[i].rig = r;
+		r->servers[i].played.first = serve;
+		played_listen(&r->servers[i].played, r->loop);
 	}
-	r->seed = (struct redis_seed){"127.0.0.1", r->servers[0].port};
+	r->seed = (struct redis_seed){"127.0.0.1", r->servers[0].played.port};
 	r->config = (struct redis_config){.loop = r->loop,
 		.resolver = r->resolver,
 		.seeds = &r->seed,
@@ -342,18 +256,8 @@ static void rig_free(struct rig *r)
 {
 	if (r->redis)
 		redis_free(r->redis);
-	for (uint32_t i = 0; i < SERVERS; i++) {
-		struct server *s = &r->servers[i];
-
-		listener_close(s->listener);
-		for (uint32_t j = 0; j < s->visit_count; j++) {
-			if (!s->visits[j]->closed)
-				conn_abort(&s->visits[j]->conn);
-			resp_reader_free(s->visits[j]->reader);
-			free(s->visits[j]);
-		}
-		buf_fini(&s->asked);
-	}
+	for (uint32_t i = 0; i < SERVERS; i++)
+		played_hang_up(&r->servers[i].played);
 	for (uint32_t i = 0; i < r->made; i++)
 		buf_fini(&r->requests[i].request.command);
 	buf_fini(&r->order);
@@ -455,9 +359,9 @@ static void let_pauses_pass(struct rig *r)
 
 static void assert_asked(struct server *s, const char *want)
 {
-	buf_append(&s->asked, "", 1);
-	assert_string_equal((const char *)buf_bytes(&s->asked), want);
-	buf_cut(&s->asked, buf_length(&s->asked) - 1);
+	buf_append(&s->played.asked, "", 1);
+	assert_string_equal((const char *)buf_bytes(&s->played.asked), want);
+	buf_cut(&s->played.asked, buf_length(&s->played.asked) - 1);
 }
 
 /* Each request has its own number for a reply, and they were done in the order of submission. */
@@ -557,7 +461,7 @@ static void ask_is_followed_once_and_changes_no_map(void **state)
 static const char *refusal;
 
 /* Refuses the first three, whatever they are. */
-static const char *get_refused(struct server *s, struct visit *v, uint32_t number)
+static const char *get_refused(struct server *s, struct played_visit *v, uint32_t number)
 {
 	return s->gets < 3 ? refusal : get_number(s, v, number);
 }
@@ -591,11 +495,11 @@ static void what_the_cluster_refuses_for_a_moment_is_sent_again(void **state)
 }
 
 /* Refuses number 0 once, and takes its time for what stands behind it. */
-static const char *get_refused_and_slow(struct server *s, struct visit *v, uint32_t number)
+static const char *get_refused_and_slow(struct server *s, struct played_visit *v, uint32_t number)
 {
 	if (s->gets)
 		return get_number(s, v, number);
-	v->blocked = true;
+	v->is_blocked = true;
 	return "-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
 }
 
@@ -611,16 +515,14 @@ static void nothing_new_is_sent_while_something_waits_to_be_sent_again(void **st
 		drive_turns(r->loop, 1);
 	submit(r, false);
 	let_pauses_pass(r);
-	for (uint32_t i = 0; i < s->visit_count; i++)
-		if (s->visits[i]->blocked)
-			unblock(s->visits[i], "");
+	played_unblock(&s->played, "");
 	drive(r);
 	assert_asked(s, "GET 0;GET 1;GET 0;GET 2;");
 	rig_free(r);
 }
 
 /* A slot on its way from server 0 to 1, which becomes its master behind the first that it refuses. */
-static const char *get_arriving(struct server *s, struct visit *v, uint32_t number)
+static const char *get_arriving(struct server *s, struct played_visit *v, uint32_t number)
 {
 	if (s == &s->rig->servers[0])
 		return redirect(s, v, "ASK");
@@ -718,7 +620,7 @@ static void a_server_that_does_not_answer_is_left(void **state)
 static void all_slots_at_server_1(struct rig *r, char slots[128])
 {
 	snprintf(slots, 128, "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n",
-		r->servers[1].port);
+		r->servers[1].played.port);
 	r->slots = slots;
 }
 
@@ -741,7 +643,7 @@ static void a_silent_master_is_left_as_soon_as_others_name_its_successor(void **
 	drive(r);
 	while (count_read(&redis_figures(r->redis)->maps) < 2) /* wanted while it connected */
 		drive_turns(r->loop, 1);
-	r->servers[0].silent = true;
+	r->servers[0].played.is_silent = true;
 	submit(r, true);
 	own = ask(r);
 	own->request.repeatable = true;
@@ -763,7 +665,7 @@ static void a_server_that_does_not_greet_is_left_and_nothing_was_sent(void **sta
 
 	(void)state;
 	start_rig(r, get_number);
-	r->servers[0].silent = true;
+	r->servers[0].played.is_silent = true;
 	r->config.connect_ms = 50;
 	r->redis = redis_new(&r->config);
 	a = ask(r);
@@ -772,7 +674,7 @@ static void a_server_that_does_not_greet_is_left_and_nothing_was_sent(void **sta
 	drive(r);
 	assert_int_equal(a->err, ERR_TIMEOUT);
 	assert_false(a->request.unknown);
-	assert_true(r->servers[0].visit_count >= 2);
+	assert_true(r->servers[0].played.visit_count >= 2);
 	rig_free(r);
 }
 
@@ -802,7 +704,7 @@ static void a_wrong_password_is_tried_with_pauses_and_right_ones_do(void **state
 		drive(r);
 		assert_int_equal(a->err, rows[i].want);
 		assert_false(a->request.unknown);
-		assert_true(r->servers[0].visit_count < 60);
+		assert_true(r->servers[0].played.visit_count < 60);
 		rig_free(r);
 	}
 }
@@ -837,7 +739,7 @@ static void at_most_two_waits_are_under_way_and_the_rest_makes_one_group(void **
 	(void)state;
 	submit(r, false);
 	drive(r);
-	buf_clear(&r->servers[0].asked);
+	buf_clear(&r->servers[0].played.asked);
 	r->wait = ""; /* no answer yet */
 	for (int i = 0; i < 5; i++) {
 		struct asked *a = ask(r);
@@ -848,7 +750,7 @@ static void at_most_two_waits_are_under_way_and_the_rest_makes_one_group(void **
 	}
 	assert_asked(&r->servers[0], "GET 1;WAIT 1;");
 	r->wait = ":1\r\n";
-	unblock(r->servers[0].visits[0], ":1\r\n");
+	played_unblock(&r->servers[0].played, ":1\r\n");
 	drive(r);
 	assert_all_answered_in_order(r);
 	assert_asked(&r->servers[0], "GET 1;WAIT 1;GET 2;WAIT 1;GET 3;GET 4;GET 5;WAIT 1;");
@@ -886,7 +788,7 @@ static void a_wait_that_fails_means_again_too(void **state)
 	while (r->waits == 0)
 		drive_turns(r->loop, 1);
 	r->wait = ":1\r\n";
-	unblock(r->servers[0].visits[0], "-UNBLOCKED the role changed\r\n");
+	played_unblock(&r->servers[0].played, "-UNBLOCKED the role changed\r\n");
 	drive(r);
 	assert_int_equal(a->request.replicas, 1);
 	assert_asked(&r->servers[0], "GET 0;WAIT 1;GET 0;WAIT 1;");
@@ -894,7 +796,7 @@ static void a_wait_that_fails_means_again_too(void **state)
 }
 
 /* Scripts are gone once, for all that is under way. */
-static const char *get_without_script(struct server *s, struct visit *v, uint32_t number)
+static const char *get_without_script(struct server *s, struct played_visit *v, uint32_t number)
 {
 	return s->gets < 2 ? "-NOSCRIPT No matching script.\r\n" : get_number(s, v, number);
 }
@@ -920,11 +822,11 @@ static void scripts_are_loaded_first_and_again_when_redis_forgot_them(void **sta
 }
 
 /* Two connections were greeted; then it forgot its scripts. One hangs behind number 3. */
-static const char *get_forgotten(struct server *s, struct visit *v, uint32_t number)
+static const char *get_forgotten(struct server *s, struct played_visit *v, uint32_t number)
 {
 	if (number < 2 || s->loads > 2)
 		return get_number(s, v, number);
-	v->blocked = number == 3;
+	v->is_blocked = number == 3;
 	return "-NOSCRIPT No matching script.\r\n";
 }
 
@@ -950,9 +852,7 @@ static void scripts_are_loaded_when_nothing_is_under_way_that_would_find_them(vo
 	let_pauses_pass(r);
 	assert_int_equal(s->loads, 2);
 	assert_int_equal(s->gets, 4);
-	for (uint32_t i = 0; i < s->visit_count; i++)
-		if (s->visits[i]->blocked)
-			unblock(s->visits[i], "");
+	played_unblock(&s->played, "");
 	drive(r);
 	assert_int_equal(s->loads, 3);
 	buf_append(&r->order, "", 1);
@@ -1004,7 +904,7 @@ static void bytes_are_bounded_too(void **state)
 }
 
 /* Number 0 is never answered. */
-static const char *get_blocked(struct server *s, struct visit *v, uint32_t number)
+static const char *get_blocked(struct server *s, struct played_visit *v, uint32_t number)
 {
 	return number ? get_number(s, v, number) : get_nothing(s, v, number);
 }
@@ -1044,13 +944,13 @@ static void a_replica_lane_reads_from_a_replica(void **state)
 	snprintf(slots, sizeof(slots),
 		"*1\r\n*4\r\n:0\r\n:16383\r\n*2\r\n$9\r\n127.0.0.1\r\n:%u\r\n"
 		"*2\r\n$-1\r\n:%u\r\n", /* nil: the host of who was asked */
-		r->servers[0].port, replica->port);
+		r->servers[0].played.port, replica->played.port);
 	r->slots = slots;
 	assert_int_equal(redis_lane_submit(lane, &a->request), 0);
 	drive(r);
 	assert_int_equal(a->err, 0);
 	assert_int_equal(replica->gets, 1);
-	assert_true(replica->visits[replica->visit_count - 1]->read_only);
+	assert_true(replica->played.visits[replica->played.visit_count - 1]->marks & READ_ONLY);
 	rig_free(r);
 }
 
@@ -1107,6 +1007,7 @@ static void tls_is_spoken_and_a_stranger_is_not_trusted(void **state)
 		assert_non_null(mkdtemp(r->folder));
 		identity_make(&r->identity, r->folder, "redis", "IP:127.0.0.1", DAY, NULL, false);
 		r->server_tls = server_context(&r->identity, NULL, false);
+		r->servers[0].played.tls = r->servers[1].played.tls = r->server_tls;
 		settings.ca = trusted ? r->identity.certificate_file : NULL;
 		r->config.tls = r->client_tls = client_context(&settings);
 		r->redis = redis_new(&r->config);
