@@ -32,18 +32,15 @@ const struct config_type *config_type(enum config_type_number n)
 
 #define SIZE_OF(section, field) sizeof(((section##_STRUCT *)NULL)->field)
 
-#define KEPT(section, name, type, field, fallback, least, most, words, help)                   \
-	{SECTION_##section, name, TYPE_##type, EFFECT_KEPT, offsetof(section##_STRUCT, field), \
+#define KEPT(section, name, type, field, fallback, least, most, words, help)      \
+	{SECTION_##section, name, TYPE_##type, offsetof(section##_STRUCT, field), \
 		SIZE_OF(section, field), 0, fallback, least, most, words, help},
-#define LIST(section, name, type, field, counter, fallback, words, help)                       \
-	{SECTION_##section, name, TYPE_##type, EFFECT_KEPT, offsetof(section##_STRUCT, field), \
-		SIZE_OF(section, field), offsetof(section##_STRUCT, counter), fallback, 0, 0,  \
+#define LIST(section, name, type, field, counter, fallback, words, help)                      \
+	{SECTION_##section, name, TYPE_##type, offsetof(section##_STRUCT, field),             \
+		SIZE_OF(section, field), offsetof(section##_STRUCT, counter), fallback, 0, 0, \
 		words, help},
-#define JUDGED(section, name, type, least, most, words, help)                      \
-	{SECTION_##section, name, TYPE_##type, EFFECT_JUDGED, 0, sizeof(uint64_t), \
-		sizeof(char **), NULL, least, most, words, help},
-#define GROUP(section, name, effect, help) \
-	{SECTION_##section, name, TYPE_MAP, EFFECT_##effect, 0, 0, 0, NULL, 0, 0, NULL, help},
+#define GROUP(section, name, help) \
+	{SECTION_##section, name, TYPE_MAP, 0, 0, 0, NULL, 0, 0, NULL, help},
 
 const struct config_key config_keys[] = {
 #include "cli/config.def"

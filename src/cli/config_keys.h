@@ -33,12 +33,6 @@ struct account_entry {
 	bool anonymous;
 };
 
-enum config_effect {
-	EFFECT_KEPT,   /* stored */
-	EFFECT_LATER,  /* only the fallback is supported by this version */
-	EFFECT_JUDGED, /* judged; what it belongs to is refused as a whole */
-};
-
 struct config_key;
 
 /* Where a value is read from: the file at hand, and what stands before names in faults. */
@@ -96,7 +90,6 @@ struct config_key {
 	enum config_section section;
 	const char *name;
 	enum config_type_number type;
-	enum config_effect effect;
 	size_t offset; /* in the section's struct */
 	size_t size;
 	size_t count_offset; /* of a list's count */

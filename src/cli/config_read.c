@@ -155,7 +155,7 @@ void config_defaults(enum config_section section, void *owner)
 		struct view rest = view_of(k->fallback);
 		struct view part;
 
-		if (k->section != section || k->effect != EFFECT_KEPT || k->fallback == NULL)
+		if (k->section != section || k->fallback == NULL)
 			continue;
 		if (config_type(k->type)->one) {
 			judge_fallback(k, &v);
@@ -195,14 +195,6 @@ static void fault_value_of(struct config_reader *r, const struct config_key *k,
 	buf_fini(&right);
 }
 
-static void fault_later(struct config_reader *r, const struct config_key *k, const struct yaml *y)
-{
-	bool none = k->fallback == NULL || k->fallback[0] == '\0';
-
-	config_fault(r, y, k->name, "not supported by this version; leave it out%s%s",
-		none ? "" : " or write ", none ? "" : k->fallback);
-}
-
 /* --- one value -------------------------------------------------------- */
 
 static void fault_shape(struct config_reader *r, const struct config_key *k, const struct yaml *y,
@@ -214,19 +206,6 @@ static void fault_shape(struct config_reader *r, const struct config_key *k, con
 		config_fault(r, y, k->name, "has no value; give %s or leave the line out", right);
 	else
 		config_fault(r, y, k->name, "is %s; %s is right", shapes[y->kind], right);
-}
-
-static bool is_fallback(const struct config_key *k, const struct config_value *v)
-{
-	struct config_value fallback = {0};
-	bool same;
-
-	judge_fallback(k, &fallback);
-	same = fallback.number == v->number &&
-	       (fallback.made == NULL || v->made == NULL ? fallback.made == v->made
-							 : strcmp(fallback.made, v->made) == 0);
-	free(fallback.made);
-	return same;
 }
 
 void config_read_one(
@@ -245,10 +224,8 @@ void config_read_one(
 			    k->type == TYPE_MQTT_URL || k->type == TYPE_LISTENER_URL;
 		if (!config_type(k->type)->one(k, &v))
 			fault_value_of(r, k, y, &v);
-		else if (k->effect == EFFECT_KEPT)
+		else
 			store(k, owner, &v);
-		else if (k->effect == EFFECT_LATER && !is_fallback(k, &v))
-			fault_later(r, k, y);
 	}
 	free(v.made);
 	buf_fini(&text);
@@ -256,56 +233,42 @@ void config_read_one(
 
 /* --- lists ------------------------------------------------------------ */
 
-/* Judges an item and, when it is kept, adds it. False after a fault. */
-static bool read_item(struct config_reader *r, const struct config_key *k, const struct yaml *y,
-	void *owner, const char *expected, size_t expected_n)
+/* Judges an item and adds it. */
+static void read_item(
+	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner)
 {
 	struct config_value v = {.folder = r->folder};
 	struct buf text = {0};
-	bool same = true;
 
 	if (y->kind != YAML_SCALAR || yaml_is_null(y)) {
 		fault_shape(r, k, y, "one value");
-		return true;
+		return;
 	}
 	if (config_expand(r, k->name, y, &text, &v.secret)) {
 		v.text = view_of((const char *)buf_bytes(&text));
 		v.secret |= k->type == TYPE_REDIS_URLS;
 		if (!config_type(k->type)->item(k, &v))
 			fault_value_of(r, k, y, &v);
-		else if (k->effect == EFFECT_KEPT)
-			add_item(k, owner, v.text);
 		else
-			same = view_equal(v.text, (struct view){expected, expected_n});
+			add_item(k, owner, v.text);
 	}
 	free(v.made);
 	buf_fini(&text);
-	return same;
 }
 
 /* A single value stands for a list of one. */
 static void read_list(
 	struct config_reader *r, const struct config_key *k, const struct yaml *y, void *owner)
 {
-	struct view rest = view_of(k->fallback);
-	struct view part = {NULL, 0};
-	bool same = true;
 	uint32_t n = y->kind == YAML_LIST ? y->count : 1;
 
 	if (y->kind == YAML_MAP || yaml_is_null(y)) {
 		fault_shape(r, k, y, "a list");
 		return;
 	}
-	if (k->effect == EFFECT_KEPT)
-		clear_list(k, owner);
-	for (uint32_t i = 0; i < n; i++) {
-		bool more = next_part(&rest, &part);
-
-		same &= read_item(r, k, y->kind == YAML_LIST ? y->items[i] : y, owner,
-			more ? part.p : "", more ? part.n : 0);
-	}
-	if (k->effect == EFFECT_LATER && (!same || next_part(&rest, &part)))
-		fault_later(r, k, y);
+	clear_list(k, owner);
+	for (uint32_t i = 0; i < n; i++)
+		read_item(r, k, y->kind == YAML_LIST ? y->items[i] : y, owner);
 }
 
 /* --- mappings --------------------------------------------------------- */
@@ -425,8 +388,6 @@ void type_group(
 {
 	char prefix[NAME_BYTES];
 
-	if (k->effect == EFFECT_LATER && !yaml_is_null(y))
-		fault_later(r, k, y);
 	snprintf(prefix, sizeof(prefix), "%s.", k->name);
 	if (y->kind == YAML_MAP || yaml_is_null(y))
 		config_read_map(r, k->section, prefix, y, owner);

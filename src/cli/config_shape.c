@@ -168,8 +168,10 @@ static void add_endpoint(struct config_reader *r, const struct yaml *y, struct s
 	struct uplink_endpoint e = {0};
 	uint32_t faults = r->faults->count;
 
+	config_defaults(SECTION_ENDPOINT, &e);
 	if (y->kind == YAML_MAP) {
 		inner.path = "urls.";
+		e.has_tls = config_find(y, "tls") != NULL;
 		config_read_map(&inner, SECTION_ENDPOINT, "", y, &e);
 		if (e.url == NULL && faults == r->faults->count)
 			config_fault(
@@ -178,8 +180,7 @@ static void add_endpoint(struct config_reader *r, const struct yaml *y, struct s
 		config_read_one(&inner, config_key_find(SECTION_ENDPOINT, "url"), y, &e);
 	}
 	if (e.url == NULL) {
-		free(e.username);
-		free(e.password);
+		uplink_endpoint_fini(&e);
 		return;
 	}
 	s->endpoints = mem_resize(s->endpoints, (s->endpoint_count + 1) * sizeof(*s->endpoints));

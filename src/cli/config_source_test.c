@@ -109,7 +109,7 @@ static void every_key_is_read(void **state)
 		"urls:\n  - mqtts://a.example.org\n"
 		"  - {url: \"mqtt://b.example.org:1884\", username: bob, password: builder}\n"
 		"  - ws://c.example.org/path\n"
-		"  - {url: \"wss://u:p@d.example.org\"}\n"
+		"  - {url: \"wss://u:p@d.example.org\", tls: {ca: /etc/d.pem, legacy: yes}}\n"
 		"username: me\npassword: mine\ntopics: [cache/a/wis2/#, cache/a/wis2/+/metadata]\n"
 		"tls: {verify: no, ca: /etc/ca.pem, max: 1.2, legacy: yes}\n"
 		"centres: [aa-b, cc-d]\nprotocol: 3.1.1\nqos: 0\nreceive_maximum: 5\nrate: 10\n"
@@ -122,6 +122,11 @@ static void every_key_is_read(void **state)
 	assert_string_equal(s.endpoints[1].password, "builder");
 	assert_string_equal(s.endpoints[2].url, "ws://c.example.org/path");
 	assert_string_equal(s.endpoints[3].url, "wss://u:p@d.example.org");
+	assert_false(s.endpoints[2].has_tls);
+	assert_true(
+		s.endpoints[3].has_tls && s.endpoints[3].tls_verify && s.endpoints[3].tls_legacy);
+	assert_string_equal(s.endpoints[3].tls_ca, "/etc/d.pem");
+	assert_null(s.endpoints[3].tls_max);
 	assert_string_equal(s.username, "me");
 	assert_int_equal(s.topic_count, 2);
 	assert_string_equal(s.topics[1], "cache/a/wis2/+/metadata");
@@ -163,8 +168,9 @@ static const struct {
 	{"web address", "centre_id: aa-b\nurl: https://user:secret@127.0.0.1:2/mqtt\n",
 		"s.yaml:2:6: url: the value is of another kind of address; such as "
 		"mqtts://host.example.org:8883 is right\n"},
-	{"tls of an address", "centre_id: aa-b\nurls: [{url: mqtts://h, tls: {max: 1.2}}]\n",
-		"s.yaml:2:30: urls.tls: not supported by this version; leave it out\n"},
+	{"tls of an address", "centre_id: aa-b\nurls: [{url: mqtts://h, tls: {max: 1.1}}]\n",
+		"s.yaml:2:36: urls.tls.max: \"1.1\" is not a version of TLS known here; 1.3 or 1.2 "
+		"is right\n"},
 	{"address without url", "centre_id: aa-b\nurls: [{username: x}]\n",
 		"s.yaml:2:8: urls.url: is missing; such as mqtts://host:8883 is right\n"},
 	{"kind", MINIMAL "kind: knot\n",

@@ -46,7 +46,7 @@ static void print_key(const struct config_key *k)
 	if (value_words(k)[0])
 		printf("%s%*s%s", has_default ? "; " : "\n", has_default ? 0 : 41, "",
 			value_words(k));
-	printf("%s\n", k->effect == EFFECT_LATER ? " (not by this version)" : "");
+	printf("\n");
 }
 
 static int print_keys(void)

@@ -178,6 +178,28 @@ static const char *kind_of(struct view centre)
 	return "node";
 }
 
+/* Certificates are verified unless the file says that they are not. */
+static bool is_verified(struct view word)
+{
+	return word.n == 0 || is_true(word);
+}
+
+static void put_tls_keys(struct env *e, bool verify, bool old)
+{
+	buf_printf(e->out, "tls: {verify: %s%s}\n", verify ? "yes" : "no",
+		old ? ", max: 1.2, legacy: yes" : "");
+}
+
+static void put_backup_tls(struct env *e)
+{
+	struct view verify = e->values[KEY_BACKUP_VERIFY], old = e->values[KEY_BACKUP_TLS12];
+
+	if (verify.n == 0 && old.n == 0)
+		return;
+	buf_text(e->out, "    ");
+	put_tls_keys(e, is_verified(verify.n ? verify : e->values[KEY_VERIFY]), is_true(old));
+}
+
 static void put_backup(struct env *e, struct view url)
 {
 	struct view user = e->values[KEY_BACKUP_USER];
@@ -196,6 +218,7 @@ static void put_backup(struct env *e, struct view url)
 		put_text(e->out, password);
 	}
 	buf_text(e->out, "\n");
+	put_backup_tls(e);
 }
 
 static void put_addresses(struct env *e, struct view url)
@@ -237,10 +260,8 @@ static void put_tls(struct env *e)
 		note(e, view_of(taken_names[KEY_VERIFY]),
 			"not given: certificates were not verified there and are here; "
 			"tls: {verify: no} turns it off");
-	if (old || (verify.n && !is_true(verify)))
-		buf_printf(e->out, "tls: {verify: %s%s}\n",
-			verify.n && !is_true(verify) ? "no" : "yes",
-			old ? ", max: 1.2, legacy: yes" : "");
+	if (old || !is_verified(verify))
+		put_tls_keys(e, is_verified(verify), old);
 }
 
 static void put_protocol(struct env *e)

@@ -39,6 +39,19 @@ static const struct row {
 		"qos: 2\nchecks: {topic: discard, message: verify, metadata: off}\n"
 		"strip_content: yes\n",
 		""},
+	{"a second address whose certificates are judged otherwise",
+		"MQTT_SUB_BROKER=mqtts://x\nMQTT_SUB_VERIFYCERT=true\n"
+		"MQTT_SUB_BROKER_BACKUP=mqtts://y\nMQTT_SUB_VERIFYCERT_BACKUP=false\n",
+		"centre_id: \"de-dwd\"\nkind: node\nurls:\n  - \"mqtts://x\"\n"
+		"  - url: \"mqtts://y\"\n    tls: {verify: no}\n",
+		""},
+	{"a second address with old ciphers only, and a first that is not verified",
+		"MQTT_SUB_BROKER=mqtts://x\nMQTT_SUB_VERIFYCERT=false\n"
+		"MQTT_SUB_BROKER_BACKUP=mqtts://y\nMQTT_SUB_TLS12FORCE_BACKUP=true\n",
+		"centre_id: \"de-dwd\"\nkind: node\nurls:\n  - \"mqtts://x\"\n"
+		"  - url: \"mqtts://y\"\n    tls: {verify: no, max: 1.2, legacy: yes}\n"
+		"tls: {verify: no}\n",
+		""},
 	{"the Python reference implementation",
 		"SUB_CENTRE_ID=fr-meteofrance-global-broker\nSUB_BROKER_URL=mqtts://a:b@x:8883\n"
 		"SUB_TOPICS=origin/a/wis2/# "
@@ -53,7 +66,8 @@ static const struct row {
 		"TOPIC_CHECK_OPTION=ignore\nMETADATA_CHECK_OPTION=",
 		"centre_id: \"de-dwd\"\nkind: node\nurl: \"mqtt://x\"\n"
 		"checks: {topic: off, message: off, metadata: off}\n",
-		"MSG_CHECK_OPTION: neither discard nor verify: the check was not made there, and is "
+		"MSG_CHECK_OPTION: neither discard nor verify: the check was not made there, and "
+		"is "
 		"off here\n"},
 	{"keys that are not taken",
 		"MQTT_SUB_BROKER=mqtt://"

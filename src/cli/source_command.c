@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "cli/arguments.h"
 #include "cli/cli.h"
@@ -114,36 +115,76 @@ static int list(struct source_command *s)
 
 static void print_texts(const char *key, char *const *texts, uint32_t n)
 {
+	printf("%s: [", key);
 	for (uint32_t i = 0; i < n; i++)
-		printf("%s%s", i ? ", " : key, texts[i]);
-	if (n)
-		printf("]\n");
+		printf("%s%s", i ? ", " : "", texts[i]);
+	printf("]\n");
 }
 
-/* What is in force, passwords left out. */
-static int show(struct source_command *s, const char *name)
+static const char *yes(bool is)
+{
+	return is ? "yes" : "no";
+}
+
+static void print_tls(bool verify, const char *ca, const char *max, bool legacy)
+{
+	printf("tls: {verify: %s, ca: %s, max: %s, legacy: %s}\n", yes(verify), ca ? ca : "system",
+		max ? max : "1.3", yes(legacy));
+}
+
+static void print_addresses(const struct source_config *c)
+{
+	printf("urls:\n");
+	for (uint32_t i = 0; i < c->endpoint_count; i++) {
+		const struct uplink_endpoint *e = &c->endpoints[i];
+
+		printf("  - ");
+		print_url(e);
+		if (e->has_tls) {
+			printf("   # ");
+			print_tls(e->tls_verify, e->tls_ca, e->tls_max, e->tls_legacy);
+		} else {
+			printf("\n");
+		}
+	}
+}
+
+static void print_checks(const struct source_config *c)
 {
 	static const char *const modes[] = {"discard", "verify", "off"};
+
+	printf("checks: {topic: %s, centre: %s, message: %s, metadata: %s}\n",
+		modes[c->checks.checks[CHECK_TOPIC]], modes[c->checks.checks[CHECK_CENTRE]],
+		modes[c->checks.checks[CHECK_MESSAGE]], modes[c->checks.checks[CHECK_METADATA]]);
+}
+
+/* What is in force, defaults too, passwords left out. */
+static int show(struct source_command *s, const char *name)
+{
 	const struct source_config *c = find(s, name);
+	struct source_filters filters;
+	char until[CLOCK_TEXT_BYTES] = "none";
 
 	if (c == NULL)
 		return CLI_NO;
-	printf("# %s/%s.yaml\ncentre_id: %s\nkind: %s\nurls:\n", s->config->sources_dir, c->name,
+	source_filters_for(&filters, c);
+	if (c->until_ms)
+		clock_format(c->until_ms, until);
+	printf("# %s/%s.yaml\ncentre_id: %s\nkind: %s\n", s->config->sources_dir, c->name,
 		c->centre_id ? c->centre_id : "", source_kind_text(c->kind));
-	for (uint32_t i = 0; i < c->endpoint_count; i++) {
-		printf("  - ");
-		print_url(&c->endpoints[i]);
-		printf("\n");
-	}
+	print_addresses(c);
 	printf("username: %s\n", c->username ? c->username : "");
-	print_texts("topics: [", c->topics, c->topic_count);
-	print_texts("centres: [", c->centres, c->centre_count);
-	printf("tls: {verify: %s}\nqos: %u\nrate: %u\nstrip_content: %s\n",
-		c->tls_verify ? "yes" : "no", c->qos, c->rate, c->strip_content ? "yes" : "no");
-	printf("checks: {topic: %s, centre: %s, message: %s, metadata: %s}\nenabled: %s\n",
-		modes[c->checks.checks[CHECK_TOPIC]], modes[c->checks.checks[CHECK_CENTRE]],
-		modes[c->checks.checks[CHECK_MESSAGE]], modes[c->checks.checks[CHECK_METADATA]],
-		c->enabled ? "true" : "false");
+	print_texts("topics", filters.texts, filters.count);
+	print_texts("centres", c->centres, c->centre_count);
+	print_tls(c->tls_verify, c->tls_ca, c->tls_max, c->tls_legacy);
+	printf("protocol: %s\nqos: %u\nreceive_maximum: %u\nrate: %u\nstrip_content: %s\n",
+		c->protocol == MQTT_5 ? "5" : "3.1.1", c->qos, c->receive_maximum, c->rate,
+		yes(c->strip_content));
+	print_texts("bind", c->bind, c->bind_count);
+	printf("until: %s\n", until);
+	print_checks(c);
+	printf("enabled: %s\n", c->enabled ? "true" : "false");
+	source_filters_fini(&filters);
 	return CLI_DONE;
 }
 
@@ -227,6 +268,12 @@ static int add(struct source_command *s, const char *name)
 	char *secret = s->password_file ? realpath(s->password_file, NULL) : NULL;
 	int status;
 
+	if (s->urls.count == 0) {
+		fprintf(stderr, "isobar source: add %s --url URL: where it is has to be said\n",
+			name);
+		free(secret);
+		return CLI_USAGE;
+	}
 	if (s->password_file && secret == NULL) {
 		fprintf(stderr, "isobar source: %s: %s\n", s->password_file, strerror(errno));
 		return CLI_ENVIRONMENT;

@@ -26,7 +26,7 @@
 struct publish_setup {
 	struct uplink_endpoint endpoint; /* texts owned */
 	struct uplink_plan plan;
-	char *tls_why;
+	struct uplink_tls tls;
 	char **filters;
 	uint32_t filter_count;
 };

@@ -115,11 +115,10 @@ static void make_tls(struct publish_setup *setup, const struct publish_config *c
 		.max = c->tls_max,
 		.legacy = c->tls_legacy};
 
-	if (!uplink_needs_tls(&setup->endpoint, 1))
+	if (!uplink_needs_tls(&setup->endpoint))
 		return;
-	if (tls_client_new(&setup->plan.tls, &settings, &setup->tls_why) < 0)
-		log_error("publish", "tls", "target=%s why=\"%s\"", name, setup->tls_why);
-	setup->plan.tls_why = setup->tls_why;
+	if (tls_client_new(&setup->tls.context, &settings, &setup->tls.why) < 0)
+		log_error("publish", "tls", "target=%s why=\"%s\"", name, setup->tls.why);
 }
 
 static struct publish_setup *make_setup(
@@ -127,10 +126,12 @@ static struct publish_setup *make_setup(
 {
 	struct publish_setup *setup = mem_new(sizeof(*setup));
 
-	setup->endpoint = (struct uplink_endpoint){
-		mem_text(c->url), mem_text(c->username), mem_text(c->password)};
+	setup->endpoint = (struct uplink_endpoint){.url = mem_text(c->url),
+		.username = mem_text(c->username),
+		.password = mem_text(c->password)};
 	setup->plan = (struct uplink_plan){.endpoints = &setup->endpoint,
 		.endpoint_count = 1,
+		.tls = &setup->tls,
 		.bind = p->bind,
 		.bind_count = p->bind_count,
 		.protocol = MQTT_5};
@@ -144,12 +145,10 @@ void publish_setup_free(struct publish_setup *setup)
 	for (uint32_t i = 0; i < setup->filter_count; i++)
 		free(setup->filters[i]);
 	free(setup->filters);
-	if (setup->plan.tls)
-		tls_unref(setup->plan.tls);
-	free(setup->tls_why);
-	free(setup->endpoint.url);
-	free(setup->endpoint.username);
-	free(setup->endpoint.password);
+	if (setup->tls.context)
+		tls_unref(setup->tls.context);
+	free(setup->tls.why);
+	uplink_endpoint_fini(&setup->endpoint);
 	free(setup);
 }
 

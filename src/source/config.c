@@ -57,11 +57,8 @@ static void free_texts(char **texts, uint32_t n)
 
 void source_config_fini(struct source_config *c)
 {
-	for (uint32_t i = 0; i < c->endpoint_count; i++) {
-		free(c->endpoints[i].url);
-		free(c->endpoints[i].username);
-		free(c->endpoints[i].password);
-	}
+	for (uint32_t i = 0; i < c->endpoint_count; i++)
+		uplink_endpoint_fini(&c->endpoints[i]);
 	free(c->endpoints);
 	free_texts(c->topics, c->topic_count);
 	free_texts(c->centres, c->centre_count);
@@ -84,6 +81,16 @@ char **source_copy_texts(char *const *texts, uint32_t n)
 	return copy;
 }
 
+static void copy_endpoint(struct uplink_endpoint *to, const struct uplink_endpoint *from)
+{
+	*to = *from;
+	to->url = mem_text(from->url);
+	to->username = mem_text(from->username);
+	to->password = mem_text(from->password);
+	to->tls_ca = mem_text(from->tls_ca);
+	to->tls_max = mem_text(from->tls_max);
+}
+
 void source_config_copy(struct source_config *to, const struct source_config *from)
 {
 	*to = *from;
@@ -94,11 +101,8 @@ void source_config_copy(struct source_config *to, const struct source_config *fr
 	to->tls_ca = mem_text(from->tls_ca);
 	to->tls_max = mem_text(from->tls_max);
 	to->endpoints = mem_new(from->endpoint_count * sizeof(*to->endpoints));
-	for (uint32_t i = 0; i < from->endpoint_count; i++) {
-		to->endpoints[i].url = mem_text(from->endpoints[i].url);
-		to->endpoints[i].username = mem_text(from->endpoints[i].username);
-		to->endpoints[i].password = mem_text(from->endpoints[i].password);
-	}
+	for (uint32_t i = 0; i < from->endpoint_count; i++)
+		copy_endpoint(&to->endpoints[i], &from->endpoints[i]);
 	to->topics = source_copy_texts(from->topics, from->topic_count);
 	to->centres = source_copy_texts(from->centres, from->centre_count);
 	to->bind = source_copy_texts(from->bind, from->bind_count);
@@ -118,14 +122,18 @@ static bool texts_equal(char *const *a, uint32_t n, char *const *b, uint32_t m)
 	return n == m;
 }
 
+static bool endpoint_equal(const struct uplink_endpoint *a, const struct uplink_endpoint *b)
+{
+	return text_equal(a->url, b->url) && text_equal(a->username, b->username) &&
+	       text_equal(a->password, b->password) && a->has_tls == b->has_tls &&
+	       a->tls_verify == b->tls_verify && text_equal(a->tls_ca, b->tls_ca) &&
+	       text_equal(a->tls_max, b->tls_max) && a->tls_legacy == b->tls_legacy;
+}
+
 static bool endpoints_equal(const struct source_config *a, const struct source_config *b)
 {
 	for (uint32_t i = 0; i < a->endpoint_count && a->endpoint_count == b->endpoint_count; i++) {
-		const struct uplink_endpoint *x = &a->endpoints[i];
-		const struct uplink_endpoint *y = &b->endpoints[i];
-
-		if (!text_equal(x->url, y->url) || !text_equal(x->username, y->username) ||
-			!text_equal(x->password, y->password))
+		if (!endpoint_equal(&a->endpoints[i], &b->endpoints[i]))
 			return false;
 	}
 	return a->endpoint_count == b->endpoint_count;

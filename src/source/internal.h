@@ -24,25 +24,18 @@
 
 /* --- configuration and what follows from it; immutable once made ------- */
 
-struct source_filters {
-	char **texts;
-	uint32_t count;
-};
-
 struct source_setup {
 	struct source_config config;
 	struct gate_policy policy;
 	struct source_filters filters;
 	struct uplink_plan plan; /* its texts are config's */
 	struct address *bind;    /* the source's own; NULL: the set's */
-	char *tls_why;
+	struct uplink_tls *tls;  /* of each endpoint */
 };
 
 void source_config_copy(struct source_config *to, const struct source_config *from);
 bool source_config_equal(const struct source_config *a, const struct source_config *b);
 char **source_copy_texts(char *const *texts, uint32_t n);
-void source_filters_for(struct source_filters *f, const struct source_config *c);
-void source_filters_fini(struct source_filters *f);
 void source_policy_for(struct gate_policy *p, const struct source_config *c);
 void source_setup_free(struct source_setup *setup);
 

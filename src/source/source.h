@@ -60,6 +60,14 @@ struct source_config {
 void source_config_default(struct source_config *c); /* defaults of interface.md; no strings set */
 void source_config_fini(struct source_config *c);
 
+/* What it subscribes to: its topics, or those of its kind. */
+struct source_filters {
+	char **texts;
+	uint32_t count;
+};
+void source_filters_for(struct source_filters *f, const struct source_config *c);
+void source_filters_fini(struct source_filters *f);
+
 /* Figures of one source; written by its worker. Counters keep over reloads. */
 struct source_figures {
 	/* In a cluster these are counted by the voice of a source alone, but for `published`, which is

@@ -240,11 +240,10 @@ void sources_free(struct sources *set)
 
 /* --- applying a configuration ------------------------------------------- */
 
-/* TLS contexts made by one sources_apply(), shared by sources with the same settings. */
+/* TLS contexts made by one sources_apply(), shared by addresses with the same settings. */
 struct tls_made {
-	const struct source_config *for_config;
-	struct tls_context *tls;
-	char *why;
+	struct tls_client_settings settings; /* its texts are the configuration's */
+	struct uplink_tls tls;
 };
 
 struct applying {
@@ -260,30 +259,54 @@ static bool same_text(const char *a, const char *b)
 	return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-static bool same_tls(const struct source_config *a, const struct source_config *b)
+static bool same_tls(const struct tls_client_settings *a, const struct tls_client_settings *b)
 {
-	return a->tls_verify == b->tls_verify && a->tls_legacy == b->tls_legacy &&
-	       same_text(a->tls_ca, b->tls_ca) && same_text(a->tls_max, b->tls_max);
+	return a->verify == b->verify && a->legacy == b->legacy && same_text(a->ca, b->ca) &&
+	       same_text(a->max, b->max);
 }
 
-static const struct tls_made *make_tls(struct applying *a, const struct source_config *c)
+/* The address's own settings, or the source's. */
+static struct tls_client_settings tls_settings(
+	const struct source_config *c, const struct uplink_endpoint *e)
 {
-	struct tls_client_settings settings = {.verify = c->tls_verify,
-		.ca = c->tls_ca,
-		.max = c->tls_max,
-		.legacy = c->tls_legacy};
+	return (struct tls_client_settings){.verify = e->has_tls ? e->tls_verify : c->tls_verify,
+		.ca = e->has_tls ? e->tls_ca : c->tls_ca,
+		.max = e->has_tls ? e->tls_max : c->tls_max,
+		.legacy = e->has_tls ? e->tls_legacy : c->tls_legacy};
+}
+
+static const struct uplink_tls *make_tls(
+	struct applying *a, const struct source_config *c, const struct uplink_endpoint *e)
+{
+	struct tls_client_settings settings = tls_settings(c, e);
 	struct tls_made *made;
 
 	for (uint32_t i = 0; i < a->made_count; i++) {
-		if (same_tls(a->made[i].for_config, c))
-			return &a->made[i];
+		if (same_tls(&a->made[i].settings, &settings))
+			return &a->made[i].tls;
 	}
 	a->made = mem_resize(a->made, (a->made_count + 1) * sizeof(*a->made));
 	made = &a->made[a->made_count++];
-	*made = (struct tls_made){.for_config = c};
-	if (tls_client_new(&made->tls, &settings, &made->why) < 0)
-		log_error("source", "tls", "name=%s why=\"%s\"", c->name, made->why);
-	return made;
+	*made = (struct tls_made){.settings = settings};
+	if (tls_client_new(&made->tls.context, &settings, &made->tls.why) < 0)
+		log_error("source", "tls", "name=%s why=\"%s\"", c->name, made->tls.why);
+	return &made->tls;
+}
+
+static struct uplink_tls *make_all_tls(struct applying *a, const struct source_config *c)
+{
+	struct uplink_tls *all = mem_new((c->endpoint_count + 1) * sizeof(*all));
+
+	for (uint32_t i = 0; i < c->endpoint_count; i++) {
+		const struct uplink_tls *made;
+
+		if (!uplink_needs_tls(&c->endpoints[i]))
+			continue;
+		made = make_tls(a, c, &c->endpoints[i]);
+		all[i].context = made->context ? tls_ref(made->context) : NULL;
+		all[i].why = mem_text(made->why);
+	}
+	return all;
 }
 
 /* User and password that are no secret (GB-41), where none are given. */
@@ -318,12 +341,7 @@ static struct source_setup *make_setup(struct applying *a, const struct source_c
 	source_policy_for(&setup->policy, c);
 	source_filters_for(&setup->filters, c);
 	make_plan(a, setup);
-	if (uplink_needs_tls(c->endpoints, c->endpoint_count)) {
-		const struct tls_made *made = make_tls(a, c);
-
-		setup->plan.tls = made->tls ? tls_ref(made->tls) : NULL;
-		setup->plan.tls_why = setup->tls_why = mem_text(made->why);
-	}
+	setup->plan.tls = setup->tls = make_all_tls(a, c);
 	return setup;
 }
 
@@ -331,13 +349,16 @@ void source_setup_free(struct source_setup *setup)
 {
 	if (setup == NULL)
 		return;
+	for (uint32_t i = 0; i < setup->config.endpoint_count; i++) {
+		if (setup->tls[i].context)
+			tls_unref(setup->tls[i].context);
+		free(setup->tls[i].why);
+	}
+	free(setup->tls);
 	source_config_fini(&setup->config);
 	gate_policy_fini(&setup->policy);
 	source_filters_fini(&setup->filters);
-	if (setup->plan.tls)
-		tls_unref(setup->plan.tls);
 	free(setup->bind);
-	free(setup->tls_why);
 	free(setup);
 }
 
@@ -480,9 +501,9 @@ void sources_apply(struct sources *set, const struct source_config *configs, uin
 	}
 	replace_list(&a);
 	for (uint32_t i = 0; i < a.made_count; i++) {
-		if (a.made[i].tls)
-			tls_unref(a.made[i].tls);
-		free(a.made[i].why);
+		if (a.made[i].tls.context)
+			tls_unref(a.made[i].tls.context);
+		free(a.made[i].tls.why);
 	}
 	free(a.made);
 }

@@ -221,8 +221,8 @@ static int open_address(struct uplink *u)
 	u->ping_ms = 0;
 	show_endpoint(u);
 	err = conn_open(&u->conn, u->loop, to, uplink_local_for(u, to),
-		u->url.tls ? u->plan->tls : NULL, u->url.tls ? u->url.host : NULL, &options,
-		&handler);
+		u->url.tls ? u->plan->tls[u->endpoint_at - 1].context : NULL,
+		u->url.tls ? u->url.host : NULL, &options, &handler);
 	if (err < 0) {
 		address_format(to, at);
 		snprintf(text, sizeof(text), "cannot connect to %s: %s", at,
@@ -253,22 +253,22 @@ static void on_answer(void *context, const struct address *addresses, int n, con
 }
 
 /* Why this endpoint cannot be used, or NULL. */
-static const char *endpoint_fault(struct uplink *u, const char *text)
+static const char *endpoint_fault(struct uplink *u, uint32_t at)
 {
 	const char *why = NULL;
 
-	if (url_parse(view_of(text), &u->url, &why) < 0)
+	if (url_parse(view_of(u->plan->endpoints[at].url), &u->url, &why) < 0)
 		return why;
 	if (u->url.scheme == URL_HTTP || u->url.scheme == URL_HTTPS)
 		return "the address of a broker begins with mqtt://, mqtts://, ws:// or wss://";
-	if (u->url.tls && u->plan->tls == NULL)
-		return u->plan->tls_why ? u->plan->tls_why : "TLS cannot be set up";
+	if (u->url.tls && u->plan->tls[at].context == NULL)
+		return u->plan->tls[at].why ? u->plan->tls[at].why : "TLS cannot be set up";
 	return NULL;
 }
 
 static int ask_endpoint(struct uplink *u)
 {
-	const char *why = endpoint_fault(u, u->plan->endpoints[u->endpoint_at++].url);
+	const char *why = endpoint_fault(u, u->endpoint_at++);
 
 	u->address_count = 0;
 	u->address_at = 0;
@@ -472,16 +472,22 @@ void uplink_means_init(struct uplink_means *m, struct resolver *resolver)
 	};
 }
 
-bool uplink_needs_tls(const struct uplink_endpoint *endpoints, uint32_t n)
+void uplink_endpoint_fini(struct uplink_endpoint *e)
 {
-	for (uint32_t i = 0; i < n; i++) {
-		struct url url;
-		const char *why;
+	free(e->url);
+	free(e->username);
+	free(e->password);
+	free(e->tls_ca);
+	free(e->tls_max);
+	*e = (struct uplink_endpoint){0};
+}
 
-		if (url_parse(view_of(endpoints[i].url), &url, &why) == 0 && url.tls)
-			return true;
-	}
-	return false;
+bool uplink_needs_tls(const struct uplink_endpoint *e)
+{
+	struct url url;
+	const char *why;
+
+	return url_parse(view_of(e->url), &url, &why) == 0 && url.tls;
 }
 
 struct address *uplink_read_bind(char *const *texts, uint32_t n, uint32_t *found)

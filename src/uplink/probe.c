@@ -86,8 +86,8 @@ static void on_answer(void *context, const struct address *addresses, int n, con
 	p->query = NULL;
 	p->is_open = false;
 	if (n > 0 && conn_open(&p->conn, u->loop, to, uplink_local_for(u, to),
-			     p->url.tls ? u->plan->tls : NULL, p->url.tls ? p->url.host : NULL,
-			     &options, &handler) == 0) {
+			     p->url.tls ? u->plan->tls[0].context : NULL,
+			     p->url.tls ? p->url.host : NULL, &options, &handler) == 0) {
 		p->has_conn = true;
 		timer_start(u->loop, &p->timer, u->means->times.handshake_ms);
 	} else {
@@ -103,7 +103,8 @@ static void on_time(struct timer *t)
 
 	if (p->has_conn)
 		conn_close(&p->conn, ERR_TIMEOUT, NULL);
-	else if (url_parse(view_of(u->plan->endpoints[0].url), &p->url, &why) == 0)
+	else if (url_parse(view_of(u->plan->endpoints[0].url), &p->url, &why) == 0 &&
+		 (!p->url.tls || u->plan->tls[0].context))
 		p->query = resolve_start(
 			u->means->resolver, u->loop, p->url.host, p->url.port, on_answer, p);
 }

@@ -42,6 +42,19 @@ struct uplink_endpoint {
 	char *url;      /* as written; credentials inside or below */
 	char *username; /* NULL: the plan's */
 	char *password;
+	bool has_tls; /* the four below count; else the owner's do */
+	bool tls_verify;
+	char *tls_ca;  /* NULL: the system's */
+	char *tls_max; /* "1.2" or NULL */
+	bool tls_legacy;
+};
+void uplink_endpoint_fini(struct uplink_endpoint *e);
+/* Is TLS spoken there? */
+bool uplink_needs_tls(const struct uplink_endpoint *e);
+
+struct uplink_tls {
+	struct tls_context *context; /* NULL: no TLS there, or `why` */
+	char *why;
 };
 
 struct uplink_plan {
@@ -49,8 +62,7 @@ struct uplink_plan {
 	uint32_t endpoint_count;
 	const char *username; /* NULL: none */
 	const char *password;
-	struct tls_context *tls; /* NULL: no TLS endpoint, or tls_why */
-	const char *tls_why;
+	const struct uplink_tls *tls; /* of each endpoint */
 	const struct address
 		*bind; /* ours to connect from, the first of the peer's family; none: any */
 	uint32_t bind_count;
@@ -59,8 +71,6 @@ struct uplink_plan {
 
 /* Those of the texts that are addresses, for `bind`; the caller frees. */
 struct address *uplink_read_bind(char *const *texts, uint32_t n, uint32_t *found);
-/* Does one of the endpoints need a TLS context? */
-bool uplink_needs_tls(const struct uplink_endpoint *endpoints, uint32_t n);
 
 struct uplink_times {
 	uint16_t keep_alive_s;

@@ -33,6 +33,14 @@ def test_a_stopped_brokers_sources_are_managed(tmp_path):
     assert all(word in line for word in ("dwd", DWD, "node", "enabled", "mqtts://a.example.org:8883"))
     shown = source(broker, "show", "dwd").stdout
     assert "mqtt://b.example.org:1883" in shown and "secret" not in shown + line
+    bare = source(broker, "add", "msc", "--centre", MSC)
+    assert bare.returncode == 2 and "--url" in bare.stderr and "msc.yaml" not in bare.stderr
+    assert source(broker, "add", "msc", "--centre", MSC, "--url", "mqtt://c.example.org").returncode == 0
+    shown = source(broker, "show", "msc").stdout        # with what the file leaves out
+    for text in (f"topics: [origin/a/wis2/{MSC}/#]", "tls: {verify: yes, ca: system, max: 1.3, legacy: no}",
+                 "protocol: 5", "qos: 1", "receive_maximum: 100", "until: none"):
+        assert text + "\n" in shown, (text, shown)
+    assert source(broker, "remove", "msc").returncode == 0
     assert source(broker, "add", "dwd", "--url", "mqtt://x").returncode == 1
     assert source(broker, "add", "other", "--centre", "De Dwd", "--url", "mqtt://x").returncode == 2
     assert source(broker, "add", "../x", "--url", "mqtt://x").returncode == 2
@@ -152,8 +160,8 @@ ANTILOOPS = {
     "br-inmet-metbr": ("node", ["topic: discard", "message: verify", "metadata: verify"], "MQTT_SUB_KEEPALIVE"),
     "cn-cma": ("node", ["verify: no", "qos: 1", "- mqtts://wis2node.example.cn:8883",
                         "monitor/a/wis2/cn-cma/#"], None),
-    "fr-meteofrance": ("node", ["- mqtts://node-2.example.fr:8883", "strip_content: yes", "username: gb"],
-                       "MQTT_CLIENTID_BACKUP"),
+    "fr-meteofrance": ("node", ["- mqtts://node-2.example.fr:8883   # tls: {verify: yes, ", "strip_content: yes",
+                                "username: gb"], "MQTT_CLIENTID_BACKUP"),
     "de-dwd-gts-to-wis2": ("gateway", ["topic: off", "metadata: off"], "MQTT_SUB_VERIFYCERT: not given"),
     "jp-jma-global-cache": ("cache", ["cache/a/wis2/#"], "MQTT_SUB_VERIFYCERT: not given"),
     "us-noaa-nws": ("node", ["- wss://node.example.gov:443/mqtt", "verify: yes"], "PIPELINE_WORKERS"),

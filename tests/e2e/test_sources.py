@@ -194,6 +194,22 @@ def test_verification_can_be_switched_off_for_one_source(node, gb, authority):
     broker.wait_connected(DWD)
 
 
+def test_each_address_may_have_its_own_way_with_certificates(node, gb, authority):
+    """The first is verified as the source says, and refused; the second is not verified."""
+    first, second = (node(name, tls=authority.issue(name, end="20210101000000Z")) for name in ("first", "second"))
+    settings = {"centre_id": DWD, "tls": {"ca": authority.certificate},
+                "urls": [first.url, {"url": second.url, "tls": {"verify": False}}]}
+    broker = gb({"dwd": settings})
+    broker.wait_connected(DWD)
+    broker.process.wait_log(r"source failed name=dwd .*expired")
+    broker.process.wait_log(rf"source connected name=dwd .*url=\S*:{second.port}\b")
+
+    settings["urls"] = [{"url": first.url, "tls": {"verify": False}}, second.url]
+    broker.write_source("dwd", settings)
+    mark = broker.reload()
+    broker.process.wait_log(rf"source connected name=dwd .*url=\S*:{first.port}\b", mark)
+
+
 def test_protocol_311_is_spoken_where_it_is_asked_for(node, gb, client, subscriber):
     a_node = node("dwd")
     broker = gb({"dwd": {"centre_id": DWD, "url": a_node.url, "protocol": "3.1.1"}})
