@@ -487,6 +487,7 @@ static const struct {
 	{METRIC_SPOOL_MESSAGES, offsetof(struct cluster_figures, spool_messages), 1},
 	{METRIC_SPOOL_BYTES, offsetof(struct cluster_figures, spool_bytes), 1},
 	{METRIC_SPOOL_LIMIT, offsetof(struct cluster_figures, spool_most_bytes), 1},
+	{METRIC_PUT_BACK, offsetof(struct cluster_figures, put_back), 1},
 	{METRIC_FOREIGN, offsetof(struct cluster_figures, foreign), 1},
 	{METRIC_ESCAPED, offsetof(struct cluster_figures, escaped), 1},
 	{METRIC_FOLLOWED, offsetof(struct cluster_figures, read), 1},

@@ -72,16 +72,23 @@ static bool has_retained(const struct claim_message *messages, uint32_t n)
 	return false;
 }
 
-/* Its expiry and topic as well, as the script wants them. */
+/* Its expiry and topic as well, and where it stood, as the script wants them. */
 static void put_retained(struct buf *b, const struct claim_message *m)
 {
 	struct buf text = {0};
 
 	buf_printf(&text, "%u ", m->token % CLAIM_TOKENS);
 	if (m->clears)
-		buf_text(&text, "- ");
+		buf_text(&text, "-");
 	else
-		buf_printf(&text, "%u ", m->expiry_s);
+		buf_printf(&text, "%u", m->expiry_s);
+	if (m->place.ms) {
+		char place[LOG_PLACE_BYTES];
+
+		log_place_format(m->place, place);
+		buf_printf(&text, "@%s", place);
+	}
+	buf_text(&text, " ");
 	buf_append(&text, m->retained.p, m->retained.n);
 	resp_bytes(b, buf_view(&text));
 	buf_fini(&text);

@@ -48,6 +48,12 @@ struct claim_terms {
 
 #define CLAIM_TOKENS (1u << 23)
 
+/* A place in a stream, "1764000000000-0". */
+struct log_place {
+	uint64_t ms;
+	uint64_t number;
+};
+
 struct claim_message {
 	const struct uuid *id;
 	uint32_t token;     /* its lowest 23 bits count */
@@ -56,6 +62,9 @@ struct claim_message {
 	struct view retained; /* its topic */
 	uint32_t expiry_s;    /* 0: none */
 	bool clears;          /* it has no payload: what is retained goes */
+	/* It stood there before, and was lost: what has been retained since stays, and it is appended
+	 * as one that is not to be retained. Zeros: it is new. */
+	struct log_place place;
 };
 
 /* Appends the command, EVALSHA with the script's SHA1. n may be 0: only trims. What is retained is kept
@@ -64,12 +73,6 @@ void claim_call(struct buf *b, const char *sha, uint32_t shard, const struct cla
 	const struct claim_message *messages, uint32_t n);
 
 /* --- the answer ----------------------------------------------------------- */
-
-/* A place in a stream, "1764000000000-0". */
-struct log_place {
-	uint64_t ms;
-	uint64_t number;
-};
 
 struct claim_answer {
 	bool first;     /* appended by this call */

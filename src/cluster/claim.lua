@@ -5,7 +5,8 @@
 -- ARGV  how long an id is remembered (ms); how long the stream keeps an entry (ms) and how many
 --       bytes it may have, 0: no trimming in this call; then token and record of each message.
 --       Behind the token of one that is to be retained stand its expiry (s; 0: none; -: it clears
---       what is retained) and its topic, with spaces between.
+--       what is retained) and its topic, with spaces between. Behind the expiry of one that was
+--       lost, and is put back, stand an @ and the place that it had.
 -- Gives one text a message: "+" or "-" (first, repeat), then what is remembered of the id: one
 --       number, ms since September 2020 of its place in the stream * 2^23 + token. Redis keeps a
 --       number below 2^63 in the key's own object; any text would take 16 bytes more.
@@ -48,19 +49,42 @@ local function retain(expiry, topic, ms, place, record)
 	end
 end
 
+local function is_later(a, b)
+	local ms, number = string.match(a, '^(%d+)-(%d+)')
+	local other_ms, other_number = string.match(b, '^(%d+)-(%d+)')
+	ms, other_ms = tonumber(ms), tonumber(other_ms)
+	return ms > other_ms or ms == other_ms and tonumber(number) > tonumber(other_number)
+end
+
+-- What was retained since it was lost stays; it is appended all the same, without the flag (record.h).
+local function put_back(topic, place, record)
+	local has = redis.call('HGET', KEYS[count + 2], topic)
+	if not has or not is_later(has, place) then
+		return topic, record
+	end
+	local flags = string.byte(record, 2)
+	if flags % 4 >= 2 then
+		flags = flags - 2
+	end
+	return nil, string.sub(record, 1, 1) .. string.char(flags) .. string.sub(record, 3)
+end
+
 for i = 2, count + 1 do
 	local known = redis.call('GET', KEYS[i])
 	if known then
 		answers[i - 1] = '-' .. known
 	else
 		local record = ARGV[2 * i + 1]
+		local token, expiry, stood, topic = tonumber(ARGV[2 * i])
+		if not token then
+			token, expiry, stood, topic = string.match(ARGV[2 * i], '^(%d+) ([^ @]+)@?(%S*) (.+)$')
+			if stood ~= '' then
+				topic, record = put_back(topic, stood, record)
+			end
+		end
 		local place = redis.call('XADD', log, '*', 'm', record)
 		local dash = string.find(place, '-', 1, true)
 		local ms = tonumber(string.sub(place, 1, dash - 1))
-		local token, expiry, topic = tonumber(ARGV[2 * i])
-		if not token then
-			token, expiry, topic = string.match(ARGV[2 * i], '^(%d+) (%S+) (.+)$')
-		end
 		known = remembered(ms, token)
 		redis.call('SET', KEYS[i], known, 'PX', remember)
 		answers[i - 1] = '+' .. known

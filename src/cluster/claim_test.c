@@ -66,7 +66,8 @@ static void a_call_with_a_retained_message_names_its_expiry_its_topic_and_two_ke
 	void **state)
 {
 	static const char want[] =
-		"*18\r\n$7\r\nEVALSHA\r\n$3\r\nsha\r\n$1\r\n6\r\n$7\r\n{7}:log\r\n"
+		"*21\r\n$7\r\nEVALSHA\r\n$3\r\nsha\r\n$1\r\n7\r\n$7\r\n{7}:log\r\n"
+		"$20\r\n{7}:aaaaaaaaaaaaaaaa\r\n"
 		"$20\r\n{7}:aaaaaaaaaaaaaaaa\r\n"
 		"$20\r\n{7}:aaaaaaaaaaaaaaaa\r\n"
 		"$20\r\n{7}:aaaaaaaaaaaaaaaa\r\n"
@@ -74,7 +75,8 @@ static void a_call_with_a_retained_message_names_its_expiry_its_topic_and_two_ke
 		"$1\r\n0\r\n$1\r\n0\r\n$1\r\n0\r\n"
 		"$1\r\n1\r\n$1\r\nr\r\n"
 		"$10\r\n2 60 a b/c\r\n$1\r\ns\r\n"
-		"$5\r\n3 - d\r\n$1\r\nt\r\n";
+		"$5\r\n3 - d\r\n$1\r\nt\r\n"
+		"$23\r\n4 0@1600000000005-2 e f\r\n$1\r\nu\r\n";
 	const struct claim_terms terms = {0};
 	struct uuid id;
 	struct claim_message messages[] = {
@@ -89,12 +91,17 @@ static void a_call_with_a_retained_message_names_its_expiry_its_topic_and_two_ke
 			.record = VIEW("t"),
 			.retained = VIEW("d"),
 			.clears = true},
+		{.id = &id,
+			.token = 4,
+			.record = VIEW("u"),
+			.retained = VIEW("e f"),
+			.place = {1600000000005, 2}},
 	};
 	struct buf got = {0};
 
 	(void)state;
 	memset(id.b, 'a', sizeof(id.b));
-	claim_call(&got, "sha", 7, &terms, messages, 3);
+	claim_call(&got, "sha", 7, &terms, messages, 4);
 	buf_append(&got, "", 1);
 	assert_string_equal(buf_bytes(&got), want);
 	buf_fini(&got);

@@ -22,6 +22,7 @@
 #include "cluster/groups.h"
 #include "cluster/mail.h"
 #include "cluster/members.h"
+#include "cluster/mend.h"
 #include "cluster/orders.h"
 #include "cluster/sessions.h"
 #include "cluster/tally.h"
@@ -365,6 +366,7 @@ static int make_modules(struct cluster *c, char **why)
 	err = writer_new(&c->writer, &c->core, why);
 	if (err < 0)
 		return err;
+	c->core.mend = mend_new(&c->core, c->writer);
 	c->follower = follower_new(&c->core);
 	c->tallies = tally_new(&c->core);
 	c->orders = orders_new(&c->core);
@@ -478,6 +480,7 @@ void cluster_free(struct cluster *c)
 	roll_fini(&c->roll);
 	pthread_mutex_destroy(&c->lock);
 	pthread_cond_destroy(&c->left);
+	mend_free(c->core.mend);
 	if (c->writer)
 		writer_free(c->writer);
 	if (c->core.census)

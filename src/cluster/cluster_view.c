@@ -63,6 +63,7 @@ static void show_writer(const struct cluster *c, struct cluster_figures *out)
 	out->spool_most_bytes = c->settings.spool_bytes;
 	out->foreign = count_read(&w->foreign);
 	out->escaped = count_read(&w->escaped);
+	out->put_back = count_read(&w->put_back);
 }
 
 static void show_follower(const struct cluster *c, struct cluster_figures *out)

@@ -18,6 +18,7 @@
 #define SHARDS 16u /* of a new cluster; {isobar}:cluster says how many this one has */
 
 struct census;
+struct mend;
 struct retaining_host;
 
 struct cluster_core {
@@ -29,6 +30,7 @@ struct cluster_core {
 	char *name;     /* "node/start" */
 	uint32_t shards;
 	struct census *census;
+	struct mend *mend;                      /* NULL: nothing is put back */
 	const struct retaining_host *retaining; /* NULL: nobody keeps retained messages */
 };
 

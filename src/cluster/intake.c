@@ -151,6 +151,16 @@ struct parcel *intake_parcel(uint32_t n)
 	return p;
 }
 
+void intake_number(struct intake *in, struct parcel *p)
+{
+	uint32_t number = atomic_fetch_add(&in->numbers, p->count);
+
+	for (uint32_t i = 0; i < p->count; i++) {
+		p->entries[i].number = number + i;
+		p->entries[i].token = token_of(in, number + i);
+	}
+}
+
 int intake_offer(void *context, struct commit_port *port, const void *connection,
 	const struct commit_offer *offers, uint32_t n)
 {

@@ -33,7 +33,8 @@ struct entry {
 	uint32_t bytes;
 	uint16_t shard;
 	bool claim;
-	bool first; /* the answer */
+	bool first;     /* the answer */
+	uint64_t place; /* packed: it stood there, and Redis lost it (mend.h); 0: it is new */
 };
 
 struct parcel {
@@ -72,6 +73,8 @@ int intake_offer(void *context, struct commit_port *p, const void *connection,
 struct parcel *intake_take(struct intake *in);
 /* A parcel with room for n entries that is not from a port; its bytes are not counted. */
 struct parcel *intake_parcel(uint32_t n);
+/* A number and a token of its own for each entry of such a parcel. */
+void intake_number(struct intake *in, struct parcel *p);
 /* The entry is done with. */
 void intake_drop(struct intake *in, struct entry *e);
 /* At the end of a turn: tells ports when there is room again. */

@@ -248,19 +248,43 @@ static bool add_waiting(void *all, struct entry *e)
 	return false;
 }
 
+/* The call goes on until it is answered; who has nobody waiting is done with. */
+static void take_call(struct writer *w, struct call *c, struct buf *all)
+{
+	for (uint32_t i = 0; i < c->count; i++) {
+		if (c->entries[i]->place)
+			intake_drop(w->intake, c->entries[i]);
+		else
+			add_waiting(all, c->entries[i]);
+	}
+	c->count = 0;
+}
+
+/* What is put back is in the journal, and stays in the queue. */
+static void take_queue(struct writer *w, struct shard *s, struct buf *all)
+{
+	struct entry *e = s->first;
+
+	s->first = NULL;
+	while (e) {
+		struct entry *next = e->next;
+
+		if (e->place)
+			writer_queue(w, e);
+		else
+			add_waiting(all, e);
+		e = next;
+	}
+}
+
 /* Takes everything that waits out of calls and queues. What is of the spool stays: it is there. */
 static void take_waiting(struct writer *w, struct buf *all)
 {
 	if (w->legacy)
 		legacy_each(w->legacy, add_waiting, all);
 	for (uint32_t i = 0; i < w->core->shards; i++) {
-		struct shard *s = &w->shards[i];
-
-		for (uint32_t j = 0; j < s->call.count; j++)
-			add_waiting(all, s->call.entries[j]);
-		s->call.count = 0;
-		for (; s->first; s->first = s->first->next)
-			add_waiting(all, s->first);
+		take_call(w, &w->shards[i].call, all);
+		take_queue(w, &w->shards[i], all);
 	}
 }
 

@@ -31,15 +31,49 @@ uint64_t place_before(uint64_t packed, uint64_t ms)
 
 /* --- how the stream is ------------------------------------------------------ */
 
-void stream_ask(struct buf *b, uint32_t shard)
+static void put_key(struct buf *b, uint32_t shard)
 {
 	char key[16];
 	int n = snprintf(key, sizeof(key), "{%u}:log", shard);
 
+	resp_bytes(b, (struct view){key, (size_t)n});
+}
+
+void stream_ask(struct buf *b, uint32_t shard)
+{
 	resp_begin(b, 3);
 	resp_bytes(b, VIEW("XINFO"));
 	resp_bytes(b, VIEW("STREAM"));
-	resp_bytes(b, (struct view){key, (size_t)n});
+	put_key(b, shard);
+}
+
+void stream_ask_upto(struct buf *b, uint32_t shard, uint64_t place)
+{
+	char text[LOG_PLACE_BYTES];
+
+	log_place_format(place_unpack(place), text);
+	resp_begin(b, 6);
+	resp_bytes(b, VIEW("XREVRANGE"));
+	put_key(b, shard);
+	resp_bytes(b, view_of(text));
+	resp_bytes(b, VIEW("-"));
+	resp_bytes(b, VIEW("COUNT"));
+	resp_number(b, 1);
+}
+
+/* [[place, [field, value]]] */
+int stream_upto_of(const struct resp *reply, uint64_t *place)
+{
+	const struct resp *entry = resp_item(reply, 0, RESP_ARRAY);
+	const struct resp *at = entry ? resp_item(entry, 0, RESP_STRING) : NULL;
+	struct log_place found = {0, 0};
+
+	if (reply->type != RESP_ARRAY)
+		return ERR_MALFORMED;
+	if (reply->count && (at == NULL || !log_place_parse(at->text, &found)))
+		return ERR_MALFORMED;
+	*place = place_pack(found);
+	return 0;
 }
 
 /* The value of a name in a flat list of names and values. */

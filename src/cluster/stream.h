@@ -38,6 +38,11 @@ void stream_ask(struct buf *b, uint32_t shard);
 /* 0; also for a stream that is not there yet. ERR_MALFORMED: not such a reply. */
 int stream_state_of(const struct resp *reply, struct stream_state *out);
 
+/* Appends XREVRANGE: which is the newest entry at this place or before it? */
+void stream_ask_upto(struct buf *b, uint32_t shard, uint64_t place);
+/* 0 with its packed place, 0 when there is none. ERR_MALFORMED: not such a reply. */
+int stream_upto_of(const struct resp *reply, uint64_t *place);
+
 /* --- which Redis process that is -------------------------------------------- */
 
 #define RUN_ID_BYTES 40

@@ -103,6 +103,41 @@ static void a_streams_state_is_its_newest_place_and_how_many_there_were(void **s
 	}
 }
 
+static void the_newest_entry_up_to_a_place_is_asked_for_and_read(void **state)
+{
+	static const char want[] = "*6\r\n$9\r\nXREVRANGE\r\n$7\r\n{7}:log\r\n"
+				   "$15\r\n1600000000005-2\r\n$1\r\n-\r\n"
+				   "$5\r\nCOUNT\r\n$1\r\n1\r\n";
+	static const struct {
+		const char *name;
+		const char *reply;
+		int err;
+		uint64_t ms; /* of the place */
+	} rows[] = {
+		{"one", "*1\r\n*2\r\n$15\r\n1600000000004-1\r\n*2\r\n$1\r\nm\r\n$1\r\nr\r\n", 0,
+			1600000000004},
+		{"none", "*0\r\n", 0, 0},
+		{"a place that is none", "*1\r\n*2\r\n$3\r\nabc\r\n*2\r\n$1\r\nm\r\n$1\r\nr\r\n",
+			ERR_MALFORMED, 0},
+		{"no entry", "*1\r\n$1\r\nm\r\n", ERR_MALFORMED, 0},
+		{"an error", "-LOADING\r\n", ERR_MALFORMED, 0},
+	};
+	struct buf asked = {0};
+	uint64_t place;
+
+	(void)state;
+	stream_ask_upto(&asked, 7, place_pack((struct log_place){1600000000005, 2}));
+	buf_append(&asked, "", 1);
+	assert_string_equal(buf_bytes(&asked), want);
+	buf_fini(&asked);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int err = stream_upto_of(reply_of(rows[i].reply), &place);
+
+		if (err != rows[i].err || (err == 0 && place_unpack(place).ms != rows[i].ms))
+			fail_msg("%s: %d, wanted %d", rows[i].name, err, rows[i].err);
+	}
+}
+
 static void a_process_is_told_by_its_run_id(void **state)
 {
 	char got[RUN_ID_BYTES];
@@ -125,6 +160,8 @@ int main(void)
 		cmocka_unit_test(a_minute_before_is_before_all_places_of_its_millisecond),
 		cmocka_unit_test_teardown(
 			a_streams_state_is_its_newest_place_and_how_many_there_were, forget_reply),
+		cmocka_unit_test_teardown(
+			the_newest_entry_up_to_a_place_is_asked_for_and_read, forget_reply),
 		cmocka_unit_test_teardown(a_process_is_told_by_its_run_id, forget_reply),
 	};
 

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/mem.h"
 #include "cluster/census.h"
+#include "cluster/mend.h"
 #include "cluster/tail_inside.h"
 
 #define BLOCK_MS 1000u
@@ -148,6 +149,12 @@ static void read_on(struct tail *t)
 	submit(t);
 }
 
+/* Until what Redis had lost is there again, what it has retained is of before. */
+static bool is_mending(const struct tail *t)
+{
+	return t->core->mend && mend_is_busy(t->core->mend, t->shard);
+}
+
 /* One step of comparing what is retained. */
 static void compare(struct tail *t)
 {
@@ -185,10 +192,13 @@ static void go_on(struct tail *t)
 		t->looked_ms = now;
 		stream_ask(begin(t, TAIL_LOOK), t->shard);
 		submit(t);
-	} else if (t->round.step != RETAINING_IDLE) {
+	} else if (t->wants_kept) {
+		stream_ask_upto(begin(t, TAIL_KEPT), t->shard, t->done.place);
+		submit(t);
+	} else if (t->round.step != RETAINING_IDLE && !is_mending(t)) {
 		compare(t);
 	} else {
-		t->is_compared = true;
+		t->is_compared |= t->round.step == RETAINING_IDLE;
 		if (t->is_newer)
 			rest(t, NEWER_MS);
 		else
@@ -218,6 +228,17 @@ static void on_greeting(struct tail *t, const struct resp *reply)
 	t->was_refused = false;
 }
 
+static void on_kept(struct tail *t, const struct resp *reply)
+{
+	uint64_t found;
+
+	if (stream_upto_of(reply, &found) < 0)
+		return;
+	t->was_refused = t->wants_kept = false;
+	if (found < t->done.place)
+		mend_shard(t->core->mend, t->shard, found, t->done.place, tail_clock(t));
+}
+
 static void on_page(struct tail *t, const struct resp *reply)
 {
 	t->was_refused = retaining_read(&t->round, reply) != 0;
@@ -234,6 +255,7 @@ static void on_state(struct tail *t, const struct resp *reply)
 	if (t->is_changed || state.last < t->after) {
 		known = state.last < t->after ? state.last : t->after;
 		t->after = place_before(known, BACK_MS);
+		t->wants_kept = t->core->mend && t->done.place;
 	}
 	t->is_changed = false;
 	tell_missed(t, ordinal_look(&t->read, &state));
@@ -270,7 +292,7 @@ static void on_greeted(struct tail *t)
 	go_on(t);
 }
 
-static void on_looked(struct tail *t)
+static void on_answered(struct tail *t)
 {
 	go_on(t);
 }
@@ -353,7 +375,8 @@ static const struct {
 	void (*on_done)(struct tail *t);
 } steps[TAIL_STEPS] = {
 	[TAIL_GREET] = {on_greeting, on_greeted},
-	[TAIL_LOOK] = {on_state, on_looked},
+	[TAIL_LOOK] = {on_state, on_answered},
+	[TAIL_KEPT] = {on_kept, on_answered},
 	[TAIL_COMPARE] = {on_page, on_compared},
 	[TAIL_READ] = {tail_read_batch, on_read},
 	[TAIL_CONFIRM] = {on_pong, on_waited},

@@ -15,6 +15,10 @@
  * stream's newest entry, and a minute further: a master that fell back, and whose clock is late, may
  * give places that have been passed. What is known already is dropped where the journal is written.
  *
+ * **What Redis has lost.** Another process may have less than was read: all of Redis lost power before
+ * its files were on disk. So it is asked for the newest entry up to what the journal has (KEPT); what
+ * the journal has behind that is claimed once more (mend.h), before what is retained is compared.
+ *
  * **Gaps** are counted by ordinals (ordinal.h).
  *
  * **Retained messages** of the shard are compared with Redis (retaining.h) at the start, after a gap and when
@@ -42,7 +46,15 @@
 #include "cluster/stream.h"
 #include "commit/follow.h"
 
-enum tail_step { TAIL_GREET, TAIL_LOOK, TAIL_COMPARE, TAIL_READ, TAIL_CONFIRM, TAIL_STEPS };
+enum tail_step {
+	TAIL_GREET,
+	TAIL_LOOK,
+	TAIL_KEPT,
+	TAIL_COMPARE,
+	TAIL_READ,
+	TAIL_CONFIRM,
+	TAIL_STEPS
+};
 
 struct tail_figures {
 	count state;       /* enum follow_state */
@@ -82,6 +94,7 @@ struct tail {
 	bool is_full;        /* the last read gave as many as it asked for */
 	bool is_newer;       /* stands still for good */
 	bool is_changed;     /* greeted by another process than before */
+	bool wants_kept;     /* to ask what of the journal's it still has */
 	bool wants_round;    /* to compare what is retained, before it reads on */
 	bool is_compared;    /* it has been, since the start */
 	uint32_t connection; /* that greeted; 0: none */

@@ -17,6 +17,7 @@
 #include "cluster/census.h"
 #include "cluster/legacy.h"
 #include "cluster/record.h"
+#include "cluster/stream.h"
 #include "cluster/writer_inside.h"
 
 #define BATCH_BYTES (256u << 10)
@@ -134,6 +135,7 @@ static struct claim_message message_of(const struct entry *e)
 	m.retained = r.topic;
 	m.expiry_s = r.expiry_s;
 	m.clears = r.payload.n == 0;
+	m.place = place_unpack(e->place);
 	return m;
 }
 
@@ -196,11 +198,19 @@ static void on_reply(struct redis_request *q, const struct resp *reply)
 		writer_log_reply(s->writer, c->count ? c->entries[0] : NULL, reply);
 }
 
+static void note_mended(struct writer *w, const struct entry *e)
+{
+	w->shards[e->shard].mended += e->first;
+	count_add(&w->figures.put_back, e->first);
+}
+
 void writer_settle(struct writer *w, struct entry *e)
 {
 	if (e->parcel->port)
 		writer_answer(
 			w, e->parcel->port, e->ticket, e->first ? COMMIT_FIRST : COMMIT_REPEAT);
+	else if (e->place)
+		note_mended(w, e);
 	else
 		outage_on_drained(w, e->first);
 	intake_drop(w->intake, e);
@@ -300,6 +310,31 @@ static void on_inbox(struct task *t)
 	else
 		outage_spool(w);
 }
+
+/* --- what is put back ---------------------------------------------------------------- */
+
+void writer_put_back(struct writer *w, struct parcel *p)
+{
+	intake_number(w->intake, p);
+	/* Not by writer_take(): the existing antiloop has them, and would call them repeats. */
+	for (uint32_t i = 0; i < p->count; i++)
+		writer_queue(w, &p->entries[i]);
+	writer_pump(w);
+}
+
+bool writer_is_idle(const struct writer *w, uint32_t shard)
+{
+	const struct shard *s = &w->shards[shard];
+
+	return w->has_begun && writer_state(w) == CLUSTER_OPEN && s->first == NULL && is_idle(s);
+}
+
+uint64_t writer_mended(const struct writer *w, uint32_t shard)
+{
+	return w->shards[shard].mended;
+}
+
+/* --- now and then --------------------------------------------------------------------- */
 
 /* Since when the oldest call under way waits, or what waits for Redis to be reached at all. */
 static uint64_t oldest_wait(const struct writer *w)

@@ -22,6 +22,7 @@
 
 #define WRITER_LATE_MS 1500u
 
+struct parcel;
 struct writer;
 
 /* 0, or an error of the spool with *why to free(). */
@@ -34,6 +35,14 @@ void writer_free(struct writer *w);
 /* What commit is to be given. */
 struct commit_log writer_log(struct writer *w);
 
+/* Claims once more what stands in `p` (intake_parcel()), all of it of one shard and with the places
+ * that it had; nobody hears the answers. On the loop. */
+void writer_put_back(struct writer *w, struct parcel *p);
+/* Nothing of the shard waits or is under way, and Redis is within reach. */
+bool writer_is_idle(const struct writer *w, uint32_t shard);
+/* So many of the shard were put back: they were not there. */
+uint64_t writer_mended(const struct writer *w, uint32_t shard);
+
 /* Written by the loop, read by any thread. */
 struct writer_figures {
 	count state;      /* enum cluster_state */
@@ -45,6 +54,7 @@ struct writer_figures {
 	count spooled;    /* messages written to the spool */
 	count foreign;    /* messages that the antiloop of other software had published */
 	count escaped;    /* delivered here under `local` and published by another node as well */
+	count put_back;   /* lost by Redis, and put back from this node's journal */
 	count spool_messages; /* in the spool, not committed */
 	count spool_bytes;
 };

@@ -28,6 +28,7 @@ struct shard {
 	struct entry *first; /* not in a call */
 	struct entry *last;
 	uint64_t trimmed_ms;
+	uint64_t mended; /* messages of it that were put back */
 	struct call call;
 };
 

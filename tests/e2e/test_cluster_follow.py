@@ -359,3 +359,47 @@ def test_all_of_redis_restarts_under_load(nodes, writer, subscriber):
     redis.restart()
     expect_all(readers, load.end(), limit=60)
     assert two[1].metric("isobar_follow_missed_total") == 0
+# --- Redis loses what it had acknowledged -------------------------------------------------
+
+def test_what_redis_lost_is_put_back_by_who_has_it(nodes, writer, subscriber):
+    """All instances lose power, and the last of their files was not on disk: a node that was away gets it
+    from the shared log all the same, and nobody gets anything twice."""
+    one, two, three = nodes(3)
+    redis = one.redis
+    readers = [subscriber(node.port, "origin/#") for node in (one, three)]
+    messages = [wnm.valid(DWD, i) for i in range(120)]
+    w = writer(one)
+    w.publish_all(messages[:40])
+    two.wait_metric("isobar_followed_total", lambda n: n >= 40)
+    two.stop()
+    written = redis.written()
+    w.publish_all(messages[40:80])
+    for reader in readers:
+        reader.wait_count(80)
+    redis.lose_power(written)
+    for node in redis.nodes:
+        node.start()
+    redis.wait_whole()
+    w.publish_all(messages[80:])
+    two.start().wait_degraded("")
+    replayed(subscriber, two, messages)
+    expect_all(readers, messages)
+    # Each of them once, by the one or the other.
+    ids = [r.id for r in stream(redis)]
+    assert sorted(ids) == sorted(m.id for m in messages)
+    assert sum(node.metric("isobar_put_back_total") for node in (one, three)) == 40
+    assert one.process.find_log("put_back shard=")
+
+
+def test_after_a_failover_that_lost_nothing_nothing_is_put_back(nodes, writer, subscriber):
+    node = nodes(1)[0]
+    redis = node.redis
+    reader = subscriber(node.port, "origin/#")
+    messages = wnm.valid_many(DWD, 100)
+    w = writer(node)
+    w.publish_all(messages[:50])
+    redis.restart()
+    redis.wait_whole()
+    w.publish_all(messages[50:])
+    expect_all([reader], messages)
+    assert not node.process.find_log("put_back")

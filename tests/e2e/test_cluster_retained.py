@@ -200,6 +200,7 @@ def test_a_redis_that_lost_its_data_takes_nothing_away(nodes, retain, seen):
     begin(one)
     retain(one, "free/kept", b"kept")
     one.stop()
+    shutil.rmtree(os.path.join(one.data, "journal"))    # so that nothing can be put back
     for node in one.redis.masters():
         node.cli("flushall")
     begin(one)
@@ -208,6 +209,17 @@ def test_a_redis_that_lost_its_data_takes_nothing_away(nodes, retain, seen):
     one.stop()
     begin(one)
     assert payloads(seen(one, 2)) == {"free/kept": b"kept", "free/later": b"later"}
+
+
+def test_a_redis_that_lost_its_data_gets_back_what_is_young(nodes, retain):
+    one = nodes(1)[0]
+    begin(one)
+    retain(one, "free/kept", b"kept")
+    one.stop()
+    for node in one.redis.masters():
+        node.cli("flushall")
+    begin(one)
+    wait_until(lambda: set(retained(one.redis)) == {"free/kept"}, what="it to be there again")
 
 
 def test_what_neither_journal_nor_streams_have_comes_from_the_store_each_time(nodes, retain, seen):
@@ -243,3 +255,41 @@ def test_what_has_expired_leaves_redis_with_what_is_retained_next(nodes, retain)
     assert len(retained(one.redis)) == 5        # eight at most go at a time
     retain(one, topics[13], b"")
     assert set(retained(one.redis)) == {topics[12]}
+
+
+# --- Redis loses what it had acknowledged -----------------------------------------------
+
+def test_what_redis_lost_is_retained_again_unless_something_newer_is(nodes, retain, seen, subscriber):
+    one, two = nodes(2)
+    redis = one.redis
+    begin(one)
+    retain(one, "free/replaced", b"old")
+    retain(one, "free/again", b"old")
+    retain(one, "free/cleared", b"once")
+    one.wait_metric(COUNT, 3)
+    written = redis.written()
+    retain(one, "free/lost", b"lost", MessageExpiryInterval=3600)
+    retain(one, "free/replaced", b"lost as well")
+    retain(one, "free/again", b"new")
+    retain(one, "free/cleared", b"")
+    one.wait_metric(COUNT, 3)
+    one.kill()
+    redis.lose_power(written)
+    for node in redis.nodes:
+        node.start()
+    redis.wait_whole()
+    begin(two)
+    retain(two, "free/replaced", b"newest")
+    begin(one)
+    want = {"free/lost": b"lost", "free/replaced": b"newest", "free/again": b"new"}
+    def stands():
+        return {topic: payload for topic, (_, payload) in retained(redis).items()}
+    wait_until(lambda: stands() == want, what=lambda: f"{want}, there is {stands()}")
+    for node in (one, two):
+        node.wait_metric(COUNT, 3)
+        assert payloads(seen(node, 3)) == want
+    # Nothing of what was lost is missing for who was not there, the one that was replaced included.
+    replay = subscriber(two.port, "$replay/1h/free/#", **LOGIN)
+    replay.wait_count(8)
+    assert sorted(bytes(m.payload) for m in replay.messages) == sorted(
+        [b"old", b"old", b"once", b"lost", b"lost as well", b"new", b"", b"newest"])

@@ -1,4 +1,5 @@
 """A real Redis Cluster on 127.0.0.1: masters, a replica for each, faults on demand."""
+import glob
 import os
 import shutil
 import signal
@@ -249,6 +250,18 @@ class RedisCluster:
             node.kill()
         for node in self.nodes:
             node.start()
+
+    def written(self):
+        """How long the append-only files of all nodes are: what a power failure may leave of them."""
+        return {path: os.path.getsize(path) for node in self.nodes
+                for path in glob.glob(os.path.join(node.folder, "appendonlydir", "*"))}
+
+    def lose_power(self, written):
+        """All of them end at once, and have on disk what they had at written(); they are not started."""
+        for node in self.running():
+            node.kill()
+        for path, size in written.items():
+            os.truncate(path, size)
 
     def move_slot(self, slot, source, target, meanwhile=lambda: None):
         """One slot with its keys, as redis-cli's reshard does; meanwhile(): before the nodes hear that it
