@@ -266,11 +266,13 @@ bool roam_has_had(const struct session *s, const struct journal_entry *e)
 
 /* --- going ------------------------------------------------------------------------- */
 
+/* Who is connected is told of again and again (broker/touch.h); when that ends its machine
+ * is gone, and nobody else ends the session. */
 static uint64_t ttl_of(const struct session *s)
 {
-	if (s->client || s->expiry_ms == UINT64_MAX)
+	if (s->expiry_ms == UINT64_MAX)
 		return 0;
-	return s->expiry_ms + TTL_MARGIN_MS;
+	return s->expiry_ms + (s->client ? ROAMING_LIVE_MS : TTL_MARGIN_MS);
 }
 
 static struct view passport_of(struct session *s, const struct row *row, enum passport_kind kind)

@@ -1,8 +1,9 @@
 /* broker/touch.h - tells the cluster who is still connected
  *
  * The cluster forgets who has a session without a row when nobody has said for ROAMING_KEEP_MS that its
- * client is connected: what a machine that crashed leaves behind goes. So all clients are told of,
- * some every few seconds, in rounds of an hour or more.
+ * client is connected, and a session with one ROAMING_LIVE_MS after its expiry: what a machine that crashed and
+ * never returns leaves behind goes. So all clients are told of, some every few seconds, in rounds of an
+ * hour or more.
  *
  *     timer --> roster_walk(the next TOUCH_CLIENTS) --> roaming.touch() each --> timer ...
  *

@@ -188,9 +188,9 @@ struct cluster_figures {
 	uint64_t spool_bytes;
 	uint64_t spool_most_bytes;
 	uint64_t put_back; /* messages that Redis had lost, from this node's journal */
-	uint64_t foreign; /* messages that the existing antiloop had published */
-	uint64_t escaped; /* published by two nodes, as one did so without Redis (local) */
-	uint64_t read;    /* entries followed */
+	uint64_t foreign;  /* messages that the existing antiloop had published */
+	uint64_t escaped;  /* published by two nodes, as one did so without Redis (local) */
+	uint64_t read;     /* entries followed */
 	uint64_t lag_entries;
 	uint64_t lag_ms;
 	uint64_t missed;

@@ -2,7 +2,8 @@
 -- lost it to another that has written none yet.
 --
 -- KEYS  the session.
--- ARGV  the caller's owner number; who he is; the row; after how long it may go (ms), 0: never;
+-- ARGV  the caller's owner number; who he is; the row; after how long it may go (ms), 0: never, kept as
+--       "keep" for touch.lua;
 --       "put", "give": the last one, "bare": it lasts no longer than its connection, "drop": it ends.
 -- Gives 1, or 0: another has it.
 --
@@ -42,8 +43,10 @@ else
 end
 began()
 if ARGV[4] == '0' then
+	redis.call('HDEL', key, 'keep')
 	redis.call('PERSIST', key)
 else
+	redis.call('HSET', key, 'keep', ARGV[4])
 	redis.call('PEXPIRE', key, ARGV[4])
 end
 return 1

@@ -58,7 +58,7 @@ void rows_free(struct rows *r);
 void rows_put(struct rows *r, struct row_order *o);
 void rows_mark(struct rows *r, struct view mark);
 void rows_confirm(struct rows *r, struct receipt *receipt);
-/* A session without a row is to stay as it is for ROAMING_KEEP_MS from now on. Not more than some
+/* A session is to stay as long from now on as its last row said, ROAMING_KEEP_MS without. Not more than some
  * hundred at once: what exceeds that is left to the next time. */
 void rows_touch(struct rows *r, struct view key);
 

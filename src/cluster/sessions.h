@@ -3,7 +3,8 @@
  *     isobar:session:USER NUL CLIENT-ID   hash: owner, run (who has it), row, by (who wrote that), of (under
  *                                         which number); since (when its client connected last, by
  *                                         Redis' clock); at (from where); new (a clean start under this number: the row is
- *                                         of before, and counts no more); take, from and more (the last
+ *                                         of before, and counts no more); keep (how long the key stays when nobody says
+ *                                         that the client is connected); take, from and more (the last
  *                                         take, and what undoes it)
  *     isobar:mark:NODE/START              how far the live sessions of that run have got
  *     isobar:mail:NODE                    stream: "taken" and "given", read by that node

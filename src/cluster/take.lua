@@ -18,7 +18,7 @@
 -- put.lua has a row under that number or a later one.
 local key = KEYS[1]
 local was = redis.call('HMGET', key, 'run', 'row', 'by', 'take', 'from', 'since', 'before', 'at', 'new',
-	'undo_at', 'undo_new', 'undo_ttl')
+	'undo_at', 'undo_new', 'undo_ttl', 'keep')
 local time = redis.call('TIME')
 local since = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[4]
 local last = tonumber(was[6] or 0)
@@ -77,8 +77,13 @@ end
 if ARGV[9] == '1' then
 	redis.call('HSET', key, 'new', owner)
 end
+-- Until it has a row of the caller: as long as from its connection's end on, and more.
 if ARGV[6] == '1' and ARGV[9] ~= '1' and row ~= '' then
-	redis.call('PERSIST', key)
+	if was[13] then
+		redis.call('PEXPIRE', key, string.format('%.0f', was[13] + ARGV[5]))
+	else
+		redis.call('PERSIST', key)
+	end
 else
 	redis.call('PEXPIRE', key, ARGV[5])
 end

@@ -38,6 +38,9 @@
 #define ROAMING_KEEP_MS \
 	86400000u /* so long the cluster remembers who has a session without a row */
 #define ROAMING_TOUCH_MS 21600000u
+/* So long, beyond its expiry, the row of a session stays of which nobody says any more that its client
+ * is connected: its machine is gone for good, or was cut off for as long. */
+#define ROAMING_LIVE_MS 604800000u
 
 #define ROAMING_LIVE 'L' /* first byte of a row: the machine's mark says how far the session got */
 
@@ -85,7 +88,8 @@ struct roaming {
 	void (*give)(void *context, struct view key, uint32_t owner, struct view row);
 	/* It ends with its connection at the latest, which lasts: the cluster keeps no row of it. */
 	void (*bare)(void *context, struct view key, uint32_t owner);
-	/* The client of a session without a row is still connected; at least every ROAMING_TOUCH_MS. */
+	/* A client is still connected: its session, or who has it, may go no sooner than said last; at least
+	 * every ROAMING_TOUCH_MS. */
 	void (*touch)(void *context, struct view key);
 	/* The session has ended; owner 0: it is claimed no more. */
 	void (*drop)(void *context, struct view key, uint32_t owner);

@@ -16,7 +16,7 @@ class Session:
     def __init__(self, redis):
         self.node = redis.master_of(KEY)
         self.shas = {}
-        for name in ("take", "put"):
+        for name in ("take", "put", "touch"):
             with open(os.path.join(SOURCES, f"{name}.lua"), "rb") as f:
                 self.shas[name] = self.node.command("script", "load", f.read())
 
@@ -28,6 +28,12 @@ class Session:
 
     def put(self, owner, run, row, what="put", ttl=0):
         return int(self.node.command("evalsha", self.shas["put"], 1, KEY, owner, run, row, ttl, what))
+
+    def touch(self, run):
+        return int(self.node.command("evalsha", self.shas["touch"], 1, KEY, run, DAY_MS))
+
+    def expire_in(self, ms):
+        self.node.command("pexpire", KEY, ms)
 
     def field(self, name):
         return self.node.command("hget", KEY, name)
@@ -116,3 +122,35 @@ def test_a_claim_says_whence_its_client_came_and_yields_to_a_later_connect(had):
     assert had.put(1, HERE, b"last", "give") == 0
     assert had.take(ELSEWHERE, 9, scoped=1) == (0, THERE, b"", b"")
     assert had.take(ELSEWHERE, 9, scoped=1, address=ANOTHER)[0] == 3
+
+
+# --- how long it stays ------------------------------------------------------------------------
+
+def test_a_row_stays_as_long_as_its_node_says_that_the_client_is_connected(had):
+    assert had.put(1, HERE, b"row", ttl=5000000) == 1
+    had.expire_in(60000)
+    assert had.touch(THERE) == 0 and had.ttl() <= 60000     # not its session
+    assert had.touch(HERE) == 1 and 4000000 < had.ttl() <= 5000000
+    assert had.put(1, HERE, b"row", ttl=7000000) == 1
+    had.expire_in(60000)
+    assert had.touch(HERE) == 1 and 6000000 < had.ttl() <= 7000000
+    assert had.put(1, HERE, b"row") == 1                    # it never expires
+    assert had.touch(HERE) == 0 and had.ttl() == -1
+
+
+def test_who_comes_back_in_the_last_moment_has_the_session(had):
+    """Its node is gone, and it was about to be forgotten."""
+    assert had.put(1, HERE, b"row", ttl=5000000) == 1
+    had.expire_in(200)
+    assert had.take(THERE, 5) == (2, HERE, b"row", HERE)
+    assert 5000000 < had.ttl() <= 5000000 + DAY_MS
+    assert had.put(2, THERE, b"row", ttl=3000000) == 1
+    assert 2000000 < had.ttl() <= 3000000
+
+
+def test_a_take_that_is_undone_leaves_it_to_its_end(had):
+    assert had.put(1, HERE, b"row", ttl=5000000) == 1
+    had.expire_in(60000)
+    assert had.take(THERE, 5)[0] == 2
+    had.take(THERE, 5, "undo")
+    assert 0 < had.ttl() <= 60000

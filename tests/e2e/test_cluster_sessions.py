@@ -157,6 +157,7 @@ def test_nothing_is_lost_when_the_node_of_a_client_is_killed(version, nodes, ses
     assert repeats <= 1500, "at most some seconds of repeats"
 
 
+WEEK_MS = 7 * 86400000
 SESSION = b"isobar:session:partner\0roamer"
 
 
@@ -248,7 +249,22 @@ def test_what_a_client_that_does_not_last_leaves_behind_goes(nodes, session, red
     one.start()
     one.wait_degraded("")
     session(one, False).subscribe(ALL)
-    assert int(redis.master_of(SESSION).command("pttl", SESSION)) == -1
+    assert int(redis.master_of(SESSION).command("pttl", SESSION)) > WEEK_MS
+
+
+def test_a_session_whose_node_never_returns_is_forgotten_a_week_after_its_expiry(nodes, session, redis):
+    """Redis is told how long when its client connects, and again and again while he is; the clock is
+    set forward by hand."""
+    one, two = nodes(2)
+    session(one, False, expiry=3600).subscribe(ALL)
+    ttl = int(redis.master_of(SESSION).command("pttl", SESSION))
+    assert WEEK_MS < ttl <= WEEK_MS + 3600000
+    one.kill()
+    redis.master_of(SESSION).command("pexpire", SESSION, 1)
+    wait_until(lambda: int(redis.master_of(SESSION).command("exists", SESSION)) == 0, what="it to be gone")
+    anew = session(two, False, expiry=3600)     # not what was there
+    anew.subscribe(ALL)
+    assert b"origin/a/wis2/#" in row_in(redis)
 
 
 def test_clients_are_served_while_redis_is_out_of_reach(nodes, session, client, redis, publish):
