@@ -20,6 +20,7 @@ put 755 "$program" usr/bin/isobar
 strip --strip-unneeded --remove-section=.comment --remove-section=.note "$root/usr/bin/isobar"
 put 644 "$from/isobar.service" lib/systemd/system/isobar.service
 put 644 "$from/isobar.sysusers" usr/lib/sysusers.d/isobar.conf
+put 644 "$from/isobar.tmpfiles" usr/lib/tmpfiles.d/isobar.conf
 put 644 "$from/isobar.yaml" etc/isobar/isobar.yaml
 put 644 "$from/copyright" usr/share/doc/isobar/copyright
 put 644 "$out/man/isobar.bash" usr/share/bash-completion/completions/isobar

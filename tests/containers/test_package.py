@@ -120,6 +120,8 @@ def test_it_installs_and_is_ready_when_that_ends(machine, packages):
     assert "Active: active (running)" in machine.sh("systemctl status isobar")
     assert machine.sh("stat -c '%U:%G %a' /etc/isobar/isobar.yaml /var/lib/isobar").split("\n") == [
         "root:isobar 640", "isobar:isobar 750"]
+    assert machine.sh("rmdir /etc/isobar/sources.d && systemd-tmpfiles --create isobar.conf && "
+                      "stat -c '%U:%G %a' /etc/isobar/sources.d") == "root:isobar 770"
     machine.sh("isobar check; systemd-analyze --man=no verify isobar.service")
     machine.sh("gzip -t /usr/share/man/man1/isobar.1.gz /usr/share/man/man5/isobar.yaml.5.gz; "
                "bash -n /usr/share/bash-completion/completions/isobar")
