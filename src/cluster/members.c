@@ -423,7 +423,6 @@ static void send_last_words(struct members *m)
 {
 	m->gone = true;
 	put_beat(m, &m->swap.command, 0);
-	m->swapping = true;
 	if (redis_submit(m->config.redis, m->redis_slot, &m->swap) < 0)
 		on_swap_done(&m->swap, 0);
 }

@@ -54,7 +54,7 @@ extern const char *const members_scripts[MEMBERS_SCRIPTS];
 struct members *members_new(const struct members_config *config);
 /* The first beat; before that nobody knows of this node. */
 void members_begin(struct members *m);
-/* Nothing of it is under way any more: after members_leave() has called back, or after redis_free(). */
+/* After redis_free(). */
 void members_free(struct members *m);
 
 /* Its beats have not been answered for as long as after which others take a node for dead. */

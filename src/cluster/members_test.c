@@ -48,6 +48,7 @@ struct rig {
 	const char *reads;  /* to HGETALL */
 	const char *swaps;  /* to lease.lua */
 	bool is_held;       /* nothing is answered */
+	bool holds_swaps;   /* nor are these */
 	/* the callers */
 	struct buf told;
 	uint32_t node_calls, changes, lefts;
@@ -140,7 +141,8 @@ static void serve(struct played_visit *v, const struct resp *c)
 	bool is_beat = view_equal(played_word(c, 3), VIEW("{isobar}:nodes"));
 	const char *answer = is_beat ? r->answer : played_is(c, "HGETALL") ? r->reads : r->swaps;
 
-	if (r->is_held)
+	if (r->is_held ||
+		(r->holds_swaps && view_equal(played_word(c, 3), VIEW("{isobar}:leases"))))
 		v->is_blocked = true;
 	else if (answer)
 		played_say(v, answer);
@@ -600,30 +602,72 @@ static void a_swap_that_another_was_quicker_with_is_seen_at_once(void **state)
 	expect(r, SWAP, 1);
 }
 
-static void after_a_swap_that_failed_leases_are_read_and_it_is_asked_again(void **state)
+static void a_swap_that_is_refused_is_asked_for_again(void **state)
 {
 	struct rig *r = *state;
-	uint32_t reads;
 
 	begin(r);
-	r->is_held = false;
 	r->swaps = "-ERR\r\n";
 	set_sources(r, "a");
 	expect(r, SWAP, 1);
 	expect_told(r, "");
-	beat(r, 1);
-	expect(r, SWAP, 2);
-	reads = played_count(&r->redis, READ);
-	r->is_held = true;
-	harness_jump(r->redis.loop, NODE_BEAT_MS);
-	played_await(&r->redis, BEAT, 5);
-	r->is_held = false;
 	r->swaps = NULL;
-	played_unblock(&r->redis, "-ERR\r\n");
-	played_settle(&r->redis, 0);
 	beat(r, 1);
 	expect_told(r, "a 0 voice\n");
-	(void)reads;
+}
+
+static void after_a_swap_that_got_no_answer_leases_are_read_again(void **state)
+{
+	struct rig *r = *state;
+
+	begin(r);
+	buf_clear(&r->redis.asked);
+	r->holds_swaps = true;
+	members_set_sources(r->members, &(const char *){"a"}, 1);
+	played_await(&r->redis, SWAP, 1);
+	expect(r, READ, 1);
+	harness_jump(r->redis.loop, 2000);
+	r->holds_swaps = false;
+	harness_jump(r->redis.loop, 5000); /* the connection is given up */
+	played_await(&r->redis, READ, 2);
+	beat(r, 1);
+	expect_told(r, "a 0 voice\n");
+}
+
+static void nothing_is_asked_by_leases_that_are_known_to_have_changed(void **state)
+{
+	struct rig *r = *state;
+
+	r->there.is_there = true;
+	set_lease(r, "a/0", OTHER);
+	set_lease(r, "a/1", "there/0000000000000002");
+	begin(r);
+	buf_clear(&r->redis.asked);
+	set_sources(r, "a");
+	expect(r, READ, 1);
+	expect(r, SWAP, 0);
+}
+
+static void a_list_that_comes_while_a_swap_is_under_way_loses_nothing_that_is_held(void **state)
+{
+	struct rig *r = *state;
+
+	begin(r);
+	set_sources(r, "ab");
+	expect_told(r, "a 0 voice\nb 0 voice\n");
+	set_lease(r, "b/0", "");
+	r->holds_swaps = true;
+	harness_jump(r->redis.loop, NODE_BEAT_MS);
+	played_await(&r->redis, SWAP, 2);
+	expect_told(r, "b none\n");
+	members_set_sources(r->members, (const char *[]){"a", "c"}, 2);
+	drive_turns(r->redis.loop, 2);
+	r->holds_swaps = false;
+	set_lease(r, "b/0", ME);
+	played_unblock(&r->redis, "*1\r\n$21\r\n" ME "\r\n");
+	played_settle(&r->redis, 0);
+	expect_told(r, "c 0 voice\n");
+	assert_string_equal(lease(r, "b/0"), "");
 }
 
 static void swaps_are_asked_for_once_a_beat_and_no_more_than_fit_in_a_call(void **state)
@@ -691,24 +735,6 @@ static void of_lists_that_come_in_one_turn_the_last_counts(void **state)
 	buf_clear(&r->told);
 	assert_string_equal(lease(r, "c/0"), ME);
 	set_twice(r); /* not taken before the end */
-}
-
-static void a_list_that_comes_while_a_swap_is_under_way_gets_nothing_of_its_answer(void **state)
-{
-	struct rig *r = *state;
-	static const char *const other[] = {"z"};
-
-	begin(r);
-	set_sources(r, "a");
-	expect_told(r, "a 0 voice\n");
-	set_lease(r, "a/0", "");
-	r->is_held = false;
-	beat(r, 1); /* lost, and asked for again */
-	expect_told(r, "a none\na 0 voice\n");
-	members_set_sources(r->members, other, 1);
-	drive_turns(r->redis.loop, 2);
-	played_settle(&r->redis, 0);
-	expect_told(r, "z 0 voice\n");
 }
 
 /* --- leaving ---------------------------------------------------------------------------------------- */
@@ -818,6 +844,8 @@ static void who_gets_no_answer_leaves_at_its_limit_without_last_words(void **sta
 	struct rig *r = *state;
 
 	begin(r);
+	set_sources(r, "a");
+	expect_told(r, "a 0 voice\n");
 	r->is_held = true;
 	members_leave(r->members, 1000, on_left);
 	for (int i = 0; i < 4; i++)
@@ -825,8 +853,32 @@ static void who_gets_no_answer_leaves_at_its_limit_without_last_words(void **sta
 	assert_int_equal(r->lefts, 0);
 	harness_jump(r->redis.loop, LEAVING_BEAT_MS);
 	assert_int_equal(r->lefts, 1);
-	harness_jump(r->redis.loop, LEAVING_BEAT_MS);
+	r->is_other_run = true; /* which the answer says, too late */
+	r->is_held = false;
+	set_lease(r, "a/0", OTHER);
+	played_cut(&r->redis);
+	played_settle(&r->redis, 0);
+	beat_leaving(r, 2);
 	assert_int_equal(r->lefts, 1);
+	expect_told(r, "");
+	expect(r, " left ", 0);
+}
+
+static void who_leaves_while_a_swap_is_under_way_does_not_disturb_it(void **state)
+{
+	struct rig *r = *state;
+
+	begin(r);
+	r->holds_swaps = true;
+	members_set_sources(r->members, &(const char *){"a"}, 1);
+	played_await(&r->redis, SWAP, 1);
+	played_settle(&r->redis, 1);
+	members_leave(r->members, 0, on_left);
+	assert_int_equal(r->lefts, 1);
+	r->holds_swaps = false;
+	played_unblock(&r->redis, "*1\r\n$21\r\n" ME "\r\n");
+	played_settle(&r->redis, 0);
+	expect_told(r, "");
 	expect(r, " left ", 0);
 }
 
@@ -886,16 +938,19 @@ int main(void)
 		cmocka_unit_test(when_a_lease_is_taken),
 		TEST(who_comes_and_goes_unsettles_what_may_be_taken),
 		TEST(a_swap_that_another_was_quicker_with_is_seen_at_once),
-		TEST(after_a_swap_that_failed_leases_are_read_and_it_is_asked_again),
+		TEST(a_swap_that_is_refused_is_asked_for_again),
+		TEST(after_a_swap_that_got_no_answer_leases_are_read_again),
+		TEST(nothing_is_asked_by_leases_that_are_known_to_have_changed),
+		TEST(a_list_that_comes_while_a_swap_is_under_way_loses_nothing_that_is_held),
 		TEST(swaps_are_asked_for_once_a_beat_and_no_more_than_fit_in_a_call),
 		TEST(a_source_taken_out_is_released_and_those_that_stay_are_not_told_again),
 		TEST(of_lists_that_come_in_one_turn_the_last_counts),
-		TEST(a_list_that_comes_while_a_swap_is_under_way_gets_nothing_of_its_answer),
 		TEST(who_leaves_alone_says_so_and_has_left),
 		TEST(who_leaves_waits_until_others_have_its_sources_and_nothing_is_owed),
 		cmocka_unit_test(whom_nobody_can_take_over_is_waited_for_by_nobody),
 		TEST(who_leaves_waits_no_longer_than_its_limit),
 		TEST(who_gets_no_answer_leaves_at_its_limit_without_last_words),
+		TEST(who_leaves_while_a_swap_is_under_way_does_not_disturb_it),
 		TEST(who_never_had_its_name_owes_nothing),
 		TEST(last_words_that_the_client_does_not_take_are_not_waited_for),
 		TEST(at_the_end_nothing_is_told),

@@ -96,7 +96,7 @@ static void write_row(struct kept *k)
 	struct buf *b = &k->q.command;
 	struct buf key = {0};
 
-	k->waits = k->is_good = k->is_taken = false;
+	k->waits = false;
 	k->slot = rows_key(&key, SESSION_KEY, buf_view(&o->key));
 	buf_clear(b);
 	resp_begin(b, 9);
@@ -237,7 +237,6 @@ void rows_put(struct rows *r, struct row_order *o)
 	k->q.repeatable = true;
 	k->q.on_reply = on_reply;
 	k->q.on_done = on_written;
-	list_init(&k->link);
 	list_append(&r->kept, &k->link);
 	map_put(&r->by_key, buf_view(&o->key), k);
 	write_row(k);

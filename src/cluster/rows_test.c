@@ -223,11 +223,17 @@ static void of_one_session_one_row_is_under_way_and_the_latest_comes_behind_it(v
 	put(r, "k", "3");
 	drive_turns(r->core.loop, 20);
 	assert_int_equal(played_open_requests(&r->redis), 1);
-	release(r, ":1\r\n");
-	expect_asked(r, ROW("k", "7", "1", "5 put") ROW("k", "7", "3", "5 put"));
+	played_unblock(&r->redis, ":1\r\n");
+	played_await(&r->redis, "session:k", 2);
 	put(r, "k", "4");
+	drive_turns(r->core.loop, 20);
+	assert_int_equal(played_open_requests(&r->redis), 1);
+	release(r, ":1\r\n");
+	expect_asked(r, ROW("k", "7", "1", "5 put") ROW("k", "7", "3", "5 put")
+				ROW("k", "7", "4", "5 put"));
+	put(r, "k", "5");
 	played_settle(&r->redis, 0);
-	expect_asked(r, ROW("k", "7", "4", "5 put"));
+	expect_asked(r, ROW("k", "7", "5", "5 put"));
 }
 
 /* {a row that fails, how: what is written next, when another came meanwhile} */
@@ -281,6 +287,44 @@ static void what_is_not_answered_in_time_is_written_again(void **state)
 	r->is_held = false;
 	harness_jump(r->core.loop, 5000);
 	played_await(&r->redis, "session:k", 2);
+}
+
+static void what_waits_is_written_again_with_what_waits_longest(void **state)
+{
+	struct rig *r = *state;
+
+	begin(r);
+	r->says = "-OOM\r\n";
+	put(r, "a", "1");
+	played_settle(&r->redis, 0);
+	pass(r, AGAIN_MS - 50, 0);
+	put(r, "b", "1");
+	played_settle(&r->redis, 0);
+	expect(r, "session:", 2);
+	pass(r, 50, 0);
+	expect(r, "session:a", 2);
+	expect(r, "session:b", 2);
+}
+
+static void what_is_under_way_again_is_not_written_with_what_waits(void **state)
+{
+	struct rig *r = *state;
+
+	begin(r);
+	r->says = "-OOM\r\n";
+	put(r, "a", "1");
+	played_settle(&r->redis, 0);
+	r->is_held = true;
+	r->holds = "isobar:session:a";
+	pass(r, AGAIN_MS, 1);
+	put(r, "b", "1");
+	played_settle(&r->redis, 1);
+	pass(r, AGAIN_MS, 1);
+	expect(r, "session:a", 2);
+	expect(r, "session:b", 2);
+	r->says = ":1\r\n";
+	release(r, ":1\r\n");
+	expect(r, "session:a", 2);
 }
 
 static void what_the_client_does_not_take_is_handed_over_later(void **state)
@@ -367,12 +411,55 @@ static void the_place_of_a_later_row_in_the_order_of_marks(void **state)
 		drive_turns(r->core.loop, 2);
 		played_settle(&r->redis, rows[i].marks);
 		pass(r, AGAIN_MS, 1);
+		put(r, "c", "1");
+		played_settle(&r->redis, 1);
 		expect(r, ROW("a", "7", "2", "5 put"), 1);
 		expect(r, "isobar:mark", rows[i].marks);
 		release(r, ":1\r\n");
 		expect(r, MARK("m"), 1);
 		tear_down(&fresh);
 	}
+}
+
+static void a_later_row_takes_its_place_among_those_of_other_sessions(void **state)
+{
+	struct rig *r = *state;
+
+	hold(r);
+	r->holds = "isobar:session:a";
+	put(r, "a", "1");
+	put(r, "a", "2");
+	rows_mark(r->rows, VIEW("m"));
+	r->says = "-OOM\r\n";
+	put(r, "b", "1");
+	played_settle(&r->redis, 1);
+	played_unblock(&r->redis, ":1\r\n");
+	played_await(&r->redis, "session:a", 2);
+	expect(r, "isobar:mark", 0);
+	release(r, ":1\r\n");
+	expect(r, MARK("m"), 1);
+	expect(r, "session:b", 1);
+}
+
+static void a_mark_that_came_before_redis_was_reached_is_written_then(void **state)
+{
+	struct rig *r = *state;
+
+	rows_mark(r->rows, VIEW("m"));
+	begin(r);
+	expect_asked(r, MARK("m"));
+}
+
+static void a_mark_goes_again_when_its_connection_is_lost(void **state)
+{
+	struct rig *r = *state;
+
+	hold(r);
+	rows_mark(r->rows, VIEW("m"));
+	played_await(&r->redis, MARK("m"), 1);
+	r->is_held = false;
+	played_cut(&r->redis);
+	played_await(&r->redis, MARK("m"), 2);
 }
 
 static void one_mark_is_under_way_and_the_latest_comes_behind_it(void **state)
@@ -590,6 +677,17 @@ static void a_bounded_number_of_touches_is_under_way(void **state)
 	expect(r, TOUCH("k"), TOUCHES_MOST + 1);
 }
 
+static void a_key_is_its_front_and_the_rest(void **state)
+{
+	struct buf key = {0};
+
+	(void)state;
+	buf_text(&key, "of another");
+	assert_int_equal(rows_key(&key, "a:", VIEW("b")), slot_of(VIEW("a:b")));
+	assert_true(view_equal(buf_view(&key), VIEW("a:b")));
+	buf_fini(&key);
+}
+
 /* --- the end ---------------------------------------------------------------------------- */
 
 static void at_the_end_nothing_is_told(void **state)
@@ -621,10 +719,15 @@ int main(void)
 		TEST(of_one_session_one_row_is_under_way_and_the_latest_comes_behind_it),
 		cmocka_unit_test(what_is_not_answered_well_is_written_again_or_the_later_one),
 		TEST(what_is_not_answered_in_time_is_written_again),
+		TEST(what_waits_is_written_again_with_what_waits_longest),
+		TEST(what_is_under_way_again_is_not_written_with_what_waits),
 		TEST(what_the_client_does_not_take_is_handed_over_later),
 		TEST(a_mark_is_written_when_the_rows_before_it_are),
 		TEST(a_row_after_it_holds_back_no_mark),
 		cmocka_unit_test(the_place_of_a_later_row_in_the_order_of_marks),
+		TEST(a_later_row_takes_its_place_among_those_of_other_sessions),
+		TEST(a_mark_that_came_before_redis_was_reached_is_written_then),
+		TEST(a_mark_goes_again_when_its_connection_is_lost),
 		TEST(one_mark_is_under_way_and_the_latest_comes_behind_it),
 		TEST(a_mark_that_the_client_does_not_take_leaves_it_to_the_next),
 		TEST(a_receipt_is_told_when_all_rows_before_it_are_written),
@@ -635,6 +738,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_safe_resumes_nothing),
 		TEST(a_touch_says_who_has_the_session_and_how_long_it_may_stay),
 		TEST(a_bounded_number_of_touches_is_under_way),
+		TEST(a_key_is_its_front_and_the_rest),
 		TEST(at_the_end_nothing_is_told),
 	};
 

@@ -146,7 +146,6 @@ static bool write_out(struct kept *k)
 
 	k->busy = k->change;
 	k->change = CHANGE_NONE;
-	k->is_good = false;
 	put_command(k, buf_view(&run_key));
 	buf_fini(&run_key);
 	if (redis_submit(w->core->redis, slot, &k->q) == 0) {
@@ -272,18 +271,17 @@ void wills_done(struct wills *w, struct view run, struct view key, const struct 
 
 /* --- a pass over what a dead run left ------------------------------------------------- */
 
-/* False: the broker has enough for now. */
-static bool give(struct wills *w, struct view run, struct view key, const struct roaming_will *will)
+/* Unless the broker has enough for now. */
+static void give(struct wills *w, struct view run, struct view key, const struct roaming_will *will)
 {
 	struct kept *k;
 
 	if (w->given >= GIVEN_MOST)
-		return false;
+		return;
 	k = find(w, run, key, true);
 	k->is_given = true;
 	w->given++;
 	w->host->on_will(w->host->context, run, key, will);
-	return true;
 }
 
 /* False: it is dropped. */
@@ -365,7 +363,6 @@ static bool scan(struct wills *w)
 	resp_bytes(b, VIEW("COUNT"));
 	resp_number(b, SCAN_COUNT);
 	buf_fini(&key);
-	p->is_good = false;
 	return redis_submit(w->core->redis, slot, &p->q) == 0;
 }
 

@@ -332,7 +332,7 @@ static void nothing_is_written_before_redis_is_reached_and_then_the_latest(void 
 	wills_begin(r->wills);
 	played_settle(&r->redis, 0);
 	expect_asked(r, "HSET", 1);
-	expect_asked(r, VALUE("B", "w"), 1);
+	expect_asked(r, "k " VALUE("B", "w") "\n", 1);
 }
 
 static void what_comes_while_one_is_under_way_is_written_behind_it(void **state)
@@ -352,7 +352,7 @@ static void what_comes_while_one_is_under_way_is_written_behind_it(void **state)
 	played_unblock(&r->redis, ":1\r\n");
 	played_settle(&r->redis, 0);
 	expect_asked(r, "HSET", 2);
-	expect_asked(r, VALUE("C", "w"), 1);
+	expect_asked(r, "k " VALUE("C", "w") "\n", 1);
 }
 
 static void what_redis_refuses_is_written_again_after_a_moment(void **state)
