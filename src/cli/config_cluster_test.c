@@ -89,8 +89,8 @@ static const struct {
 		"f.yaml:2:11: cluster.redis: the value is of another kind of address; addresses "
 		"such as redis://10.0.0.1:6379 or rediss://user:password@host:6379 are right\n"},
 	{"a database", "cluster:\n  redis: [redis://10.0.0.1/1]\n",
-		"f.yaml:2:11: cluster.redis: the value redis and rediss have no path: a Redis "
-		"Cluster has one database; addresses such as redis://10.0.0.1:6379 or "
+		"f.yaml:2:11: cluster.redis: the value has a path: a Redis Cluster has one "
+		"database only; addresses such as redis://10.0.0.1:6379 or "
 		"rediss://user:password@host:6379 are right\n"},
 	{"mixed", "cluster:\n  redis: [redis://a, rediss://b]\n",
 		"f.yaml:2:22: cluster.redis: is rediss:// where the first is redis://; the same "

@@ -163,7 +163,8 @@ static const struct {
 	{"list in url", "centre_id: aa-b\nurl: [mqtt://127.0.0.1:2]\n",
 		"s.yaml:2:6: url: is not one address; several stand under urls\n"},
 	{"web socket of unknown kind", "centre_id: aa-b\nurl: wsx://user:secret@127.0.0.1:2/mqtt\n",
-		"s.yaml:2:6: url: the value unknown scheme; known are mqtt, mqtts, ws, wss, http, "
+		"s.yaml:2:6: url: the value has an unknown scheme; known are mqtt, mqtts, ws, wss, "
+		"http, "
 		"https; such as mqtts://host.example.org:8883 is right\n"},
 	{"web address", "centre_id: aa-b\nurl: https://user:secret@127.0.0.1:2/mqtt\n",
 		"s.yaml:2:6: url: the value is of another kind of address; such as "

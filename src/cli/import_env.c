@@ -103,10 +103,14 @@ static void take(struct env *e, struct view key, struct view value)
 
 static void read_lines(struct env *e, struct view text)
 {
+	if (view_starts_with(text, VIEW("\xef\xbb\xbf"))) /* an editor's mark of UTF-8 */
+		text = view_skip(text, 3);
 	while (text.p) {
 		struct view line = trim(view_cut(&text, '\n'));
 		struct view key;
 
+		if (view_starts_with(line, VIEW("export "))) /* of a file that shells read, too */
+			line = trim(view_skip(line, sizeof("export ") - 1));
 		if (line.n == 0 || line.p[0] == '#')
 			continue;
 		if (memchr(line.p, '=', line.n) == NULL) {

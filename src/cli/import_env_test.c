@@ -25,6 +25,11 @@ static const struct row {
 		"centre_id: \"jp-jma\"\nkind: node\nurl: \"mqtt://x\"\ntopics:\n"
 		"  - \"origin/a/wis2/jp-jma/#\"\n  - \"monitor/a/wis2/jp-jma/#\"\n",
 		""},
+	{"of an editor and for a shell",
+		"\xef\xbb\xbf"
+		"export MQTT_SUB_BROKER=\"mqtts://x\"\r\nexport  CENTRE_ID=it-meteoam\n"
+		"MQTT_SUB_VERIFYCERT=true",
+		"centre_id: \"it-meteoam\"\nkind: node\nurl: \"mqtts://x\"\n", ""},
 	{"everything of the Node-RED and Go antiloops",
 		"CENTRE_ID=jp-jma-global-cache\nMQTT_SUB_BROKER=mqtts://x\nMQTT_SUB_USERNAME=u\n"
 		"MQTT_SUB_PASSWORD=a=${b}\nMQTT_SUB_BROKERVERSION=4\nMQTT_SUB_VERIFYCERT=false\n"

@@ -294,12 +294,13 @@ static int add(struct source_command *s, const char *name)
 	return note(s, name, status);
 }
 
-static void print_notes(struct view notes)
+/* Of a file that is not imported they belong to what stderr says of it. */
+static void print_notes(FILE *to, struct view notes)
 {
 	while (notes.n) {
 		struct view line = view_cut(&notes, '\n');
 
-		printf("  %.*s\n", VIEW_ARG(line));
+		fprintf(to, "  %.*s\n", VIEW_ARG(line));
 	}
 }
 
@@ -328,7 +329,7 @@ static int import_text(struct source_command *s, const char *path, struct view t
 			"there: not of a source\n",
 			path);
 	}
-	print_notes(buf_view(&notes));
+	print_notes(status == CLI_DONE ? stdout : stderr, buf_view(&notes));
 	buf_fini(&yaml);
 	buf_fini(&notes);
 	free(copy);

@@ -53,7 +53,7 @@ static const char *parse_scheme(struct view *rest, struct url *u)
 	struct view name;
 
 	if (end == NULL)
-		return "no \"scheme://\" at the front, e.g. mqtts://host:8883";
+		return "has no \"scheme://\" at the front, e.g. mqtts://host:8883";
 	name = (struct view){rest->p, (size_t)(end - rest->p)};
 	*rest = view_skip(*rest, name.n + 3);
 	for (int i = 0; i < URL_SCHEME_COUNT; i++) {
@@ -64,7 +64,7 @@ static const char *parse_scheme(struct view *rest, struct url *u)
 		u->port = schemes[i].port;
 		return NULL;
 	}
-	return "unknown scheme; known are mqtt, mqtts, ws, wss, http, https";
+	return "has an unknown scheme; known are mqtt, mqtts, ws, wss, http, https";
 }
 
 static int hex_digit(char c)
@@ -101,10 +101,11 @@ static const char *decode(struct view text, char *out, size_t size)
 		int c = decoded_byte(&text);
 
 		if (c < 0)
-			return "a \"%\" in user or password is not followed by two hexadecimal "
+			return "has a \"%\" in user or password that is not followed by two "
+			       "hexadecimal "
 			       "digits that are not 00";
 		if (n + 1 == size)
-			return "user or password is longer than 127 bytes";
+			return "has a user or password of more than 127 bytes";
 		out[n++] = (char)c;
 	}
 	out[n] = '\0';
@@ -148,18 +149,18 @@ static const char *parse_host(struct view *authority, struct url *u)
 		end = memchr(host.p, ']', host.n);
 		host.n = end ? (size_t)(end - host.p) + 1 : 0;
 		if (end == NULL || !address_parse(host, 0, &ignored))
-			return "not an IPv6 address in the brackets";
+			return "has no IPv6 address in its brackets";
 		*authority = view_skip(*authority, host.n);
 		host = (struct view){host.p + 1, host.n - 2};
 	} else {
 		end = host.n ? memchr(host.p, ':', host.n) : NULL;
 		host.n = end ? (size_t)(end - host.p) : host.n;
 		if (end && memchr(end + 1, ':', authority->n - host.n - 1))
-			return "an IPv6 address stands in brackets, e.g. mqtt://[::1]:1883";
+			return "has an IPv6 address without brackets; right is mqtt://[::1]:1883";
 		if (host.n == 0)
-			return "the host is missing";
+			return "has no host";
 		if (!is_host_name(host))
-			return "not a host name";
+			return "has a host that is not a name of one";
 		*authority = view_skip(*authority, host.n);
 	}
 	memcpy(u->host, host.p, host.n);
@@ -174,17 +175,17 @@ static const char *parse_port(struct view text, struct url *u)
 	if (text.n == 0)
 		return NULL;
 	if (text.p[0] != ':')
-		return "unexpected text behind the host";
+		return "has unexpected text behind the host";
 	text = view_skip(text, 1);
 	if (text.n == 0 || text.n > 5)
-		return "the port is not a number from 0 to 65535";
+		return "has a port that is not a number from 0 to 65535";
 	for (size_t i = 0; i < text.n; i++) {
 		if (text.p[i] < '0' || text.p[i] > '9')
-			return "the port is not a number from 0 to 65535";
+			return "has a port that is not a number from 0 to 65535";
 		port = port * 10 + (unsigned)(text.p[i] - '0');
 	}
 	if (port > 65535)
-		return "the port is not a number from 0 to 65535";
+		return "has a port that is not a number from 0 to 65535";
 	u->port = (uint16_t)port;
 	return NULL;
 }
@@ -196,14 +197,14 @@ static const char *parse_path(struct view path, struct url *u)
 		return NULL;
 	}
 	if (u->scheme <= URL_MQTTS && path.n > 1)
-		return "mqtt and mqtts have no path";
+		return "has a path, which mqtt and mqtts do not";
 	if (u->scheme >= URL_REDIS && path.n > 1)
-		return "redis and rediss have no path: a Redis Cluster has one database";
+		return "has a path: a Redis Cluster has one database only";
 	if (path.n >= sizeof(u->path))
-		return "the path is longer than 255 bytes";
+		return "has a path of more than 255 bytes";
 	for (size_t i = 0; i < path.n; i++)
 		if (path.p[i] <= ' ' || path.p[i] >= 0x7f || path.p[i] == '#')
-			return "a character that the path may not have";
+			return "has a character in its path that may not be there";
 	memcpy(u->path, path.p, path.n);
 	u->path[path.n] = '\0';
 	return NULL;
