@@ -12,6 +12,7 @@ from paho.mqtt.properties import Properties
 from .process import patience, wait_until
 
 V4, V5 = paho.MQTTv311, paho.MQTTv5
+TAKEN_OVER = 0x8E
 OWN_SOURCE = b'"source":"io-wis2dev-global-broker"'
 
 
@@ -109,6 +110,8 @@ class Client:
 
     def _on_disconnect(self, client, userdata, reason, props=None):
         code = reason if isinstance(reason, int) else reason.value
+        if code == TAKEN_OVER:
+            client.disconnect()     # or paho would be back a second later, and take over in its turn
         self._note(lambda: self.disconnects.append(code))
 
     def _on_message(self, client, userdata, m):
