@@ -128,8 +128,7 @@ def redis(tmp_path_factory):
 def empty(redis):
     """The six, whole, without a key and with their usual time limit."""
     redis.mend()
-    for node in redis.nodes:
-        node.cli("config", "set", "cluster-node-timeout", redis.node_timeout_ms)
+    redis.set_node_timeout(redis.node_timeout_ms)
     for node in redis.masters():
         node.cli("flushall")
     return redis

@@ -181,9 +181,12 @@ class RedisCluster:
     def start(self):
         for node in self.nodes:
             node.start()
+        # Who does not answer within this time while they meet is forgotten, and never asked again.
+        self.set_node_timeout(60000)
         self.nodes[0].cli("--cluster", "create", *self.names(), "--cluster-replicas",
                           self.replicas, "--cluster-yes")
         self.wait_whole()
+        self.set_node_timeout(self.node_timeout_ms)
         return self
 
     def end(self):
@@ -217,8 +220,11 @@ class RedisCluster:
     def keep_masters(self):
         """From now on nobody is said to have failed for the time a test takes: for what a failover, which
         a busy machine may bring about, would change."""
+        self.set_node_timeout(600000)
+
+    def set_node_timeout(self, ms):
         for node in self.running():
-            node.cli("config", "set", "cluster-node-timeout", 600000)
+            node.cli("config", "set", "cluster-node-timeout", ms)
 
     def is_whole(self):
         """All nodes run, say "ok", and each replica has caught up."""
