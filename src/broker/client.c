@@ -335,7 +335,6 @@ static void on_close(struct conn *conn, int err, const char *why)
 	timer_stop(w->loop, &c->timer);
 	roster_pass(w, c);
 	list_remove(&c->link);
-	count_drop(&w->counts.connections, 1);
 	client_admit_end(c);
 	promise_forget_all(c);
 	if (c->session)
@@ -346,6 +345,7 @@ static void on_close(struct conn *conn, int err, const char *why)
 		users_leave(&w->broker->users, c->account->user);
 	accounts_unref(c->accounts);
 	free(c);
+	count_drop(&w->counts.connections, 1); /* what it held of limits and sessions is free */
 }
 
 const struct conn_handler client_handler = {

@@ -238,8 +238,8 @@ void session_detach(struct session *s)
 	s->client = NULL;
 	s->state = SESSION_OFFLINE;
 	inflight_set_sent(&s->window, 0); /* [MQTT-4.4.0-1] */
-	w->broker->sessions_offline++;
-	if (s->expiry_ms == 0) { /* [MQTT-4.1.0-2], [MQTT3-3.1.2-6] */
+	if (s->expiry_ms == 0) {          /* [MQTT-4.1.0-2], [MQTT3-3.1.2-6] */
+		w->broker->sessions_offline++;
 		session_end(s);
 		return;
 	}
@@ -248,6 +248,7 @@ void session_detach(struct session *s)
 	will_disconnected(s);
 	list_remove(&s->touched);
 	persist_save(s);
+	w->broker->sessions_offline++; /* who sees it there finds it after a kill, too */
 	session_leave_behind(s);
 	if (s->expiry_ms != UINT64_MAX) /* [MQTT-4.1.0-2] */
 		timer_start(w->loop, &s->expiry, s->expiry_ms);

@@ -171,6 +171,7 @@ int server_reload(struct server *s, struct config **config)
 	s->served = fresh;
 	s->served_count = new->listener_count;
 	apply(s, new);
+	server_await_turns(s); /* whoever reads "reloaded" finds it in force on every worker */
 	log_info("cli", "reloaded", "file=%s sources=%u accounts=%u listeners=%u",
 		new->file ? new->file : "built-in", new->source_count, new->accounts->count,
 		s->served_count);

@@ -180,10 +180,12 @@ static void log_by_centre(struct source *s, struct view topic)
 			s->name, log_quote(topic.p, topic.n, quoted), (unsigned long long)skipped);
 }
 
+/* Behind the figures of what these broke: who finds them received finds those too. */
 static void count_received(struct source *s, uint32_t n)
 {
-	count_add(s->is_voice ? &s->figures.received : &s->figures.standby_received, n);
 	count_set(&s->figures.last_message_ms, loop_wall_ms(s->worker->loop));
+	count_set(&s->figures.waiting, s->window.unacknowledged);
+	count_add(s->is_voice ? &s->figures.received : &s->figures.standby_received, n);
 }
 
 static void count_rule(struct source *s, enum rule rule, enum rule_check check)
@@ -201,7 +203,6 @@ static void count_batch(struct source *s)
 {
 	const struct source_batch *b = s->worker->batch;
 
-	count_received(s, b->item_count);
 	for (uint32_t i = 0; i < b->item_count; i++) {
 		const struct source_item *item = &b->items[i];
 
@@ -215,11 +216,11 @@ static void count_batch(struct source *s)
 			mark_dirty(s);
 		}
 	}
-	count_set(&s->figures.waiting, s->window.unacknowledged);
 	if (b->broken_count)
 		log_broken(s, &b->broken[0]);
 	for (uint32_t i = 0; i < b->broken_count; i++)
 		report(s, &b->broken[i]);
+	count_received(s, b->item_count);
 }
 
 static void clear_batch(struct source_batch *b)
@@ -469,7 +470,6 @@ static int64_t begin_skipping(struct source *s, const uint8_t *p, size_t n, uint
 		return ERR_MALFORMED;
 	if (!may_take(s))
 		return 0;
-	count_received(s, 1);
 	count_add(&s->figures.oversized, 1);
 	count_rule(s, RULE_WNM_01, CHECK_MESSAGE);
 	broken.topic = head.topic;
@@ -477,6 +477,7 @@ static int64_t begin_skipping(struct source *s, const uint8_t *p, size_t n, uint
 	report(s, &broken);
 	s->taken++;
 	s->skip_token = window_take(&s->window, head.packet_id, head.qos);
+	count_received(s, 1);
 	s->skip = length - head.bytes;
 	if (s->skip == 0)
 		finish_skipping(s);
