@@ -39,11 +39,10 @@ class Kind:
     tells_present: bool = True      # so does session present in MQTT 5
     alias: str = ""                 # sends topic aliases: "by hand", or "auto"
     takes_aliases: bool = False     # from the server
-    keep_alive: int = 1             # the shortest it allows, in seconds
 
 
 KINDS = {kind.name: kind for kind in (
-    Kind("libmosquitto", (os.path.join(BUILT, "libmosquitto"),), ("mqtt", "mqtts"), keep_alive=5),
+    Kind("libmosquitto", (os.path.join(BUILT, "libmosquitto"),), ("mqtt", "mqtts")),
     Kind("paho-async", (os.path.join(BUILT, "paho_async"),), alias="by hand"),
     Kind("paho-sync", (os.path.join(BUILT, "paho_sync"),), alias="by hand", tells_present=False),
     Kind("paho-python", (sys.executable, PAHO_PYTHON), tells_puback=False, alias="by hand"),

@@ -5,6 +5,8 @@ import ssl
 import threading
 from dataclasses import dataclass, field
 
+from .process import patience
+
 ITEMS = "/collections/wis2-discovery-metadata/items"
 
 
@@ -102,7 +104,8 @@ class Catalogue:
 
     def wait_requests(self, count, limit=20.0):
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.requests) >= count, limit), self.requests
+            assert self.changed.wait_for(lambda: len(self.requests) >= count,
+                                         limit * patience()), self.requests
 
     def end(self):
         self.server.shutdown()

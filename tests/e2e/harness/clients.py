@@ -60,6 +60,7 @@ class Client:
         self.events = []            # Isobar's own, on monitor/
         self.arriving = []          # not acknowledged yet; paho's thread only
         self.codes = {}             # SUBACK codes by packet id
+        self.unsubscribed = set()   # packet ids
         self.acknowledged = {}      # PUBACK reason codes by packet id (v5), 0 in 3.1.1
         self.connects = []          # (CONNACK code, session present)
         self.disconnects = []       # reasons
@@ -80,6 +81,7 @@ class Client:
         self.paho.on_disconnect = self._on_disconnect
         self.paho.on_message = self._on_message
         self.paho.on_subscribe = self._on_subscribe
+        self.paho.on_unsubscribe = self._on_unsubscribe
         self.paho.on_publish = self._on_publish
         self.host = host
         self.port = port
@@ -130,6 +132,9 @@ class Client:
         codes = [g if isinstance(g, int) else g.value for g in granted]
         self._note(lambda: self.codes.__setitem__(mid, codes))
 
+    def _on_unsubscribe(self, client, userdata, mid, *more):
+        self._note(lambda: self.unsubscribed.add(mid))
+
     def _on_publish(self, client, userdata, mid):
         self._note(lambda: self.acknowledged.__setitem__(mid, time.monotonic()))
 
@@ -164,6 +169,19 @@ class Client:
             _, mid = self.paho.subscribe([(f, qos) for f in filters])
         self.wait(lambda: mid in self.codes, limit, "SUBACK")
         return self.codes[mid]
+
+    def unsubscribe(self, *filters):
+        _, mid = self.paho.unsubscribe(list(filters))
+        self.wait(lambda: mid in self.unsubscribed, what="UNSUBACK")
+
+    def ping(self):
+        """There and back."""
+        said = []
+        self.paho.on_log = lambda client, userdata, level, text: self._note(lambda: said.append(text))
+        self.paho._send_pingreq()
+        self.wait(lambda: "Received PINGRESP" in said, what="PINGRESP")
+        self.paho.on_log = None
+        self.paho._ping_t = 0       # it may have set it after the answer
 
     def wait_count(self, count, limit=10.0):
         self.wait(lambda: len(self.messages) >= count, limit, f"{count} messages")
@@ -275,7 +293,7 @@ class MosquittoSub:
             except subprocess.TimeoutExpired:
                 self.popen.kill()
                 self.popen.wait()
-        self.reader.join(5)
+        self.reader.join(5 * patience())
 
 
 def assert_same(messages, wanted):

@@ -7,7 +7,7 @@ import socket
 import urllib.request
 
 from .ports import free_port
-from .process import Process, factor, wait_until
+from .process import Process, patience, wait_until
 
 DEPLOY = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)),
                                        "..", "..", "..", "deploy"))
@@ -67,7 +67,7 @@ class Haproxy:
     def order(self, text):
         """Of its socket for operators: gives the answer."""
         with socket.socket(socket.AF_UNIX) as s:
-            s.settimeout(10 * factor())
+            s.settimeout(10 * patience())
             s.connect(self.socket)
             s.sendall(text.encode() + b"\n")
             answer = b""
@@ -89,7 +89,7 @@ class Haproxy:
     def get(self, path):
         url = f"http://127.0.0.1:{self.ports['8404']}{path}"
         try:
-            with urllib.request.urlopen(url, timeout=10 * factor()) as answer:
+            with urllib.request.urlopen(url, timeout=10 * patience()) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as refused:
             return refused.code, refused.read().decode()

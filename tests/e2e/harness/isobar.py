@@ -6,11 +6,13 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 
 from . import metrics
 from .process import Process, binary, patience, wait_until
 
 CENTRE_ID = "io-wis2dev-global-broker"
+RECEIVED = "wmo_wis2_gb_messages_received_total"
 
 
 def isobar(*arguments, text=None, limit=30.0, cwd=None, env=None):
@@ -127,6 +129,19 @@ class Isobar:
         except (OSError, IndexError):
             return None
 
+    def wait_checkpoint(self, ping):
+        """Until a kill would find what sessions have acknowledged by now. ping: there and back to the worker
+        that has them. It makes a checkpoint every 0.4 s, and what the last two have left to write is on the
+        disk when an export has copied it."""
+        for _ in range(3):
+            time.sleep(0.5)
+            ping()      # the checkpoint is made at the end of this turn at the latest
+            ping()      # which is over
+        archive = os.path.join(self.folder, "checkpoint.tar")
+        done = isobar("export", "-c", self.path, archive)
+        assert done.returncode == 0, done.stderr
+        os.remove(archive)
+
     def reload(self):
         """SIGHUP; gives the mark in the log where its consequences begin."""
         mark = self.process.mark()
@@ -182,6 +197,12 @@ class Isobar:
             return accept(seen[0])
         wait_until(is_there, limit, lambda: f"{name}{labels}, wanted {wanted}, is {seen}:\n"
                    + "\n".join(self.process.lines[-25:]), pause=0.05)
+
+    def wait_received(self, count, centre_id, limit=10.0):
+        """Until so many messages of this centre's sources have come, and all of them are counted by what became
+        of them: published, found to be repeats, or refused. Of those at QoS 0 only their coming is awaited."""
+        self.wait_metric(RECEIVED, count, limit, centre_id=centre_id)
+        self.wait_metric("isobar_source_unacknowledged", 0, limit, centre_id=centre_id)
 
     def wait_connected(self, *centres, limit=15.0):
         for centre in centres:

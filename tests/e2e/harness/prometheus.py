@@ -6,7 +6,7 @@ import urllib.parse
 import urllib.request
 
 from .ports import free_port
-from .process import Process, factor, wait_until
+from .process import Process, patience, wait_until
 
 ROOT = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", ".."))
 DEPLOY = os.path.join(ROOT, "deploy", "prometheus")
@@ -15,7 +15,7 @@ DEPLOY = os.path.join(ROOT, "deploy", "prometheus")
 def promtool(*arguments, cwd=DEPLOY, text=None):
     """Runs it to its end; gives the subprocess.CompletedProcess, output as text."""
     return subprocess.run(["promtool", *map(str, arguments)], cwd=cwd, input=text, text=True,
-                          capture_output=True, timeout=120 * factor(), check=False)
+                          capture_output=True, timeout=40 * patience(), check=False)
 
 
 class Prometheus:
@@ -70,6 +70,11 @@ class Prometheus:
     def alerts(self, name):
         """[{labels, annotations, state}] of those that fire or are about to."""
         return [a for a in self.ask("alerts")["alerts"] if a["labels"]["alertname"] == name]
+
+    def wait_none(self, *names, limit=30.0):
+        """Until none of these fires or is about to: what was wrong while all began is over."""
+        wait_until(lambda: not any(self.alerts(name) for name in names), limit,
+                   lambda: f"none of {names}: {[self.alerts(name) for name in names]}", pause=0.2)
 
     def wait_firing(self, name, limit=30.0, **labels):
         def found():
