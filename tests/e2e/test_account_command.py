@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from harness.isobar import Isobar, isobar
-from harness.process import binary
+from harness.process import binary, patience
 
 ACCOUNTS = """# who may what
 - user: everyone
@@ -104,7 +104,7 @@ def test_the_password_comes_from_a_terminal_twice_and_unseen(stopped):
             while process.stderr.read(1) != b":":
                 pass
             os.write(ours, password + b"\n")
-        process.communicate(timeout=60)
+        process.communicate(timeout=10 * patience())
         os.set_blocking(ours, False)
         try:
             seen = os.read(ours, 4096)

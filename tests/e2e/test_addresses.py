@@ -9,7 +9,6 @@ import pytest
 from harness import notifications as wnm
 from harness import wire
 from harness.ports import free_port
-from harness.process import factor
 
 DWD = "de-dwd"
 EVERYONE = {"user": "everyone", "password": "everyone", "read": ["#"], "write": ["t/#"]}
@@ -82,7 +81,7 @@ def test_a_source_is_reached_over_ipv6(node, gb, client, subscriber):
 def trickle(sock, data, stop):
     """One byte after the other, for as long as it is taken."""
     for i in range(len(data)):
-        if stop.wait(0.3):
+        if stop.wait(1.0):
             return
         try:
             sock.sendall(data[i:i + 1])
@@ -100,7 +99,7 @@ def upgraded(port):
 
 
 def test_who_never_finishes_a_handshake_a_head_or_a_connect_is_cut_off(gb, authority, subscriber):
-    """All within the 10 s there are for it; one byte more does not prolong it."""
+    """There are 10 s for it, and one byte more does not prolong that: all would come in 200 s and more."""
     leaf = authority.issue("localhost")
     schemes = ("mqtt", "mqtts", "ws", "wss", "http", "https")
     broker = gb(accounts=[EVERYONE], config={
@@ -130,7 +129,7 @@ def test_who_never_finishes_a_handshake_a_head_or_a_connect_is_cut_off(gb, autho
     waiting.append(("ws after the upgrade", upgraded(broker.ports["ws"])))
     late = []
     for name, sock in waiting:
-        sock.settimeout(max(0.1, begun + 10 + 5 * factor() - time.monotonic()))
+        sock.settimeout(max(0.1, begun + 100 - time.monotonic()))
         try:
             while sock.recv(4096):
                 pass

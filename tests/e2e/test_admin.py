@@ -61,8 +61,14 @@ def busy(node, gb, client, subscriber):
         messages + messages[:4] + [wnm.broken_payload(DWD, row),
                                    wnm.broken_topic(DWD, "data/core/weather")])
     listener.wait_count(20)
-    broker.wait_metric("wmo_wis2_gb_messages_received_total", 26, centre_id=DWD)
+    broker.wait_received(26, DWD)
+    broker.wait_metric("isobar_delivered_total", 20)
+    wait_until(lambda: "refused" in json.dumps(source_of(broker, "away")), what="the attempt that fails")
     return broker
+
+
+def source_of(broker, name):
+    return next(row for row in broker.get_json("/api/v1/sources")["sources"] if row["name"] == name)
 
 
 @pytest.mark.parametrize("accept, content_type", [
@@ -123,11 +129,11 @@ def test_two_sources_of_one_centre_make_one_series(node, gb, client):
     one, two = node("one"), node("two")
     broker = gb({"one": {"centre_id": DWD, "url": one.url},
                  "two": {"centre_id": DWD, "url": two.url}})
-    wait_until(lambda: len(one.process.find_log("New client connected"))
-               and len(two.process.find_log("New client connected")), what="both connected")
+    for source in ("one", "two"):
+        broker.wait_metric("isobar_source_connected", 1, source=source)
     client(one.port).publish_all(wnm.valid_many(DWD, 3))
     client(two.port).publish_all(wnm.valid_many(DWD, 4))
-    broker.wait_metric("wmo_wis2_gb_messages_received_total", 7, centre_id=DWD)
+    broker.wait_received(7, DWD)
     assert len(broker.metrics().series("wmo_wis2_gb_messages_received_total")) == 1
     assert broker.metrics().series("wmo_wis2_gb_connected_flag")[0][1] == 1
 

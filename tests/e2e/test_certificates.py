@@ -14,7 +14,7 @@ import pytest
 
 from harness import wire
 from harness.isobar import isobar
-from harness.process import factor, wait_until
+from harness.process import patience, wait_equal, wait_until
 
 READER = {"user": "reader", "password": "reader", "read": ["#"]}
 
@@ -24,7 +24,7 @@ def presented(port, trusted=None):
     context = ssl.create_default_context(cafile=trusted)
     if not trusted:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    with socket.create_connection(("127.0.0.1", port), timeout=10 * factor()) as plain:
+    with socket.create_connection(("127.0.0.1", port), timeout=10 * patience()) as plain:
         with context.wrap_socket(plain, server_hostname="127.0.0.1") as s:
             s.sendall(wire.connect(user=b"reader", password=b"reader"))
             assert s.recv(4)[3] == 0
@@ -133,7 +133,7 @@ def test_files_are_followed_as_others_lay_them_out_and_a_pair_that_does_not_fit_
             time.sleep(2.2)         # it looks every two seconds, and sees each stage
     wanted = text_of(second.certificate).strip()
     wait_until(lambda: [presented(port).strip() for port in ports] == [wanted] * 3, 20, pause=0.2)
-    assert len(broker.process.find_log("certificate_loaded", mark)) == 3
+    wait_equal(lambda: len(broker.process.find_log("certificate_loaded", mark)), 3)
     assert not broker.process.find_log("certificate_refused")
     assert broker.metric("isobar_tls_self_signed", listener=f"mqtts://127.0.0.1:{ports[0]}") == 0
 
@@ -178,7 +178,8 @@ def test_on_the_loopback_address_it_is_for_localhost_too(gb):
 
 def test_a_certificate_of_its_own_is_loudly_marked(bare, authority):
     urls = [f"mqtts://127.0.0.1:{bare.ports['mqtts']}", f"wss://0.0.0.0:{bare.ports['wss']}"]
-    assert len(bare.process.find_log(r"warn .*cli self_signed listener=.*self-signed/certificate\.pem")) == 2
+    wait_equal(lambda: len(bare.process.find_log(
+        r"warn .*cli self_signed listener=.*self-signed/certificate\.pem")), 2)
     assert [bare.metric("isobar_tls_self_signed", listener=url) for url in urls] == [1, 1]
     assert bare.metric("isobar_certificate_expiry_seconds", listener=urls[0],
                        file=os.path.join(bare.data, "self-signed", "certificate.pem")) > 364 * 86400

@@ -13,7 +13,7 @@ from harness import notifications as wnm
 from harness.clients import V4, V5, assert_same
 from harness.isobar import CENTRE_ID
 from harness.notifications import Message
-from harness.process import factor
+from harness.process import factor, wait_equal
 
 DWD, MSC, WILD, PEER = "de-dwd", "ca-eccc-msc", "io-wis2dev-11-test", "fr-meteofrance-global-broker"
 CENTRES = (DWD, MSC, WILD, PEER)
@@ -46,8 +46,7 @@ class World:
 
     def wait_received(self, **wanted):
         for name, count in wanted.items():
-            self.gb.wait_metric("wmo_wis2_gb_messages_received_total", count,
-                                centre_id=globals()[name])
+            self.gb.wait_received(count, globals()[name])
 
     def counters(self, centre):
         """The five of MON-03 and ours, as a dict without zeros."""
@@ -95,11 +94,12 @@ def assert_heard(audience, wanted, sentinel):
 def test_each_valid_message_reaches_every_subscriber_once_and_at_once(world, audience):
     sent_at = {}
     messages = wnm.valid_many(DWD, 200)
-    for m in messages:
-        sent_at[m.payload] = time.monotonic()
-        world.to[DWD].publish(m)
-    for listener in audience:
-        listener.wait_count(len(messages))
+    for part in range(4):               # a machine that stands still may do so for one of them
+        for m in messages[part * 50:part * 50 + 50]:
+            sent_at[m.payload] = time.monotonic()
+            world.to[DWD].publish(m)
+        for listener in audience:
+            listener.wait_count(part * 50 + 50)
     world.send(MSC, messages)
     world.send(PEER, messages)
     world.send(DWD, messages[:50])
@@ -109,10 +109,10 @@ def test_each_valid_message_reaches_every_subscriber_once_and_at_once(world, aud
     assert_heard(audience, messages, sentinel)
     for listener in audience:
         late = [r.at - sent_at[r.payload] for r in listener.messages if r.payload in sent_at]
-        assert min(late) < 1.0 * factor(), late
-    assert world.counters(DWD) == {"received": 250, "published": 200, "duplicates": 50}
-    assert world.counters(MSC) == {"received": 201, "published": 1, "duplicates": 200}
-    assert world.counters(PEER) == {"received": 200, "duplicates": 200}
+        assert min(late) < 1.0 * factor(), late     # one in time of 200 is enough
+    wait_equal(lambda: world.counters(DWD), {"received": 250, "published": 200, "duplicates": 50})
+    wait_equal(lambda: world.counters(MSC), {"received": 201, "published": 1, "duplicates": 200})
+    wait_equal(lambda: world.counters(PEER), {"received": 200, "duplicates": 200})
 
 
 def test_three_ways_at_once_still_publish_once(world, audience):
@@ -125,10 +125,8 @@ def test_three_ways_at_once_still_publish_once(world, audience):
     sentinel = wnm.valid(DWD)
     world.send(DWD, [sentinel])
     assert_heard(audience, messages, sentinel)
-    sums = Counter()
-    for way in ways:
-        sums.update(world.counters(way))
-    assert sums == {"received": 1501, "published": 501, "duplicates": 1000}
+    wait_equal(lambda: sum((Counter(world.counters(way)) for way in ways), Counter()),
+               {"received": 1501, "published": 501, "duplicates": 1000})
 
 
 def test_broken_notifications_are_counted_by_rule_and_heard_by_nobody(world, audience):
@@ -139,9 +137,9 @@ def test_broken_notifications_are_counted_by_rule_and_heard_by_nobody(world, aud
     sentinel = wnm.valid(DWD)
     world.send(DWD, [sentinel])
     assert_heard(audience, [], sentinel)
-    assert world.counters(DWD) == {
+    wait_equal(lambda: world.counters(DWD), {
         "received": len(broken) + 1, "published": 1, "format": len(broken),
-        **Counter(rule for _, rule in broken)}
+        **Counter(rule for _, rule in broken)})
 
 
 def test_wrong_topics_are_counted_by_rule_and_heard_by_nobody(world, audience):
@@ -157,11 +155,11 @@ def test_wrong_topics_are_counted_by_rule_and_heard_by_nobody(world, audience):
     world.wait_received(PEER=3)
     world.send(DWD, [good])
     assert_heard(audience, [], good)
-    assert world.counters(DWD) == {
+    wait_equal(lambda: world.counters(DWD), {
         "received": len(broken) + 1, "published": 1, "topic": len(broken),
-        **Counter(rule for _, rule in broken)}
-    assert world.counters(PEER) == {"received": 3, "topic": 3,
-                                    **Counter(rule for _, rule in bad_ahead)}
+        **Counter(rule for _, rule in broken)})
+    wait_equal(lambda: world.counters(PEER), {"received": 3, "topic": 3,
+                                    **Counter(rule for _, rule in bad_ahead)})
 
 
 def test_a_node_that_speaks_for_another_is_ignored(world, audience):
@@ -175,8 +173,8 @@ def test_a_node_that_speaks_for_another_is_ignored(world, audience):
     sentinel = wnm.valid(WILD)
     world.send(WILD, [sentinel])
     assert_heard(audience, foreign, sentinel)
-    assert world.counters(WILD) == {"received": 9, "published": 1, "WTH-22": 5, "WTH-23": 3}
-    assert world.counters(DWD) == {"received": 5, "published": 5}
+    wait_equal(lambda: world.counters(WILD), {"received": 9, "published": 1, "WTH-22": 5, "WTH-23": 3})
+    wait_equal(lambda: world.counters(DWD), {"received": 5, "published": 5})
 
 
 def test_a_refused_message_does_not_claim_its_id(world, audience):
@@ -190,8 +188,8 @@ def test_a_refused_message_does_not_claim_its_id(world, audience):
     sentinel = wnm.valid(DWD)
     world.send(DWD, [sentinel])
     assert_heard(audience, good, sentinel)
-    assert world.counters(DWD) == {"received": 11, "published": 1, "format": 10, "WNM-65": 10}
-    assert world.counters(PEER) == {"received": 10, "published": 10}
+    wait_equal(lambda: world.counters(DWD), {"received": 11, "published": 1, "format": 10, "WNM-65": 10})
+    wait_equal(lambda: world.counters(PEER), {"received": 10, "published": 10})
 
 
 def test_the_id_alone_decides_whatever_its_case_topic_or_centre(world, audience):
@@ -209,8 +207,8 @@ def test_the_id_alone_decides_whatever_its_case_topic_or_centre(world, audience)
     sentinel = wnm.valid(PEER, tail="metadata")
     world.send(PEER, [sentinel])
     assert_heard(audience, [first], sentinel)
-    assert world.counters(DWD) == {"received": 2, "published": 1, "duplicates": 1, "conflicts": 1}
-    assert world.counters(MSC) == {"received": 1, "duplicates": 1, "conflicts": 1}
+    wait_equal(lambda: world.counters(DWD), {"received": 2, "published": 1, "duplicates": 1, "conflicts": 1})
+    wait_equal(lambda: world.counters(MSC), {"received": 1, "duplicates": 1, "conflicts": 1})
 
 
 def test_unusual_but_valid_messages_pass_byte_for_byte(world, audience):
@@ -253,7 +251,7 @@ def test_unusual_but_valid_messages_pass_byte_for_byte(world, audience):
     world.wait_received(DWD=len(messages))
     world.send(MSC, [sentinel])
     assert_heard(audience, messages, sentinel)
-    assert world.counters(DWD) == {"received": len(messages), "published": len(messages)}
+    wait_equal(lambda: world.counters(DWD), {"received": len(messages), "published": len(messages)})
 
 
 def test_published_at_any_qos_and_retained_it_arrives_once_and_unretained(
@@ -305,6 +303,7 @@ def test_filters_choose_what_a_subscriber_gets(world, subscriber):
 def test_the_wis2_metrics_carry_the_right_names_and_labels(world, audience):
     world.send(DWD, wnm.valid_many(DWD, 3))
     audience[0].wait_count(3)
+    world.wait_received(DWD=3)
     m = world.gb.metrics()
     for centre in CENTRES:
         labels = {"centre_id": centre, "report_by": CENTRE_ID}
@@ -334,4 +333,4 @@ def test_a_clean_stop_takes_leave_and_a_start_goes_on(world, subscriber):
     world.send(DWD, [fresh])
     again.wait_count(1)
     assert_same(again.messages, [fresh])
-    assert world.counters(PEER) == {"received": 20, "duplicates": 20}
+    wait_equal(lambda: world.counters(PEER), {"received": 20, "duplicates": 20})

@@ -123,7 +123,8 @@ def test_a_new_machine_goes_on_where_the_old_one_stopped(machines, client, subsc
         told = machines.export().stderr
         assert "of a broker that runs" in told, told
     elif way == "stopped":
-        live.disconnect()                   # behind its last PUBACK
+        old.wait_metric("isobar_acknowledged_total", 60)
+        live.disconnect()
     old.kill() if way == "killed" else old.stop()
     if way != "running":
         machines.export()
@@ -134,7 +135,7 @@ def test_a_new_machine_goes_on_where_the_old_one_stopped(machines, client, subsc
     new.start()
     new.wait_connected(DWD)
     at_node.publish_all(first)              # once more: the antiloop knows them
-    new.wait_metric("wmo_wis2_gb_messages_received_total", 90, centre_id=DWD)
+    new.wait_received(90, DWD)
     assert new.metric("wmo_wis2_gb_messages_published_total", centre_id=DWD) == 30
 
     again = session(client, new.port, "live", V5)

@@ -16,7 +16,7 @@ from harness import wire
 from harness.haproxy import DEPLOY, HOSTS, Haproxy, program, text_of
 from harness.isobar import Isobar, isobar
 from harness.kept import kept
-from harness.process import factor, wait_until
+from harness.process import patience, wait_until
 
 ACCOUNTS = [{"user": "reader", "password": "reader", "read": ["#"]},
             {"user": "node", "certificate": "node7", "read": ["#"]}]
@@ -101,7 +101,7 @@ class Through:
         if certificate:
             context.load_cert_chain(certificate.certificate, certificate.key)
         plain = socket.create_connection(("127.0.0.1", house.haproxy.ports["8883"]),
-                                         timeout=10 * factor(), source_address=(source, 0))
+                                         timeout=10 * patience(), source_address=(source, 0))
         self.socket = context.wrap_socket(plain, server_hostname="gb.example.org")
 
     def connect(self, client_id, user="reader", clean=True):
@@ -124,7 +124,7 @@ class Through:
             self.socket.recv(65536)
         except TimeoutError:
             pass
-        self.socket.settimeout(10 * factor())
+        self.socket.settimeout(10 * patience())
 
     def wait_end(self):
         try:
@@ -183,7 +183,7 @@ def test_the_brokers_share_the_clients_and_see_their_addresses(name, house, thro
 def test_over_the_web_port_too(name, house, authority):
     world = house(name)
     context = ssl.create_default_context(cafile=authority.certificate)
-    plain = socket.create_connection(("127.0.0.1", world.haproxy.ports["443"]), timeout=10 * factor(),
+    plain = socket.create_connection(("127.0.0.1", world.haproxy.ports["443"]), timeout=10 * patience(),
                                      source_address=("127.0.1.7", 0))
     with context.wrap_socket(plain, server_hostname="gb.example.org") as s:
         s.sendall(b"GET /mqtt HTTP/1.1\r\nHost: gb.example.org\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"

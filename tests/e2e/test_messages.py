@@ -11,6 +11,7 @@ import pytest
 from harness import notifications as wnm
 from harness.clients import V5, properties
 from harness.isobar import isobar
+from harness.process import patience, wait_equal
 from test_access import basic, hashed
 
 PATH = "/api/v1/messages"
@@ -97,7 +98,7 @@ def test_pages_hold_every_message_once_in_order_byte_for_byte(writer):
     at = 0
     for message in sent[:100]:
         at = first["bytes"].index(message.payload, at) + len(message.payload)
-    assert broker.metric("isobar_http_messages_total") == 2600
+    wait_equal(lambda: broker.metric("isobar_http_messages_total"), 2600)
 
 
 def test_one_topic_among_many_and_wildcards(writer):
@@ -265,7 +266,7 @@ def test_readers_follow_a_live_stream_and_lose_nothing(writer):
         reader.start()
     publish(sent)
     for reader in readers:
-        reader.join(60)
+        reader.join(10 * patience())
     assert not failures and not any(reader.is_alive() for reader in readers), failures
 
 

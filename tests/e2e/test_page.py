@@ -3,7 +3,7 @@ import pytest
 
 from harness import notifications as wnm
 from harness.chromium import Chromium
-from harness.process import wait_until
+from harness.process import wait_equal, wait_until
 
 DWD = "de-dwd"
 ALL = "origin/a/wis2/#"
@@ -43,8 +43,7 @@ def test_the_page_shows_live_figures_and_reports_no_fault(browser, gb, node, cli
     sender.publish_all(messages + messages[:2])
     listener.wait_count(5)
     shows("duplicates dropped", "2")
-    row = page.evaluate(ROWS)[0]
-    assert row[:7] == [DWD, "node", "connected", "7", "5", "2", "0"], row
+    wait_equal(lambda: page.evaluate(ROWS)[0][:7], [DWD, "node", "connected", "7", "5", "2", "0"])
     assert not page.errors, page.errors
     origin = f"http://127.0.0.1:{broker.http_port}/"
     foreign = [url for url in page.requests if not url.startswith((origin, "data:"))]

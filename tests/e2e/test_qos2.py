@@ -355,6 +355,7 @@ def test_states_side_by_side_are_resumed_in_order(version, world, raw, client):
     one.send(answer(PUBCOMP, ids[1]))
     is_quiet(one)
     one.end()
+    world.broker.wait_metric("isobar_sessions_offline", 1)      # else it is sent to who is gone
     send_all(sender, [b"new"])
     one = raw(world.broker, **options)
     assert [one.read() for _ in range(2)] == [(PUBREL, number(ids[i])) for i in (0, 4)]

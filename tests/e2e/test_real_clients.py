@@ -28,6 +28,7 @@ CASES = [(kind, scheme, version) for kind in KINDS.values() for scheme in kind.s
 CENTRES = dict(zip(itertools.product(("mqtt", "mqtts", "ws", "wss"), (4, 5)), (
     "de-dwd", "fr-meteofrance", "jp-jma", "br-inmet", "ca-eccc-msc", "cn-cma", "us-noaa-nws",
     "uk-metoffice")))
+KEEP_ALIVE = 8      # seconds: longer than an agent of many on a busy machine waits for its turn
 _numbers = itertools.count(1)
 
 
@@ -389,30 +390,28 @@ def test_a_denied_publish_is_told_in_5_and_closes_in_311(s):
 def everyone_at_once(world):
     """An agent of every kind over every transport in both versions, connected."""
     agents = [world.lend(kind.name) for kind, _, _ in CASES]
-    sent = [agent.send_connect(scheme, version, keep_alive=kind.keep_alive)
-            for agent, (kind, scheme, version) in zip(agents, CASES)]
+    sent = [agent.send_connect(scheme, version, keep_alive=KEEP_ALIVE)
+            for agent, (_, scheme, version) in zip(agents, CASES)]
     assert [agent.connected(n)["code"] for agent, n in zip(agents, sent)] == [0] * len(CASES)
     return agents
 
 
 def test_pings_keep_idle_connections_open_and_a_disconnect_ends_them(world):
-    """Two that never ping, one of each interval used, are the clock: when the broker has closed
-    both, whoever still is there has pinged."""
-    before = world.isobar.metric("isobar_connections")
+    """One that never pings is the clock: when the broker has closed it, whoever still is there has
+    pinged."""
+    world.isobar.wait_metric("isobar_connections", 0)
     idle = everyone_at_once(world)
     for agent in idle:
         assert agent.subscribe("sandbox/bell") == 1
-    clocks = [Wire(world.isobar.port).login(4, user=b"writer", password=b"writer", keep_alive=n)
-              for n in sorted({kind.keep_alive for kind in KINDS.values()})]
-    for clock in clocks:
-        assert clock.read_all() == []
-        clock.end()
-    world.isobar.wait_metric("isobar_connections", before + len(idle))
+    clock = Wire(world.isobar.port).login(4, user=b"writer", password=b"writer", keep_alive=KEEP_ALIVE)
+    assert clock.read_all() == []
+    clock.end()
+    world.isobar.wait_metric("isobar_connections", len(idle))
     ringer = Wire(world.isobar.port).login(5, user=b"writer", password=b"writer")
     ringer.send(wire.publish("sandbox/bell", b"x", qos=1))
     for agent in idle:
         assert len(agent.wait_count(1)) == 1
     ringer.end()
     world.take_back(idle)
-    world.isobar.wait_metric("isobar_connections", before)
+    world.isobar.wait_metric("isobar_connections", 0)
     assert not any(agent.lost for agent in idle)

@@ -109,7 +109,7 @@ def test_a_reload_takes_newer_tables_and_refuses_bad_ones(node, gb, client, subs
     broker.wait_metric("isobar_rejected_total", 2, centre_id=DWD, rule="WTH-13")
     write_zip(path, {**TABLES, "version.csv": HEAD + "b,x,,\n"})
     broker.process.wait_log("configuration_refused", since=broker.reload())
-    assert broker.process.find_log("version.csv: a name this version does not know: b")
+    broker.process.wait_log("version.csv: a name this version does not know: b")
     assert version() == ["9.0.0"]
     publisher.publish_all([wnm.valid(DWD, 5, tail=NEW)])
     listener.wait_count(3)
@@ -214,6 +214,8 @@ def test_each_kind_of_source_speaks_for_those_its_kind_may(node, gb, client, sub
         client(nodes[name].port).publish_all(broken + good[name])
     wanted = {m.id for messages in good.values() for m in messages}
     listener.wait_count(len(wanted))
+    for name, centre in (("dwd", DWD), ("gts", "de-dwd-gts-to-wis2"), ("cache", cache)):
+        broker.wait_received(len(foreign[name] + good[name]), centre)
     assert {json.loads(m.payload)["id"] for m in listener.messages} == wanted
     rejected = {(s["centre_id"], s["rule"]): v
                 for s, v in broker.metrics().series("isobar_rejected_total")}
@@ -221,7 +223,7 @@ def test_each_kind_of_source_speaks_for_those_its_kind_may(node, gb, client, sub
                         (cache, "WTH-23"): 2}
     for kind in ("topic", "format"):
         assert not broker.metric(f"wmo_wis2_gb_messages_invalid_{kind}_total", centre_id=DWD)
-    assert broker.process.find_log("rule=WTH-22 .*nearest=fr-meteofrance")
+    broker.process.wait_log("rule=WTH-22 .*nearest=fr-meteofrance")
 
 
 def test_isobars_own_events_keep_the_rules_for_events(node, gb, client, subscriber):

@@ -116,7 +116,7 @@ REDIS_URL=[]
     listener.wait_count(2)
     for got, sent in zip(listener.messages, (broken, good)):
         assert is_without_content(got.payload, sent.payload)
-    assert broker.metric("isobar_rejected_total", centre_id=MSC, rule="WNM-65") == 1
+    broker.wait_metric("isobar_rejected_total", 1, centre_id=MSC, rule="WNM-65")
     result = source(broker, "import", tmp_path / "common.env")
     assert result.returncode == 2 and "not of a source" in result.stderr
     assert source(broker, "import", env).returncode == 1
@@ -138,7 +138,7 @@ def test_over_its_rate_a_source_waits_and_loses_nothing(node, gb, client, subscr
     assert [m.payload for m in listener.messages] == [m.payload for m in sent]
     # A bucket holds a second's worth; the rest comes at the rate.
     assert listener.messages[-1].at - listener.messages[0].at >= 0.9
-    assert broker.metric("wmo_wis2_gb_messages_published_total", centre_id=DWD) == 40
+    broker.wait_metric("wmo_wis2_gb_messages_published_total", 40, centre_id=DWD)
 
 
 def test_the_second_address_serves_while_the_first_is_away(node, gb, client, subscriber):

@@ -191,11 +191,11 @@ def test_a_crowd_in_the_handshake_leaves_live_delivery_going_and_is_cut(
     broker = world(accounts=[EVERYONE, {"user": "p", "password": "p", "write": ["#"]}])
     reader = subscriber(broker.port, ALL)
     writer = client(broker.port, user="p", password="p")
+    began = time.monotonic()
     idle = [socket.create_connection(("127.0.0.1", broker.ports["mqtts"])) for _ in range(40)]
     for one in idle:
         keeper.keep(one.close)
         one.sendall(b"\x16\x03\x01\x02\x00\x01")     # the front of a ClientHello, and no more
-    began = time.monotonic()
 
     context = Secure.context(authority)
     shaking = []

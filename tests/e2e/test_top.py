@@ -14,7 +14,7 @@ import pytest
 
 from harness import notifications as wnm
 from harness.isobar import isobar
-from harness.process import binary, factor
+from harness.process import binary, patience
 
 DWD, MSC = "de-dwd", "ca-eccc-msc"
 ALL = "origin/a/wis2/#"
@@ -70,7 +70,7 @@ class Terminal:
         return [re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", line) for line in text.split("\r\n")]
 
     def wait(self, condition, what, limit=10.0):
-        end = time.monotonic() + limit * factor()
+        end = time.monotonic() + limit * patience()
         while not condition(self.screen()):
             assert time.monotonic() < end, (what, self.screen(), self.out[-500:])
             self.read()
@@ -92,11 +92,11 @@ class Terminal:
 
 def test_one_frame_for_scripts(broker, client, subscriber):
     subscriber(broker.port, ALL)
-    watch = subprocess.Popen([binary(), "top", "--once", "--every", "1s", "-b", broker.url],
+    watch = subprocess.Popen([binary(), "top", "--once", "--every", "2s", "-b", broker.url],
                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     to = client(broker.node.port)
     number = 0
-    while watch.poll() is None:     # at every moment of its second
+    while watch.poll() is None:     # at every moment of its two seconds
         to.publish_all([wnm.valid(DWD, number)])
         number += 1
     out, err = watch.communicate()

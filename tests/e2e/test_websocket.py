@@ -54,7 +54,8 @@ class WebClient(Client):
         if ca:
             self.paho.tls_set(ca_certs=ca)
             self.paho.tls_insecure_set(True)
-        for name in ("on_connect", "on_disconnect", "on_message", "on_subscribe", "on_publish"):
+        for name in ("on_connect", "on_disconnect", "on_message", "on_subscribe", "on_unsubscribe",
+                     "on_publish"):
             setattr(self.paho, name, getattr(old, name))
         self.connect(limit)
 

@@ -199,7 +199,8 @@ def agreed(request, protocol=b"mqtt", key=None):
     (lambda r: agreed(r) + b"\x82\x05hello", "reserved flags"),
 ], ids=range(13))
 def test_what_a_server_answers_wrongly_is_its_last_error(answer, words, gb, keeper):
-    server = Answers(answer)
+    # Who has agreed stays, so that it is our end that ends it: ours has said CONNECT by then.
+    server = Answers(answer, closes=not callable(answer))
     keeper.keep(server.end)
     broker = gb({"dwd": {"centre_id": DWD, "url": f"ws://u:pass-word@127.0.0.1:{server.port}/a?b=c"}})
     wait_error(broker, "dwd", words)

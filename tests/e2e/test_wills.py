@@ -128,8 +128,9 @@ def test_disconnect_with_a_reason_says_what_becomes_of_the_will(reason, left, wo
 
 
 def test_a_client_that_falls_silent_leaves_its_will(world, dying):
-    connection = dying(world.broker, keep_alive=1)
-    assert connection.wait_closed(6) > 1
+    begun = time.monotonic()
+    dying(world.broker, keep_alive=1).wait_closed(6)
+    assert time.monotonic() - begun > 1
     world.heard(b"gone")
 
 
@@ -184,18 +185,17 @@ def test_a_will_waits_its_delay(world, dying):
     connection = dying(world.broker, session=kept(300), will=delayed(2))
     begun = time.monotonic()
     connection.end()
-    world.heard_only()
     world.heard(b"gone")
     assert time.monotonic() - begun >= 1.99      # its clock counts milliseconds
 
 
 def test_a_client_back_before_the_delay_has_its_will_forgotten(world, dying):
     """[MQTT-3.1.3-9]."""
-    dying(world.broker, session=kept(300), will=delayed(1)).end()
+    dying(world.broker, session=kept(300), will=delayed(5)).end()   # not so soon on a busy machine either
     wait_gone(world)
     back = dying(world.broker, clean=False, session=kept(300), will=delayed(300), payload=b"new")
     assert back.present
-    time.sleep(1.5)
+    time.sleep(5.5)
     world.heard_only()
     back.send(wire.DISCONNECT)
     back.wait_closed(5)
@@ -228,13 +228,16 @@ def test_the_end_of_the_session_publishes_before_the_delay(expiry, world, dying)
 
 
 def test_the_delay_goes_on_over_a_restart(world, dying, subscriber):
+    kept_listener = {"user": "owner", "password": "owner", "client_id": "kept", "clean": False, "expiry": 300}
+    subscriber(world.broker.port, "sandbox/#", **kept_listener).disconnect()
+    wait_gone(world)
     dying(world.broker, session=kept(300), will=delayed(300), client_id="long").end()
     dying(world.broker, session=kept(300), will=delayed(3), client_id="short",
           payload=b"short").end()
     wait_gone(world)
     world.broker.end()
     world.broker.start()
-    listener = subscriber(world.broker.port, "sandbox/#", user="owner", password="owner")
+    listener = subscriber(world.broker.port, "sandbox/#", **kept_listener)
     listener.wait_count(1)
     back = dying(world.broker, client_id="long", clean=True, payload=b"not yet")
     listener.wait_count(2)
@@ -251,7 +254,7 @@ def test_a_will_has_its_qos_and_its_properties(world, client, subscriber):
     sender = client(world.broker.port, V5, user="owner", password="owner", connect=False)
     sender.paho.will_set(TOPIC, b"\x00\xff", 2, False, properties(
         "WILLMESSAGE", ContentType="text/x", ResponseTopic="sandbox/answer", CorrelationData=b"\1",
-        UserProperty=[("b", "2"), ("a", "1"), ("b", "2")], MessageExpiryInterval=100))
+        UserProperty=[("b", "2"), ("a", "1"), ("b", "2")], MessageExpiryInterval=1000))
     sender.connect()
     sender.paho._sock.shutdown(2)
     listener.wait_count(1)
@@ -262,7 +265,7 @@ def test_a_will_has_its_qos_and_its_properties(world, client, subscriber):
     assert got.properties.ResponseTopic == "sandbox/answer"
     assert got.properties.CorrelationData == b"\1"
     assert got.properties.UserProperty == [("b", "2"), ("a", "1"), ("b", "2")]
-    assert 98 <= got.properties.MessageExpiryInterval <= 100
+    assert 900 <= got.properties.MessageExpiryInterval <= 1000
 
 
 def test_a_will_may_be_empty_and_large(world, dying):
