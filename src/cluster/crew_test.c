@@ -119,7 +119,7 @@ static void read_all(struct world *w, struct player *p)
 	for (uint32_t i = 0; i < 2 * n; i++)
 		items[i] = (struct resp){.type = RESP_STRING, .text = view_of(texts[i / 2][i % 2])};
 	reply.count = 2 * n;
-	share_table_take(&p->crew.table, &reply);
+	share_table_take(&p->crew.table, &reply, w->now_ms);
 }
 
 /* --- nodes --------------------------------------------------------------------- */

@@ -262,7 +262,7 @@ static void on_reply(struct redis_request *q, const struct resp *reply)
 	if (k->is_leaving)
 		return;
 	pthread_mutex_lock(&k->groups->lock);
-	share_table_take(&k->crew.table, reply);
+	share_table_take(&k->crew.table, reply, loop_now_ms(k->groups->core->loop));
 	pthread_mutex_unlock(&k->groups->lock);
 }
 

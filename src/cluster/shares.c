@@ -41,7 +41,8 @@ static bool read_number(struct view text, int base, uint64_t *out)
 	return *end == '\0' && digits[0] != '-' && digits[0] != '+';
 }
 
-static void read_shard(struct share_table *t, struct view field, struct view value)
+static void read_shard(struct share_table *t, const struct share_table *before, struct view field,
+	struct view value, uint64_t now_ms)
 {
 	struct view run = view_cut(&value, ' ');
 	struct share_row *row;
@@ -51,6 +52,9 @@ static void read_shard(struct share_table *t, struct view field, struct view val
 		run.n >= SHARE_RUN_BYTES || !read_number(value, 16, &place))
 		return;
 	row = &t->shards[shard];
+	row->since_ms = view_equal(run, view_of(before->shards[shard].run))
+				? before->shards[shard].since_ms
+				: now_ms;
 	memcpy(row->run, run.p, run.n);
 	row->run[run.n] = '\0';
 	row->place = place;
@@ -73,15 +77,15 @@ static void read_member(struct share_table *t, struct view name, struct view val
 	t->member_count++;
 }
 
-void share_table_take(struct share_table *t, const struct resp *reply)
+void share_table_take(struct share_table *t, const struct resp *reply, uint64_t now_ms)
 {
 	uint32_t n = reply->type == RESP_ARRAY ? reply->count / 2 : 0;
+	struct share_table before = *t;
 
 	if (reply->type != RESP_ARRAY)
 		return;
-	share_table_fini(t);
-	t->members = mem_new((n + 1) * sizeof(*t->members));
-	t->is_read = true;
+	*t = (struct share_table){
+		.members = mem_new((n + 1) * sizeof(*t->members)), .is_read = true};
 	for (uint32_t i = 0; i < n; i++) {
 		const struct resp *field = resp_item(reply, 2 * i, RESP_STRING);
 		const struct resp *value = resp_item(reply, 2 * i + 1, RESP_STRING);
@@ -89,10 +93,11 @@ void share_table_take(struct share_table *t, const struct resp *reply)
 		if (field == NULL || value == NULL || field->text.n == 0)
 			continue;
 		if (field->text.p[0] == '#')
-			read_shard(t, field->text, value->text);
+			read_shard(t, &before, field->text, value->text, now_ms);
 		else
 			read_member(t, field->text, value->text);
 	}
+	share_table_fini(&before);
 }
 
 /* --- deciding ------------------------------------------------------------------ */
@@ -145,10 +150,24 @@ bool share_is_resting(const struct share_table *t, const char *run)
 	return m && m->seat != SHARE_SEATED;
 }
 
-/* Lives, and has sessions of the group: it hands over by itself. */
-static bool is_there(const struct share_table *t, const struct nodes *nodes, const char *run)
+/* The nodes may have been read before it began. */
+static bool may_be_new(const struct nodes *nodes, const struct share_row *row)
 {
-	return member(t, run) && nodes_by_run(nodes, view_of(run));
+	struct view start = view_of(row->run);
+	const struct node *node = nodes_find(nodes, view_cut(&start, '/'));
+	uint64_t number;
+
+	if (!read_number(start, 16, &number) || (node && node->start >= number))
+		return false;
+	return nodes->taken_ms < row->since_ms + NODE_SILENT_MS;
+}
+
+/* Lives, and has sessions of the group: it hands over by itself. */
+static bool is_there(
+	const struct share_table *t, const struct nodes *nodes, const struct share_row *row)
+{
+	return member(t, row->run) &&
+	       (nodes_by_run(nodes, view_of(row->run)) || may_be_new(nodes, row));
 }
 
 enum share_step share_decide(const struct share_table *t, const struct nodes *nodes,
@@ -162,7 +181,7 @@ enum share_step share_decide(const struct share_table *t, const struct nodes *no
 	if (!whole)
 		buf_printf(&what, "#%u", shard);
 	best = wanted(t, nodes, buf_view(&what), whole ? SHARE_SHORT : SHARE_SEATED);
-	if (best == NULL && whole && row->run[0] && !is_there(t, nodes, row->run))
+	if (best == NULL && whole && row->run[0] && !is_there(t, nodes, row))
 		best = wanted(t, nodes, buf_view(&what), SHARE_HELD);
 	buf_fini(&what);
 	*to = best ? best : me;
@@ -174,7 +193,7 @@ enum share_step share_decide(const struct share_table *t, const struct nodes *no
 		return SHARE_HAND_OVER;
 	if (best == NULL || strcmp(best, me) != 0)
 		return SHARE_STAY;
-	return is_there(t, nodes, row->run) ? SHARE_AWAIT : SHARE_TAKE;
+	return is_there(t, nodes, row) ? SHARE_AWAIT : SHARE_TAKE;
 }
 
 bool share_has_others(const struct share_table *t, const struct nodes *nodes, const char *me)

@@ -7,6 +7,10 @@
  * hash(group and shard, node). Who has one that is wanted elsewhere hands it over; what a dead node,
  * or one without any session of the group, has is taken. While nobody is connected all stays.
  *
+ * Who has just started may have shards before others have read that he lives: a run that they do not know
+ * is dead only when he who has his name now is a later one, or when the nodes have been read for NODE_SILENT_MS
+ * without it. No run stands in a group before its first beat.
+ *
  * A target (publish/publish.h) is a group with one member on each node, our connection: "seated". All its
  * shards are wanted at one node, by the hash of its name, as order within a topic goes over shards. A node
  * whose journal does not reach back to the places is "short": it comes behind all that are seated. Without
@@ -26,6 +30,7 @@
 struct share_row {
 	char run[SHARE_RUN_BYTES]; /* "": nobody's yet */
 	uint64_t place;
+	uint64_t since_ms; /* this run was first read here, by our monotonic clock */
 };
 
 /* The better, the higher. A target knows all four, a group the first and the last. */
@@ -52,8 +57,8 @@ struct share_table {
 };
 void share_table_fini(struct share_table *t);
 
-/* Takes the reply of group.lua; what is not well-formed is passed over. */
-void share_table_take(struct share_table *t, const struct resp *reply);
+/* Takes the reply of group.lua at this time; what is not well-formed is passed over. */
+void share_table_take(struct share_table *t, const struct resp *reply, uint64_t now_ms);
 
 enum share_step {
 	SHARE_STAY,

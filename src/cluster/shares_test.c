@@ -28,7 +28,7 @@ static void nodes_init(struct nodes *n, const char *dead, const char *draining)
 }
 
 /* Words between spaces; '_' is a space within one. */
-static void table_of(struct share_table *t, const char *words)
+static void table_at(struct share_table *t, const char *words, uint64_t now_ms)
 {
 	char *text = mem_text(words);
 	struct resp items[16];
@@ -42,8 +42,13 @@ static void table_of(struct share_table *t, const char *words)
 		}
 		items[reply.count++] = (struct resp){.type = RESP_STRING, .text = view_of(word)};
 	}
-	share_table_take(t, &reply);
+	share_table_take(t, &reply, now_ms);
 	free(text);
+}
+
+static void table_of(struct share_table *t, const char *words)
+{
+	table_at(t, words, 0);
 }
 
 struct decision {
@@ -119,6 +124,40 @@ static void a_shard_goes_where_members_are(void **state)
 
 	(void)state;
 	decide_all(rows, sizeof(rows) / sizeof(rows[0]), false);
+}
+
+/* By a, when d has a shard from 10 s on, and the nodes have been read at this time. */
+static void expect_of_unknown(const char *owner, uint64_t read_ms, enum share_step want)
+{
+	struct share_table t = {0};
+	struct nodes nodes;
+	const char *to;
+	char words[128];
+
+	nodes_init(&nodes, "", "");
+	nodes.taken_ms = read_ms;
+	snprintf(words, sizeof(words),
+		"a 0000000000000001_seated b 0000000000000009_held d 0000000000000004_held #0 %s_5",
+		owner);
+	table_at(&t, "a 0000000000000001_seated #0 c/0000000000000003_5", 5000);
+	table_at(&t, words, 10000);
+	table_at(&t, words, 12000); /* read again: as it was */
+	assert_int_equal(share_decide(&t, &nodes, VIEW("group"), false, 0, me, &to), want);
+	share_table_fini(&t);
+	nodes_fini(&nodes);
+}
+
+static void who_is_not_known_yet_has_time_to_become_so(void **state)
+{
+	(void)state;
+	expect_of_unknown("d/0000000000000004", 10000 + NODE_SILENT_MS - 1, SHARE_AWAIT);
+	expect_of_unknown("d/0000000000000004", 10000 + NODE_SILENT_MS, SHARE_TAKE);
+	/* b is known with the start 2: an earlier run has died, a later one has come. */
+	expect_of_unknown("b/0000000000000009", 10000 + NODE_SILENT_MS - 1, SHARE_AWAIT);
+	expect_of_unknown("b/0000000000000009", 10000 + NODE_SILENT_MS, SHARE_TAKE);
+	expect_of_unknown("b/0000000000000001", 10000, SHARE_TAKE);
+	/* Without a session of the group nobody hands over, however new. */
+	expect_of_unknown("e/0000000000000005", 10000, SHARE_TAKE);
 }
 
 static void a_target_goes_where_somebody_is_connected_and_has_it_all(void **state)
@@ -224,6 +263,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_shard_goes_where_members_are),
+		cmocka_unit_test(who_is_not_known_yet_has_time_to_become_so),
 		cmocka_unit_test(a_target_goes_where_somebody_is_connected_and_has_it_all),
 		cmocka_unit_test(shards_are_spread_over_all_and_all_agree),
 		cmocka_unit_test(only_who_has_offline_sessions_alone_rests),

@@ -17,17 +17,6 @@ TOPICS = 64                     # over all shards
 QOS = pytest.mark.parametrize("qos", [1, 2])
 
 
-@pytest.fixture
-def nodes(nodes):
-    """nodes(n): running nodes on an empty Redis Cluster."""
-    def make(n, **settings):
-        made = nodes(n, **settings)
-        for node in made:       # who does not know a node yet takes its shards as a dead one's
-            node.wait_metric("isobar_cluster_nodes", n, state="alive")
-        return made
-    return make
-
-
 class Message:
     def __init__(self, number):
         self.topic, self.payload = f"free/{number % TOPICS}", b"%d" % number
