@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Claims a second through the Redis client beside redis-benchmark with the bare script, and memory.
 
-    bench/redis.py build/tests/cluster/load [MESSAGES]
+    [ISOBAR_REDIS=/opt/valkey/bin/valkey] bench/redis.py build/tests/cluster/load [MESSAGES]
 
 A cluster of six (three masters, a replica each, append-only files synced every second) on 127.0.0.1.
 Both sides claim and append messages of 1.2 KB, alternately, ROUNDS times; the best of each counts.
@@ -14,7 +14,7 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "tests", "e2e"))
-from harness.redis import RedisCluster  # noqa: E402
+from harness.redis import RedisCluster, program  # noqa: E402
 
 ROUNDS = 3
 RECORD = "x" * 1240
@@ -59,7 +59,7 @@ def by_benchmark(cluster, messages, batch):
         words += ["4242", RECORD] * batch
         calls = messages // batch // len(shards)
         runs.append((calls * batch, subprocess.Popen(
-            ["redis-benchmark", "-p", str(node.port), "-n", str(calls), "-c", "8", "-P",
+            [program("benchmark"), "-p", str(node.port), "-n", str(calls), "-c", "8", "-P",
              str(max(1, 64 // batch)), "-r", "1000000000", "--csv", *words],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)))
     total = 0.0

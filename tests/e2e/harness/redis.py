@@ -1,4 +1,8 @@
-"""A real Redis Cluster on 127.0.0.1: masters, a replica for each, faults on demand."""
+"""A real Redis Cluster on 127.0.0.1: masters, a replica for each, faults on demand.
+
+$ISOBAR_REDIS is what its programs' names begin with, "redis" if not given: with /opt/valkey/bin/valkey
+the cluster is one of valkey-server, and valkey-cli speaks to it.
+"""
 import glob
 import os
 import shutil
@@ -8,6 +12,12 @@ import subprocess
 
 from .ports import free_port
 from .process import Process, wait_until
+
+
+def program(kind):
+    """The path of the server, cli or benchmark."""
+    name = f"{os.environ.get('ISOBAR_REDIS') or 'redis'}-{kind}"
+    return shutil.which(name) or f"/usr/bin/{name}"
 
 
 def _port():
@@ -73,9 +83,8 @@ class RedisNode:
 
     def start(self):
         # Its log is on standard output; Process reads standard error.
-        program = shutil.which("redis-server") or "/usr/bin/redis-server"
-        self.process = Process(["/bin/sh", "-c", 'exec "$@" >&2', "sh", *self.wrapper, program,
-                                *self._options()], f"redis {self.port}")
+        self.process = Process(["/bin/sh", "-c", 'exec "$@" >&2', "sh", *self.wrapper,
+                                program("server"), *self._options()], f"redis {self.port}")
         self.process.wait_log("Ready to accept connections")
         self.is_paused = False
         return self
@@ -98,7 +107,7 @@ class RedisNode:
             self.kill()
 
     def cli(self, *words, check=True):
-        argv = ["redis-cli", "-h", "127.0.0.1", "-p", str(self.port), *self.cluster.cli_options(),
+        argv = [program("cli"), "-h", "127.0.0.1", "-p", str(self.port), *self.cluster.cli_options(),
                 *map(str, words)]
         done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True, check=False, timeout=120)
