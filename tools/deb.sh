@@ -1,6 +1,8 @@
 #!/bin/sh
 # Makes the Debian package from a built program, with dpkg's own tools and no debhelper.
 #   tools/deb.sh PROGRAM VERSION FOLDER      FOLDER/isobar_VERSION_ARCH.deb
+# Whom to ask about the package is who builds it, MAINTAINER="Name <address>" in the environment; the
+# name it has without is of a domain that nobody has (RFC 2606).
 set -eu
 program=$1 version=$2 out=$3
 cd "$(dirname "$0")/.."
@@ -9,7 +11,7 @@ root=$out/root
 rm -rf "$root"
 mkdir -p "$root/DEBIAN" "$root/etc/isobar/sources.d" "$out/debian"
 from=deploy/debian
-maintainer="Isobar maintainers <maintainers@isobar.example.org>"
+maintainer=${MAINTAINER:-Isobar maintainers <maintainers@isobar.example.org>}
 umask 022
 
 tools/man.sh "$program" "$version" "$out/man"

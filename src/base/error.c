@@ -5,11 +5,10 @@
 struct err_info {
 	const char *text;
 	uint8_t reason;
-	int status;
 };
 
 static const struct err_info infos[ERR_COUNT] = {
-#define X(name, text, reason, status) [name##_ROW] = {text, reason, status},
+#define X(name, text, reason) [name##_ROW] = {text, reason},
 #include "base/err.def"
 #undef X
 };
@@ -33,11 +32,4 @@ uint8_t err_reason_code(int err)
 	if (info)
 		return info->reason;
 	return (uint8_t)(err < 0 ? 0x80 : 0x00);
-}
-
-int err_http_status(int err)
-{
-	const struct err_info *info = info_of(err);
-
-	return info ? info->status : err < 0 ? 500 : 200;
 }

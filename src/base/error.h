@@ -9,14 +9,14 @@
 #include <stdint.h>
 
 enum err_row {
-#define X(name, text, reason, status) name##_ROW,
+#define X(name, text, reason) name##_ROW,
 #include "base/err.def"
 #undef X
 	ERR_COUNT
 };
 
 enum {
-#define X(name, text, reason, status) name = -((int)name##_ROW + 1),
+#define X(name, text, reason) name = -((int)name##_ROW + 1),
 #include "base/err.def"
 #undef X
 };
@@ -26,8 +26,5 @@ const char *err_text(int err);
 
 /* The MQTT 5 reason code that tells a client of it (MQTT 5, section 2.4). */
 uint8_t err_reason_code(int err);
-
-/* The HTTP status that tells a client of it. */
-int err_http_status(int err);
 
 #endif

@@ -66,13 +66,6 @@ size_t session_key_bytes(struct view key)
 	return key.n - rest.n;
 }
 
-struct view session_user(const struct session *s)
-{
-	struct view rest = session_key(s);
-
-	return view_cut(&rest, '\0');
-}
-
 struct view session_client_id(const struct session *s)
 {
 	return view_skip(session_key(s), session_key_bytes(session_key(s)));

@@ -102,7 +102,6 @@ void session_put_key(struct buf *out, const char *user, struct view client_id);
 /* How long the front of the key is that all of the account have: user NUL. */
 size_t session_key_bytes(struct view key);
 struct view session_client_id(const struct session *s);
-struct view session_user(const struct session *s);
 
 /* The session of this key if w owns it; *owner: who does (NULL: nobody has it). */
 struct session *session_find(

@@ -31,12 +31,9 @@ static const struct dataset {
 #undef X
 };
 
-static const struct {
-	const char *text;
-	const char *rule;
-} kinds[BROKEN_COUNT] = {
-	[BROKEN_NOT] = {"", ""},
-#define X(name, text, rule) [BROKEN_##name] = {text, rule},
+static const char *const broken_rules[BROKEN_COUNT] = {
+	[BROKEN_NOT] = "",
+#define X(name, rule) [BROKEN_##name] = (rule),
 #include "cli/broken.def"
 #undef X
 };
@@ -69,24 +66,14 @@ void random_uuid(struct random *r, struct uuid *out)
 	out->b[8] = (uint8_t)((out->b[8] & 0x3f) | 0x80);
 }
 
-const char *broken_text(enum broken b)
-{
-	return kinds[b].text;
-}
-
 const char *broken_rule(enum broken b)
 {
-	return kinds[b].rule;
+	return broken_rules[b];
 }
 
 uint32_t generate_dataset_count(void)
 {
 	return (uint32_t)(sizeof(datasets) / sizeof(datasets[0]));
-}
-
-const char *generate_dataset(uint32_t i)
-{
-	return datasets[i].topic;
 }
 
 void generate_centre(uint32_t i, char out[GENERATE_CENTRE_BYTES])

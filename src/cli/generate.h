@@ -26,17 +26,15 @@ void random_uuid(struct random *r, struct uuid *out);    /* version 4 */
 
 enum broken {
 	BROKEN_NOT,
-#define X(name, text, rule) BROKEN_##name,
+#define X(name, rule) BROKEN_##name,
 #include "cli/broken.def"
 #undef X
 	BROKEN_COUNT
 };
-const char *broken_text(enum broken b); /* "" for BROKEN_NOT */
-const char *broken_rule(enum broken b); /* "WNM-35" */
+const char *broken_rule(enum broken b); /* "WNM-35"; "" for BROKEN_NOT */
 
 /* Topics from level 5 on: 0 <= i < generate_dataset_count(). */
 uint32_t generate_dataset_count(void);
-const char *generate_dataset(uint32_t i);
 
 struct generate_request {
 	struct view centre;

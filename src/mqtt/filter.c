@@ -3,8 +3,7 @@
  * A valid filter is a list of levels, each a text or `+`, and perhaps a tail: a last `#`, which
  * stands for any number of further levels, none included ("a/#" matches "a"). A topic has at
  * least one character, so that two filters are not what they seem: "#" is the same as "+/#", and
- * "/#" the same as "/+/#". Rewritten thus, covering and overlapping are comparisons level by
- * level.
+ * "/#" the same as "/+/#". Rewritten thus, covering is a comparison level by level.
  */
 #include "mqtt/filter.h"
 
@@ -170,21 +169,4 @@ bool filter_covers(struct view outer, struct view inner)
 	if (a.rest.p) /* inner matches topics too short for outer */
 		return false;
 	return a.tail || (b.rest.p == NULL && !b.tail);
-}
-
-bool filter_overlaps(struct view a, struct view b)
-{
-	struct levels la = levels_of(a);
-	struct levels lb = levels_of(b);
-
-	if (is_hidden(a, b) || is_hidden(b, a))
-		return false;
-	while (la.rest.p && lb.rest.p) {
-		struct view level = view_cut(&la.rest, '/');
-		struct view other = view_cut(&lb.rest, '/');
-
-		if (!is_plus(level) && !is_plus(other) && !view_equal(level, other))
-			return false;
-	}
-	return (la.rest.p == NULL || lb.tail) && (lb.rest.p == NULL || la.tail);
 }

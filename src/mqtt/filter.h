@@ -30,7 +30,4 @@ bool filter_match(struct view filter, struct view topic);
 /* Is every topic that `inner` matches also matched by `outer`? Both valid filters. */
 bool filter_covers(struct view outer, struct view inner);
 
-/* Can any topic match both? */
-bool filter_overlaps(struct view a, struct view b);
-
 #endif

@@ -1,4 +1,4 @@
-/* Filters by table, and covering and overlapping against brute force: every filter and topic of
+/* Filters by table, and covering against brute force: every filter and topic of
  * up to three levels over a small alphabet. */
 #include "mqtt/filter.h"
 
@@ -192,18 +192,6 @@ static const struct pair covers[] = {
 	{"origin/a/wis2/#", "origin/a/+/x", false},
 };
 
-static const struct pair overlaps[] = {
-	{"a/+", "+/b", true},
-	{"a/#", "a", true},
-	{"a/+/#", "a", false},
-	{"a/b", "a/c", false},
-	{"#", "$SYS/#", false},
-	{"+/a", "$SYS/a", false},
-	{"$SYS/+", "$SYS/a/#", true},
-	{"a/#", "+/+/c", true},
-	{"a/b/#", "+", false},
-};
-
 static void check_pairs(const char *name, const struct pair *pairs, size_t n,
 	bool (*holds)(struct view a, struct view b))
 {
@@ -219,7 +207,6 @@ static void filters_relate_as_the_tables_say(void **state)
 	(void)state;
 	check_pairs("match", matches, sizeof(matches) / sizeof(*matches), filter_match);
 	check_pairs("covers", covers, sizeof(covers) / sizeof(*covers), filter_covers);
-	check_pairs("overlaps", overlaps, sizeof(overlaps) / sizeof(*overlaps), filter_overlaps);
 }
 
 #define TEXT_BYTES 16
@@ -267,7 +254,7 @@ static void keep(struct texts *texts, bool (*is_valid)(struct view text))
 }
 
 /* "b" and one level more than the filters have stand for all the texts that no filter names. */
-static void covering_and_overlapping_agree_with_brute_force(void **state)
+static void covering_agrees_with_brute_force(void **state)
 {
 	static const char *const filter_levels[] = {"a", "", "$", "+", "#"};
 	static const char *const topic_levels[] = {"a", "", "$", "b"};
@@ -284,19 +271,15 @@ static void covering_and_overlapping_agree_with_brute_force(void **state)
 		struct view a = view_of(filters.at[i / filters.n].chars);
 		struct view b = view_of(filters.at[i % filters.n].chars);
 		bool is_covered = true;
-		bool is_overlapping = false;
 
 		for (size_t t = 0; t < topics.n; t++) {
 			bool in_a = filter_match(a, view_of(topics.at[t].chars));
 			bool in_b = filter_match(b, view_of(topics.at[t].chars));
 
 			is_covered = is_covered && (in_a || !in_b);
-			is_overlapping = is_overlapping || (in_a && in_b);
 		}
 		if (filter_covers(a, b) != is_covered)
 			fail_msg("covers(%s, %s) is not %d", a.p, b.p, is_covered);
-		if (filter_overlaps(a, b) != is_overlapping)
-			fail_msg("overlaps(%s, %s) is not %d", a.p, b.p, is_overlapping);
 	}
 	free(filters.at);
 	free(topics.at);
@@ -310,7 +293,7 @@ int main(void)
 		cmocka_unit_test(a_wildcard_is_found_wherever_it_stands),
 		cmocka_unit_test(a_shared_filter_is_cut_into_group_and_filter),
 		cmocka_unit_test(filters_relate_as_the_tables_say),
-		cmocka_unit_test(covering_and_overlapping_agree_with_brute_force),
+		cmocka_unit_test(covering_agrees_with_brute_force),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
