@@ -14,62 +14,41 @@
 #include "base/utf8.h"
 #include "cli/arguments.h"
 #include "cli/cli.h"
-#include "cli/client.h"
 #include "cli/commands.h"
-#include "cli/signals.h"
+#include "cli/lone_client.h"
 #include "wis2/datetime.h"
 
 #define FILTERS_MOST 64u
 
 struct sub {
-	struct client_options where;
+	struct lone_client lone;
 	const char *since;
-	const char *id;
 	uint64_t count; /* 0: no end */
-	uint64_t qos;
 	uint64_t session_ms;
-	uint8_t version;
 	bool json;
 
-	struct loop *loop;
-	struct cli_client client;
-	struct client_target target;
-	struct client_settings settings;
-	struct signals signals;
 	struct buf line;
 	struct view filters[FILTERS_MOST];
 	char *owned[FILTERS_MOST]; /* what filters[] look into */
 	uint32_t filter_count;
 	uint64_t received;
-	int status;
-	bool ended; /* by count or signal: a close is no fault */
 };
 
+#define COMMAND "isobar sub"
+#define AT(member) offsetof(struct sub, lone.member)
+
 static const struct argument rows[] = {
-	{'b', "broker", ARGUMENT_TEXT, offsetof(struct sub, where.url), 0, 0, "URL",
-		"where to connect (mqtt://everyone:everyone@127.0.0.1:1883)"},
+	LONE_CLIENT_ROW_BROKER(AT),
 	{'s', "since", ARGUMENT_TEXT, offsetof(struct sub, since), 0, 0, "SINCE",
 		"replay first: a duration (6h) or an RFC 3339 time"},
 	{'n', "count", ARGUMENT_NUMBER, offsetof(struct sub, count), 1, UINT64_MAX, "COUNT",
 		"end after so many"},
 	{0, "json", ARGUMENT_FLAG, offsetof(struct sub, json), 0, 0, NULL,
 		"one JSON object a line: topic, received, qos, retain, payload (exact text)"},
-	{'q', "qos", ARGUMENT_NUMBER, offsetof(struct sub, qos), 0, 2, "QOS",
-		"0, 1 (default) or 2"},
-	{'u', "username", ARGUMENT_TEXT, offsetof(struct sub, where.user), 0, 0, "USER",
-		"instead of the URL's; empty: none"},
-	{'P', "password-file", ARGUMENT_TEXT, offsetof(struct sub, where.password_file), 0, 0,
-		"FILE", "its first line is the password"},
-	{'i', "id", ARGUMENT_TEXT, offsetof(struct sub, id), 0, 0, "ID",
-		"client identifier (a random one)"},
+	LONE_CLIENT_ROWS_SESSION(AT),
 	{0, "session", ARGUMENT_DURATION, offsetof(struct sub, session_ms), 0, 0, "TIME",
 		"keep the session so long after the end; needs --id"},
-	{0, "protocol", ARGUMENT_PROTOCOL, offsetof(struct sub, version), 0, 0, "VERSION",
-		"5 (default) or 3.1.1"},
-	{0, "ca", ARGUMENT_TEXT, offsetof(struct sub, where.ca), 0, 0, "FILE",
-		"certificates to trust with mqtts:// and wss:// (the system's)"},
-	{0, "insecure", ARGUMENT_FLAG, offsetof(struct sub, where.insecure), 0, 0, NULL,
-		"do not verify the server's certificate"},
+	LONE_CLIENT_ROWS_WIRE(AT),
 };
 static const struct argument_table table = {"isobar sub [options] FILTER...",
 	"Subscribes and prints notifications: time, delay since pubtime, topic, size, link.", rows,
@@ -204,18 +183,12 @@ static void print_one(struct sub *s, const struct mqtt_publish *p)
 
 /* --- the connection --------------------------------------------------- */
 
-static void end(struct sub *s)
-{
-	s->ended = true;
-	cli_client_close(&s->client);
-}
-
 static void on_connected(struct cli_client *c, const struct mqtt_packet *connack)
 {
-	struct sub *s = container_of(c, struct sub, client);
+	struct sub *s = container_of(c, struct sub, lone.client);
 
 	(void)connack;
-	cli_client_subscribe(c, s->filters, s->filter_count, (uint8_t)s->qos);
+	cli_client_subscribe(c, s->filters, s->filter_count, (uint8_t)s->lone.qos);
 }
 
 static void judge_suback(struct sub *s, const struct mqtt_packet *p)
@@ -228,69 +201,41 @@ static void judge_suback(struct sub *s, const struct mqtt_packet *p)
 
 		if (reason < 0x80)
 			continue;
-		why = cli_client_reason(s->version, p, reason);
+		why = cli_client_reason(s->lone.version, p, reason);
 		fprintf(stderr, "isobar sub: %.*s refused: %s\n", VIEW_ARG(s->filters[i]), why);
 		free(why);
-		s->status = CLI_NO;
+		s->lone.status = CLI_NO;
 	}
-	if (s->status)
-		end(s);
+	if (s->lone.status)
+		lone_client_end(&s->lone);
 }
 
 static void on_packet(struct cli_client *c, const struct mqtt_packet *p)
 {
-	struct sub *s = container_of(c, struct sub, client);
+	struct sub *s = container_of(c, struct sub, lone.client);
 
 	if (p->type == MQTT_SUBACK) {
 		judge_suback(s, p);
 		return;
 	}
-	if (p->type != MQTT_PUBLISH || s->ended)
+	if (p->type != MQTT_PUBLISH || s->lone.ended)
 		return;
 	print_one(s, &p->publish);
 	if (++s->received == s->count)
-		end(s);
+		lone_client_end(&s->lone);
 }
 
 static void on_close(struct cli_client *c, int err, const char *why)
 {
-	struct sub *s = container_of(c, struct sub, client);
-	bool refused = err == ERR_DENIED || err == ERR_CREDENTIALS;
+	struct sub *s = container_of(c, struct sub, lone.client);
 
-	if (!s->ended) {
-		fprintf(stderr, "isobar sub: %s: %s\n", s->target.shown, why);
-		s->status = refused ? CLI_NO : CLI_ENVIRONMENT;
-	}
-	loop_stop(s->loop);
+	lone_client_closed(&s->lone, COMMAND, err, why, CLI_ENVIRONMENT);
 }
 
 static void on_signal(struct signals *signals, int number)
 {
 	(void)number;
-	end(container_of(signals, struct sub, signals));
-}
-
-static int run(struct sub *s)
-{
-	static const struct client_handler handler = {
-		.on_connected = on_connected, .on_packet = on_packet, .on_close = on_close};
-
-	s->loop = loop_new();
-	s->signals.on_signal = on_signal;
-	if (s->loop == NULL || signals_open(&s->signals, s->loop) < 0) {
-		perror("isobar sub");
-		return CLI_ENVIRONMENT;
-	}
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	if (cli_client_open(&s->client, s->loop, &s->settings, &handler) == 0) {
-		loop_run(s->loop);
-	} else {
-		perror("isobar sub");
-		s->status = CLI_ENVIRONMENT;
-	}
-	signals_close(&s->signals);
-	loop_free(s->loop);
-	return s->status;
+	lone_client_end(&container_of(signals, struct sub, lone.signals)->lone);
 }
 
 /* `6h` and a filter become $replay/6h/FILTER (interface.md, "Replay over MQTT"). */
@@ -312,23 +257,19 @@ static int take_filters(struct sub *s, int count, char **filters)
 
 int cli_sub(int argc, char **argv)
 {
-	struct sub s = {.where = {.url = "mqtt://127.0.0.1:1883"}, .qos = 1, .version = MQTT_5};
+	static const struct client_handler handler = {
+		.on_connected = on_connected, .on_packet = on_packet, .on_close = on_close};
+	struct sub s = {.lone = LONE_CLIENT_DEFAULT};
 	int first = arguments_read(&table, argc, argv, &s);
 	int status;
 
 	if (first < 0)
 		return arguments_status(first);
+	s.lone.settings.session_expiry_s = (uint32_t)(s.session_ms / 1000);
+	setvbuf(stdout, NULL, _IOLBF, 0);
 	status = take_filters(&s, argc - first, argv + first);
 	if (status == CLI_DONE)
-		status = cli_client_target_open(&s.target, &s.where);
-	s.settings = (struct client_settings){.target = &s.target,
-		.id = s.id,
-		.version = s.version,
-		.keep_alive_s = 60,
-		.session_expiry_s = (uint32_t)(s.session_ms / 1000)};
-	if (status == CLI_DONE)
-		status = run(&s);
-	cli_client_target_close(&s.target);
+		status = lone_client_run(&s.lone, COMMAND, &handler, on_signal);
 	for (uint32_t i = 0; i < s.filter_count; i++)
 		free(s.owned[i]);
 	buf_fini(&s.line);
