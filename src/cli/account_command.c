@@ -253,16 +253,18 @@ static int change_one(struct account_command *c, const char *action, const char 
 static int load(struct account_command *c, bool is_list)
 {
 	struct buf faults = {0};
+	bool is_readable;
 
 	c->is_faulty = config_load(c->file, &c->config, &faults) < 0;
-	if (is_list || c->config == NULL)
+	is_readable = c->config->file && config_is_readable(c->config);
+	if (is_list || !is_readable)
 		print_faults(&faults);
 	buf_fini(&faults);
-	if (c->config == NULL || c->config->file == NULL || access(c->config->file, R_OK) < 0) {
+	if (c->config->file == NULL)
 		fprintf(stderr,
 			"isobar account: there is no configuration; name it with -c FILE\n");
+	if (!is_readable)
 		return CLI_USAGE;
-	}
 	if (config_read_file(c->config->accounts_file, &c->text) == 0 || errno == ENOENT)
 		return CLI_DONE;
 	fprintf(stderr, "isobar account: %s: %s\n", c->config->accounts_file, strerror(errno));

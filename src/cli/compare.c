@@ -508,7 +508,7 @@ static int find_ours(struct comparison *c)
 		return status;
 	}
 	(void)config_load(c->file, &c->config, &faults);
-	if (c->config->data_dir) {
+	if (config_is_readable(c->config)) {
 		c->ours_shown = mem_printf("the broker of %s", c->config->data_dir);
 	} else {
 		fwrite(buf_bytes(&faults), 1, buf_length(&faults), stderr);

@@ -313,6 +313,7 @@ static void load_file(struct config *c, struct faults *faults)
 		config_fault(
 			&r, NULL, "", "cannot be read: %s; name a readable file", strerror(errno));
 		set_defaults(c);
+		c->hierarchy = hierarchy_built_in();
 	} else {
 		root = config_read_main(&r, buf_view(&text), c);
 		read_others(c, root, faults);
@@ -322,6 +323,11 @@ static void load_file(struct config *c, struct faults *faults)
 		explicit_bzero(text.data, text.size);
 	buf_fini(&text);
 	free(folder);
+}
+
+bool config_is_readable(const struct config *c)
+{
+	return c->file == NULL || access(c->file, R_OK) == 0;
 }
 
 static void load_built_in(struct config *c, struct faults *faults)
@@ -334,12 +340,18 @@ static void load_built_in(struct config *c, struct faults *faults)
 	read_others(c, NULL, faults);
 }
 
+/* One that this user may not see is there all the same: what it says counts, not the built-in defaults. */
+static bool has_default_file(void)
+{
+	return access(CONFIG_FILE_DEFAULT, F_OK) == 0 || errno == EACCES;
+}
+
 int config_load(const char *file, struct config **out, struct buf *faults)
 {
 	struct faults list = {faults, 0};
 	struct config *c = mem_new(sizeof(*c));
 
-	if (file == NULL && access(CONFIG_FILE_DEFAULT, F_OK) == 0)
+	if (file == NULL && has_default_file())
 		file = CONFIG_FILE_DEFAULT;
 	c->file = mem_text(file);
 	if (file)

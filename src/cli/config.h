@@ -125,6 +125,9 @@ const char *config_key_file(const struct config *c, const struct config_listener
 const char *config_client_ca(const struct config *c, const struct config_listener *l);
 /* Has it none: none is configured, and none is in the default place, which is looked at in each call? Then
  * one of our own making serves. */
+/* False: its file cannot be read, so its values are defaults, which may be those of another broker. */
+bool config_is_readable(const struct config *c);
+
 #define CERTIFICATE_WARN_S (30 * 86400) /* this long before its end people are told */
 bool config_lacks_certificate(const struct config *c, const struct config_listener *l);
 

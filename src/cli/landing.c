@@ -233,7 +233,7 @@ int landing_prepare(struct landing *p, uint64_t bytes)
 	int status;
 
 	find_config(p);
-	if (p->config->data_dir == NULL)
+	if (main_file(p) == NULL && !config_is_readable(p->config))
 		return CLI_USAGE;
 	status = check_data_dir(p);
 	if (status == CLI_DONE)

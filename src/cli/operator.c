@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -45,8 +44,7 @@ static int ask(const struct operator* o, const char *command, json_t *order,
 	int status = CLI_USAGE;
 
 	(void)config_load(o->file, &config, &faults);
-	/* One that cannot be read names no data_dir: the default's broker would be another one. */
-	if (config->file == NULL || access(config->file, R_OK) == 0)
+	if (config_is_readable(config))
 		status = control_ask(config, command, order, on_line, context);
 	else
 		json_decref(order);

@@ -413,7 +413,7 @@ static bool load(struct source_command *s)
 	if (config_load(s->file, &s->config, &faults) < 0)
 		fwrite(buf_bytes(&faults), 1, buf_length(&faults), stderr);
 	buf_fini(&faults);
-	if (s->config->file && access(s->config->file, R_OK) == 0)
+	if (s->config->file && config_is_readable(s->config))
 		return true;
 	if (s->config->file == NULL)
 		fprintf(stderr, "isobar source: there is no configuration; name it with -c FILE\n");

@@ -122,6 +122,10 @@ def test_it_installs_and_is_ready_when_that_ends(machine, packages):
         "root:isobar 640", "isobar:isobar 750"]
     assert machine.sh("rmdir /etc/isobar/sources.d && systemd-tmpfiles --create isobar.conf && "
                       "stat -c '%U:%G %a' /etc/isobar/sources.d") == "root:isobar 770"
+    # Without sudo: nobody is told of built-in defaults, or of another broker.
+    for command in "check", "health", "source list", "account list", "version":
+        said = machine.sh(f"setpriv --reuid=65534 --regid=65534 --clear-groups isobar {command} 2>&1; echo $?")
+        assert "/etc/isobar/isobar.yaml" in said and "Permission denied" in said and said.endswith("2"), said
     machine.sh("isobar check; systemd-analyze --man=no verify isobar.service")
     machine.sh("gzip -t /usr/share/man/man1/isobar.1.gz /usr/share/man/man5/isobar.yaml.5.gz; "
                "bash -n /usr/share/bash-completion/completions/isobar")

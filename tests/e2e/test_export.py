@@ -333,6 +333,8 @@ def test_what_is_there_is_put_aside_only_when_told(machines):
 def test_parts_are_left_as_they_are(machines):
     machines.old.stop()
     machines.export()
+    # Where to, nobody has said: not to the built-in defaults' places.
+    assert "No such file" in machines.refuse(2, "--without", "configuration")
     os.makedirs(machines.new.folder)
     machines.new.config["data_dir"] = machines.new.data
     machines.new.write_config()
