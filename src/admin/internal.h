@@ -109,6 +109,7 @@ void metrics_write(struct admin *a, struct buf *out, bool is_openmetrics);
 struct readiness {
 	const char *reason; /* not ready */
 	const char *degraded;
+	const char *fault; /* what is to be mended in Redis for it */
 };
 struct readiness admin_readiness(struct admin *a, const struct journal_figures *j);
 

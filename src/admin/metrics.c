@@ -478,6 +478,7 @@ static const struct {
 	{METRIC_REDIS_LOST, offsetof(struct cluster_figures, lost), 1},
 	{METRIC_REDIS_MOVED, offsetof(struct cluster_figures, moved), 1},
 	{METRIC_REDIS_SHORT, offsetof(struct cluster_figures, short_shards), 1},
+	{METRIC_REDIS_EVICTING, offsetof(struct cluster_figures, evicting_shards), 1},
 	{METRIC_CLAIMS, offsetof(struct cluster_figures, claims), 1},
 	{METRIC_CLAIM_CALLS, offsetof(struct cluster_figures, calls), 1},
 	{METRIC_CLAIM_REPEATED, offsetof(struct cluster_figures, repeated), 1},

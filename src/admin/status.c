@@ -5,6 +5,7 @@
 #include "admin/internal.h"
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/mem.h"
 #include "wis2/topic.h"
 
 #define NUMBER(value) (json_int_t)(value)
@@ -141,7 +142,7 @@ static const char *const phase_texts[] = {
 struct readiness admin_readiness(struct admin *a, const struct journal_figures *j)
 {
 	struct cluster_figures cluster = {0};
-	struct readiness r = {"", ""};
+	struct readiness r = {"", "", ""};
 	int phase = atomic_load(&a->phase);
 
 	if (phase != ADMIN_SERVING)
@@ -153,7 +154,8 @@ struct readiness admin_readiness(struct admin *a, const struct journal_figures *
 	if (j->held)
 		r.degraded = "the journal cannot take more: sources are held";
 	else if (cluster.degraded)
-		r.degraded = cluster.degraded;
+		r = (struct readiness){
+			r.reason, cluster.degraded, cluster.fault ? cluster.fault : ""};
 	return r;
 }
 
@@ -163,17 +165,20 @@ bool admin_ready(struct admin *a, struct buf *out)
 	struct commit_figures c;
 	struct hierarchy *hierarchy = admin_hierarchy(a);
 	struct readiness r;
+	char *why;
 
 	journal_figures(commit_journal(a->settings.commit), &j);
 	commit_figures(a->settings.commit, &c);
 	r = admin_readiness(a, &j);
+	why = mem_printf("%s%s%s", r.degraded, r.fault[0] ? ". Redis: " : "", r.fault);
 	status_write_document(
 		out, json_pack("{s:b, s:s, s:b, s:s, s:o, s:s, s:f}", "ready", r.reason[0] == '\0',
 			     "reason", r.reason, "degraded", r.degraded[0] != '\0',
-			     "degraded_reason", r.degraded, "sources", count_sources(a),
-			     "topic_hierarchy", hierarchy_version(hierarchy),
-			     "antiloop_span_seconds", (double)c.span_ms / 1000));
+			     "degraded_reason", why, "sources", count_sources(a), "topic_hierarchy",
+			     hierarchy_version(hierarchy), "antiloop_span_seconds",
+			     (double)c.span_ms / 1000));
 	hierarchy_unref(hierarchy);
+	free(why);
 	return r.reason[0] == '\0';
 }
 
@@ -248,12 +253,13 @@ static json_t *cluster_of(const struct admin *a)
 	cluster_figures(a->settings.cluster, &f);
 	cluster = nodes_document(a);
 	json_object_update_new(cluster,
-		json_pack("{s:s, s:s, s:s, s:I, s:I, s:f, s:I, s:I, s:f}", "state",
+		json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:f, s:I, s:I, s:f}", "state",
 			cluster_state_text(f.state), "degraded", f.degraded ? f.degraded : "",
-			"redis", f.redis, "redis_connections", NUMBER(f.connections), "claims",
-			NUMBER(f.claims), "waiting_seconds", (double)f.waiting_ms / 1000,
-			"spool_messages", NUMBER(f.spool_messages), "lag_messages",
-			NUMBER(f.lag_entries), "lag_seconds", (double)f.lag_ms / 1000));
+			"redis", f.redis, "redis_fault", f.degraded && f.fault ? f.fault : "",
+			"redis_connections", NUMBER(f.connections), "claims", NUMBER(f.claims),
+			"waiting_seconds", (double)f.waiting_ms / 1000, "spool_messages",
+			NUMBER(f.spool_messages), "lag_messages", NUMBER(f.lag_entries),
+			"lag_seconds", (double)f.lag_ms / 1000));
 	return cluster;
 }
 

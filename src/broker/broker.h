@@ -74,7 +74,7 @@ struct retaining_host broker_retaining_host(struct broker *b);
 /* Tells clients (0x8B), saves sessions, closes; loops still run. Waits until done. */
 void broker_stop(struct broker *b);
 /* Before broker_stop(): clients are better served there, and are told so (0x9C and this server reference,
- * MQTT 5, 4.11). Copied. */
+ * MQTT 5, 4.11; "": 0x9C alone). Copied. */
 void broker_send_elsewhere(struct broker *b, const char *reference);
 void broker_free(struct broker *b);
 struct broker_worker *broker_worker(struct broker *b, unsigned port_number);

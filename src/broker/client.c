@@ -56,7 +56,7 @@ static void send_disconnect(struct client *c, int err, const char *why)
 	const char *elsewhere = c->worker->broker->elsewhere;
 
 	p.reason.reason = err_reason_code(err); /* [MQTT-3.14.2-1] */
-	if (err == ERR_ELSEWHERE && strlen(elsewhere) + 16 < c->largest)
+	if (err == ERR_ELSEWHERE && elsewhere[0] && strlen(elsewhere) + 16 < c->largest)
 		mqtt_put_text(&block, MQTT_PROPERTY_SERVER_REFERENCE, view_of(elsewhere));
 	/* [MQTT-3.14.2-3] */
 	if (why && c->wants_problem_info && buf_length(&block) + strlen(why) + 16 < c->largest)

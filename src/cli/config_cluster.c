@@ -26,6 +26,11 @@ static const struct yaml *at_address(const struct yaml *list, uint32_t i)
 	return list->kind == YAML_LIST && i < list->count ? list->items[i] : list;
 }
 
+static bool is_empty(const struct yaml *list)
+{
+	return list->kind == YAML_LIST && list->count == 0;
+}
+
 static void judge_address(const struct config_reader *r, const struct yaml *at,
 	const struct url *first, const struct url *u)
 {
@@ -50,9 +55,29 @@ static void judge_redis(
 			c->redis_count, REDIS_MOST);
 	if (url_parse(view_of(c->redis[0]), &first, &why) < 0)
 		return;
+	if (first.user[0] && first.password[0] == '\0')
+		config_fault(r, at_address(list, 0), "cluster.redis",
+			"has a user and no password; redis://user:password@host:6379, or "
+			"redis://:password@host:6379 where there is only a password, is right");
 	for (uint32_t i = 1; i < c->redis_count; i++)
 		if (url_parse(view_of(c->redis[i]), &u, &why) == 0)
 			judge_address(r, at_address(list, i), &first, &u);
+}
+
+/* Every client is told it. */
+static void judge_advertise(
+	const struct config_reader *r, const struct yaml *cluster, const struct config_cluster *c)
+{
+	struct url u;
+	const char *why;
+
+	if (c->advertise == NULL || url_parse(view_of(c->advertise), &u, &why) < 0)
+		return;
+	if (u.user[0] || u.password[0])
+		config_fault(r, at_key(cluster, "advertise"), "cluster.advertise",
+			"has a user or password, and every client would be told; an address "
+			"without is right");
+	explicit_bzero(&u, sizeof(u));
 }
 
 static void judge_tls(
@@ -91,19 +116,25 @@ void config_judge_cluster(
 {
 	const struct yaml *cluster = config_find(root, "cluster");
 	const struct yaml *roles = config_find(cluster, "roles");
+	const struct yaml *redis = config_find(cluster, "redis");
 	struct config_cluster *c = &config->cluster;
 
 	if (cluster == NULL || cluster->kind != YAML_MAP)
 		return;
-	if (config_find(cluster, "redis") == NULL)
+	if (redis == NULL)
 		config_fault(r, cluster, "cluster.redis",
 			"is missing; addresses such as [redis://10.0.0.1:6379] are right");
+	else if (is_empty(redis))
+		config_fault(r, redis, "cluster.redis",
+			"is empty; addresses such as [redis://10.0.0.1:6379] are right, or no "
+			"cluster at all for one machine");
 	else if (c->redis_count)
-		judge_redis(r, config_find(cluster, "redis"), c);
-	if (roles && roles->kind == YAML_LIST && roles->count == 0)
+		judge_redis(r, redis, c);
+	if (roles && is_empty(roles))
 		config_fault(r, roles, "cluster.roles",
 			"is empty; sources, subscribers, or both are right");
 	set_node(r, cluster, c);
+	judge_advertise(r, cluster, c);
 	judge_tls(r, cluster, c);
 }
 

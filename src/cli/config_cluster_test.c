@@ -98,6 +98,17 @@ static const struct {
 	{"two passwords", "cluster:\n  redis:\n    - redis://:one@a\n    - redis://:two@b\n",
 		"f.yaml:4:7: cluster.redis: has another user or password than the first; the same "
 		"for all is right\n"},
+	{"an empty list", "cluster: {redis: []}\n",
+		"f.yaml:1:18: cluster.redis: is empty; addresses such as [redis://10.0.0.1:6379] "
+		"are right, or no cluster at all for one machine\n"},
+	{"a user alone", "cluster:\n  redis: [redis://gb@a]\n",
+		"f.yaml:2:11: cluster.redis: has a user and no password; "
+		"redis://user:password@host:6379, or redis://:password@host:6379 where there is "
+		"only a password, is right\n"},
+	{"a password for every client",
+		"cluster: {redis: [redis://a], advertise: \"mqtts://ops:secret@b:8883\"}\n",
+		"f.yaml:1:42: cluster.advertise: has a user or password, and every client would "
+		"be told; an address without is right\n"},
 	{"no roles", "cluster: {redis: [redis://a], roles: []}\n",
 		"f.yaml:1:38: cluster.roles: is empty; sources, subscribers, or both are right\n"},
 	{"a role", "cluster: {redis: [redis://a], roles: [publishers]}\n",

@@ -1,4 +1,4 @@
-/* cluster/census.c - asks each master who its replicas are
+/* cluster/census.c - asks each master who its replicas are, and whether it drops what it should keep
  *
  * A round: each master is asked at the slot of its first shard and speaks for all shards that it holds. One
  * that does not answer holds up nobody: a shard that still waits is left out, and when the map has
@@ -12,9 +12,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "cluster/core.h"
+#include "cluster/stream.h"
 
 #define LIMIT_MS 1000u /* of one question */
 #define HURRY_MS 100u  /* between two rounds at least */
+#define MEMORY_EVERY_MS 5000u
 
 /* Of a shard. */
 struct standing {
@@ -24,13 +26,18 @@ struct standing {
 	uint32_t asked_in; /* the last round in which it was */
 	uint64_t at_ms;    /* when its master last said so; 0: never */
 	uint8_t needed;
+	struct redis_request memory;
+	bool is_memory_under_way;
+	uint64_t memory_asked_ms;
+	bool evicts; /* its master does */
 };
 
 struct census {
 	struct cluster_core *core;
 	struct timer timer;
 	uint32_t round;
-	bool is_short; /* told in the log */
+	bool is_short;    /* told in the log */
+	bool is_evicting; /* the same */
 	struct standing shards[SHARDS_MOST];
 };
 
@@ -55,6 +62,24 @@ static void on_reply(struct redis_request *q, const struct resp *reply)
 	}
 }
 
+static void on_memory(struct redis_request *q, const struct resp *reply)
+{
+	struct standing *asked = container_of(q, struct standing, memory);
+	struct census *c = asked->census;
+	struct view most = info_value(reply, VIEW("maxmemory:"));
+	struct view policy = info_value(reply, VIEW("maxmemory_policy:"));
+	uint16_t slot = claim_slot((uint32_t)(asked - c->shards));
+
+	if (policy.n == 0)
+		return;
+	for (uint32_t i = 0; i < c->core->shards; i++) {
+		/* Without a bound it is never full. */
+		if (redis_share_master(c->core->redis, claim_slot(i), slot))
+			c->shards[i].evicts = !view_equal(most, VIEW("0")) &&
+					      !view_equal(policy, VIEW("noeviction"));
+	}
+}
+
 /* --- rounds --------------------------------------------------------------- */
 
 static void tell_change(struct census *c)
@@ -74,6 +99,22 @@ static void tell_change(struct census *c)
 			c->core->settings->acknowledge);
 }
 
+static void tell_eviction(struct census *c)
+{
+	uint32_t n = census_evicting(c);
+
+	if (c->is_evicting == (n > 0))
+		return;
+	c->is_evicting = n > 0;
+	if (n)
+		log_warn("cluster", "redis_evicts",
+			"shards=%u what Redis drops when it is full is published again: "
+			"maxmemory-policy noeviction is right",
+			n);
+	else
+		log_info("cluster", "redis_evicts_nothing", "maxmemory-policy is noeviction");
+}
+
 /* Has the master of this shard been asked in this round? */
 static bool is_asked(const struct census *c, uint32_t shard)
 {
@@ -82,6 +123,20 @@ static bool is_asked(const struct census *c, uint32_t shard)
 			redis_share_master(c->core->redis, claim_slot(i), claim_slot(shard)))
 			return true;
 	return false;
+}
+
+static void ask_memory(struct standing *s)
+{
+	struct cluster_core *core = s->census->core;
+	uint64_t now = loop_now_ms(core->loop);
+
+	if (s->is_memory_under_way ||
+		(s->memory_asked_ms && now - s->memory_asked_ms < MEMORY_EVERY_MS))
+		return;
+	s->memory_asked_ms = now;
+	s->is_memory_under_way =
+		redis_submit(core->redis, claim_slot((uint32_t)(s - s->census->shards)),
+			&s->memory) == 0;
 }
 
 static void begin_round(struct census *c)
@@ -94,6 +149,7 @@ static void begin_round(struct census *c)
 			continue;
 		s->is_under_way = redis_submit(c->core->redis, claim_slot(i), &s->request) == 0;
 		s->asked_in = s->is_under_way ? c->round : 0;
+		ask_memory(s);
 	}
 	timer_start(c->core->loop, &c->timer, CENSUS_EVERY_MS);
 }
@@ -107,6 +163,15 @@ static void on_done(struct redis_request *q, int err)
 		tell_change(s->census);
 }
 
+static void on_memory_done(struct redis_request *q, int err)
+{
+	struct standing *s = container_of(q, struct standing, memory);
+
+	s->is_memory_under_way = false;
+	if (err != ERR_SHUTDOWN)
+		tell_eviction(s->census);
+}
+
 static void on_time(struct timer *t)
 {
 	struct census *c = container_of(t, struct census, timer);
@@ -117,6 +182,13 @@ static void on_time(struct timer *t)
 
 /* --- public --------------------------------------------------------------- */
 
+static void prepare(struct redis_request *q, const char *words)
+{
+	q->repeatable = true;
+	q->limit_ms = LIMIT_MS;
+	resp_words(&q->command, words);
+}
+
 struct census *census_new(struct cluster_core *core)
 {
 	struct census *c = mem_new(sizeof(*c));
@@ -124,14 +196,15 @@ struct census *census_new(struct cluster_core *core)
 	c->core = core;
 	c->timer.on_time = on_time;
 	for (uint32_t i = 0; i < core->shards; i++) {
-		struct redis_request *q = &c->shards[i].request;
+		struct standing *s = &c->shards[i];
 
-		c->shards[i].census = c;
-		q->repeatable = true;
-		q->limit_ms = LIMIT_MS;
-		q->on_reply = on_reply;
-		q->on_done = on_done;
-		resp_words(&q->command, "CLUSTER NODES");
+		s->census = c;
+		s->request.on_reply = on_reply;
+		s->request.on_done = on_done;
+		prepare(&s->request, "CLUSTER NODES");
+		s->memory.on_reply = on_memory;
+		s->memory.on_done = on_memory_done;
+		prepare(&s->memory, "INFO memory");
 	}
 	return c;
 }
@@ -143,8 +216,10 @@ void census_begin(struct census *c)
 
 void census_free(struct census *c)
 {
-	for (uint32_t i = 0; i < c->core->shards; i++)
+	for (uint32_t i = 0; i < c->core->shards; i++) {
 		buf_fini(&c->shards[i].request.command);
+		buf_fini(&c->shards[i].memory.command);
+	}
 	free(c);
 }
 
@@ -189,5 +264,14 @@ uint32_t census_silent(const struct census *c)
 
 	for (uint32_t i = 0; i < c->core->shards; i++)
 		n += !is_fresh(c, i);
+	return n;
+}
+
+uint32_t census_evicting(const struct census *c)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < c->core->shards; i++)
+		n += c->shards[i].evicts;
 	return n;
 }

@@ -1,4 +1,4 @@
-/* cluster/census.h - how many replicas have to have a message of a shard
+/* cluster/census.h - how many replicas have to have a message of a shard; and whether masters keep it
  *
  * As many as `acknowledge` says. A master that lost its replicas would stop its shards for ever, so
  * fewer count, but only while the master itself says in CLUSTER NODES that all missing ones are
@@ -6,7 +6,9 @@
  * that is cut off, and counts for nothing (architecture.md, "A master that lost its only replica").
  * A master that has not been asked with success within CENSUS_OLD_MS gets no such leave.
  *
- * Each master is asked once a second, whether others answer or not.
+ * Each master is asked once a second, whether others answer or not; every five seconds also for its
+ * maxmemory-policy: with any but noeviction it drops claims when it is full, and what they stood for is
+ * published again.
  *
  * Threads: the cluster's loop.
  */
@@ -36,5 +38,7 @@ void census_hurry(struct census *c);
 uint32_t census_short(const struct census *c);
 /* Shards whose master has not answered within CENSUS_OLD_MS. */
 uint32_t census_silent(const struct census *c);
+/* Shards whose master drops keys when it is full, as far as it has said. */
+uint32_t census_evicting(const struct census *c);
 
 #endif

@@ -89,7 +89,7 @@ static void run_round(struct rig *r, uint32_t questions)
 {
 	drive_until(r->loop, has_map, r);
 	census_begin(r->core.census);
-	r->want = questions;
+	r->want = 2 * questions; /* each with INFO memory behind it */
 	drive_until(r->loop, is_answered, r);
 	assert_int_equal(r->masters[0].asked + r->masters[1].asked, questions);
 }
@@ -182,6 +182,33 @@ static void a_word_that_is_old_counts_for_nothing(void **state)
 	rig_free(r);
 }
 
+static void a_master_that_drops_what_it_has_is_told(void **state)
+{
+	static const struct {
+		const char *memory;
+		bool evicts;
+	} rows[] = {
+		{"# Memory\r\nmaxmemory:100\r\nmaxmemory_policy:noeviction\r\n", false},
+		{"# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:allkeys-lru\r\n", false},
+		{"# Memory\r\nmaxmemory:100\r\nmaxmemory_policy:allkeys-lru\r\n", true},
+		{"# Memory\r\nmaxmemory:100\r\nmaxmemory_policy:volatile-ttl\r\n", true},
+		{"# Memory\r\n", false},
+	};
+	uint32_t upper = 0;
+
+	(void)state;
+	for (uint32_t i = 0; i < SHARDS_HERE; i++)
+		upper += claim_slot(i) >= SLOTS / 2;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct rig *r = rig_new(LOWER REPLICA, UPPER REPLICA);
+
+		r->masters[1].played.memory = rows[i].memory;
+		run_round(r, 2);
+		assert_int_equal(census_evicting(r->core.census), rows[i].evicts ? upper : 0);
+		rig_free(r);
+	}
+}
+
 struct race {
 	struct rig *rig;
 	struct timer timer;
@@ -224,6 +251,7 @@ int main(void)
 		cmocka_unit_test(fewer_count_by_the_masters_own_word_that_the_missing_failed),
 		cmocka_unit_test(each_master_is_asked_once_a_round_for_all_its_shards),
 		cmocka_unit_test(a_word_that_is_old_counts_for_nothing),
+		cmocka_unit_test(a_master_that_drops_what_it_has_is_told),
 		cmocka_unit_test(who_is_in_a_hurry_does_not_wait_for_the_next_round),
 	};
 

@@ -126,6 +126,9 @@ static const char *degraded_why(const struct cluster *c)
 		return "Redis does not answer";
 	if (census_short(c->core.census))
 		return "Redis replicas are missing: messages count without them";
+	if (census_evicting(c->core.census))
+		return "Redis drops claims when it is full (maxmemory-policy is not noeviction): "
+		       "messages may be published twice";
 	return follower_degraded(c->follower);
 }
 
@@ -143,6 +146,22 @@ static void look_back(struct cluster *c)
 	c->outages = outages;
 }
 
+/* A fault that goes and comes while it is degraded is told once. */
+static void tell_state(struct cluster *c, const char *why, const char *fault)
+{
+	bool is_news = why != c->told || (fault && fault != c->told_fault);
+
+	atomic_store(&c->fault, fault);
+	if (is_news && why)
+		log_warn("cluster", "degraded", "why=\"%s\" redis=\"%s\"", why, fault ? fault : "");
+	else if (is_news)
+		log_info("cluster", "serving", "node=%s redis=%s", c->settings.node,
+			redis_state_text(REDIS_WHOLE));
+	c->told = why;
+	if (fault || why == NULL)
+		c->told_fault = fault;
+}
+
 static void on_look(struct timer *t)
 {
 	struct cluster *c = container_of(t, struct cluster, look);
@@ -152,12 +171,8 @@ static void on_look(struct timer *t)
 	why = degraded_why(c);
 	atomic_store(&c->degraded, why);
 	count_set(&c->short_shards, census_short(c->core.census));
-	if (why != c->told && why)
-		log_warn("cluster", "degraded", "why=\"%s\"", why);
-	else if (why != c->told)
-		log_info("cluster", "serving", "node=%s redis=%s", c->settings.node,
-			redis_state_text(REDIS_WHOLE));
-	c->told = why;
+	count_set(&c->evicting_shards, census_evicting(c->core.census));
+	tell_state(c, why, why ? redis_fault(c->core.redis) : NULL);
 	timer_start(c->core.loop, t, LOOK_EVERY_MS);
 }
 

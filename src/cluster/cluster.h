@@ -138,8 +138,8 @@ void cluster_set_sources(struct cluster *c, const char *const *names, uint32_t n
 /* Says that this node is about to leave, and waits until others hold its sources and feed its targets, at
  * most limit_ms; nothing when it was not started. Sources and targets are still connected. */
 void cluster_leave(struct cluster *c, uint64_t limit_ms);
-/* Where clients are better served from now on: what another node advertises, NULL: nowhere. The
- * caller frees it. Any thread. */
+/* Where clients are better served from now on: what another node advertises, "": another lives and
+ * advertises nothing, NULL: nowhere. The caller frees it. Any thread. */
 char *cluster_elsewhere(struct cluster *c);
 /* Ends the thread, after places and figures were written once more; loops of ports still exist. Nothing
  * when it was not started. */
@@ -170,21 +170,24 @@ const char *follow_state_text(enum follow_state state);
 
 struct cluster_figures {
 	const char *degraded; /* why, static; NULL: it is not */
+	const char *
+		fault; /* what somebody has to mend in Redis, static; NULL: not degraded, or not known */
 	const char *node;     /* as long as the cluster */
 	const char *redis;    /* what of its slots is within reach, static */
 	unsigned redis_state; /* the same as a number: enum redis_state */
 	enum cluster_state state;
-	uint64_t connections;    /* to Redis, ready */
-	uint64_t lost;           /* of these, ended since start */
-	uint64_t moved;          /* slots found elsewhere */
-	uint64_t claims;         /* messages answered by the shared log */
-	uint64_t calls;          /* of the script, repetitions included */
-	uint64_t repeated;       /* calls made again */
-	uint64_t waiting_ms;     /* so long the oldest call has; 0: none is under way */
-	uint64_t waiting_bytes;  /* of messages not answered */
-	uint64_t short_shards;   /* that count with fewer replicas */
-	uint64_t spooled;        /* messages, since start */
-	uint64_t spool_messages; /* in the spool now */
+	uint64_t connections;     /* to Redis, ready */
+	uint64_t lost;            /* of these, ended since start */
+	uint64_t moved;           /* slots found elsewhere */
+	uint64_t claims;          /* messages answered by the shared log */
+	uint64_t calls;           /* of the script, repetitions included */
+	uint64_t repeated;        /* calls made again */
+	uint64_t waiting_ms;      /* so long the oldest call has; 0: none is under way */
+	uint64_t waiting_bytes;   /* of messages not answered */
+	uint64_t short_shards;    /* that count with fewer replicas */
+	uint64_t evicting_shards; /* whose Redis drops claims when it is full */
+	uint64_t spooled;         /* messages, since start */
+	uint64_t spool_messages;  /* in the spool now */
 	uint64_t spool_bytes;
 	uint64_t spool_most_bytes;
 	uint64_t put_back; /* messages that Redis had lost, from this node's journal */

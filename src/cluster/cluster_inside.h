@@ -34,10 +34,13 @@ struct cluster {
 	struct timer agree_timer;
 	struct timer look;
 	const char *told; /* why it is degraded, as last logged */
+	const char *told_fault;
 	uint64_t outages; /* of the writer: so many are over, and were looked back at */
 	struct retaining_host retaining;
 	_Atomic(const char *) degraded;
+	_Atomic(const char *) fault;
 	count short_shards;
+	count evicting_shards;
 	/* leaving */
 	struct task leave_task;
 	uint64_t leave_limit_ms;

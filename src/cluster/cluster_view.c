@@ -91,8 +91,10 @@ void cluster_figures(struct cluster *c, struct cluster_figures *out)
 	 * not be told that all is well. */
 	*out = (struct cluster_figures){
 		.degraded = told ? told : why,
+		.fault = atomic_load(&c->fault),
 		.node = c->settings.node,
 		.short_shards = count_read(&c->short_shards),
+		.evicting_shards = count_read(&c->evicting_shards),
 	};
 	show_redis(c, out);
 	show_writer(c, out);

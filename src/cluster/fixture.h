@@ -2,8 +2,8 @@
  *
  *     module under test --> struct redis --> played: notes the command, serve() --> played_say()
  *
- * What belongs to the connection (CLUSTER SLOTS, SCRIPT LOAD, READONLY, PING, WAIT) is answered here,
- * unless `first` does it; all else is noted, and the test's. With `is_silent` nothing is answered any more; a
+ * What belongs to the connection (CLUSTER SLOTS, SCRIPT LOAD, READONLY, PING, WAIT), and INFO memory, is
+ * answered here, unless `first` does it; all else is noted, and the test's. With `is_silent` nothing is answered any more; a
  * visit that is_blocked reads no further until played_unblock(); played_cut() ends all connections. A
  * second machine is made by played_listen(). A call of a script is noted as "EVALSHA KEY ARGUMENT ...", a command of more words as it
  * came, each with a line end, a NUL as '~'.
@@ -54,7 +54,8 @@ struct played {
 	const struct played *lower,
 		*upper; /* who has which half of the slots; NULL: this one all */
 	struct buf asked;
-	uint32_t replicas; /* that WAIT finds */
+	uint32_t replicas;  /* that WAIT finds */
+	const char *memory; /* what INFO memory says; NULL: that it has no bound */
 	uint32_t waits;
 	bool is_silent;
 };
@@ -242,6 +243,8 @@ static inline void played_obey(struct played_visit *v, const struct resp *c)
 		played_say(v, "$1\r\nx\r\n");
 	else if (played_is(c, "READONLY") || played_is(c, "PING"))
 		played_say(v, "+OK\r\n");
+	else if (played_is(c, "INFO") && view_equal(played_word(c, 1), VIEW("memory")))
+		played_bulk(v, view_of(p->memory ? p->memory : "maxmemory:0\r\n"));
 	else if (played_is(c, "WAIT")) {
 		p->waits++;
 		played_integer(v, p->replicas);

@@ -10,6 +10,7 @@
 #ifndef CLUSTER_INTERNAL_H
 #define CLUSTER_INTERNAL_H
 
+#include "base/log.h"
 #include "base/map.h"
 #include "cluster/redis.h"
 #include "net/conn.h"
@@ -166,8 +167,16 @@ struct redis {
 	uint32_t lane_count; /* made by slot */
 	uint32_t master_count;
 	uint32_t replica_count;
+	const char *fault; /* what was told last, static; NULL: nothing yet */
+	uint64_t fault_at_ms;
+	struct log_limit fault_log;
 	struct redis_figures figures;
 };
+
+/* An error that a node answered: kept for redis_fault(). */
+void redis_note_fault(struct redis *r, struct view error);
+/* The same, and logged: nobody else does. */
+void redis_tell_fault(struct redis *r, const struct redis_node *node, struct view error);
 
 /* A pass over the busy lanes at the end of this turn. */
 void redis_later(struct redis *r);

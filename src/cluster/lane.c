@@ -264,11 +264,14 @@ void lane_on_reply(struct link *l, struct redis_request *q, const struct resp *r
 
 	q->ask = NULL;
 	if (is_fault(l, q, reply)) {
+		redis_note_fault(lane->redis, reply->text);
 		lane->is_careful = true;
 		lane->under_way--;
 		send_again(lane, q);
 		return;
 	}
+	if (reply->type == RESP_ERROR)
+		redis_tell_fault(lane->redis, l->node, reply->text);
 	lane->is_careful = false;
 	lane->turns = 0;
 	q->connection = l->number;

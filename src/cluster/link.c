@@ -228,6 +228,7 @@ static void on_open(struct conn *c)
 static void on_hello(struct link *l, const struct resp *reply)
 {
 	if (reply->type == RESP_ERROR) {
+		redis_note_fault(l->redis, reply->text);
 		close_link(l, ERR_DENIED, reply->text.p);
 		return;
 	}

@@ -14,13 +14,17 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "cluster/fault.h"
 #include "cluster/internal.h"
 #include "net/tls.h"
 
 #define TICK_MS 20u        /* while something is not done, or the map has holes */
 #define TICK_IDLE_MS 1000u /* else */
 #define MAP_LEAST_MS 100u  /* between two questions for the map */
-#define MAP_AGE_MS 30000u  /* asked anew at this age: replicas come and go without a word */
+#define FAULT_AGE_MS \
+	5000u /* what is to be mended is said again by then: everything is tried again */
+#define FAULT_LOG_MS 10000u
+#define MAP_AGE_MS 30000u /* asked anew at this age: replicas come and go without a word */
 
 /* --- small things ------------------------------------------------------------- */
 
@@ -100,6 +104,37 @@ struct link *redis_any_link(struct redis *r)
 	return found;
 }
 
+/* --- what is to be mended ------------------------------------------------------- */
+
+void redis_note_fault(struct redis *r, struct view error)
+{
+	const char *text = fault_text(error);
+
+	if (text == NULL)
+		return;
+	r->fault = text;
+	r->fault_at_ms = loop_now_ms(r->config.loop);
+}
+
+void redis_tell_fault(struct redis *r, const struct redis_node *node, struct view error)
+{
+	char quoted[LOG_QUOTE_BYTES];
+	uint64_t skipped;
+
+	redis_note_fault(r, error);
+	if (fault_text(error) &&
+		log_allowed(&r->fault_log, loop_now_ms(r->config.loop), FAULT_LOG_MS, &skipped))
+		log_warn("cluster", "redis_refused", "node=%s why=%s others=%llu", node->name,
+			log_quote(error.p, error.n, quoted), (unsigned long long)skipped);
+}
+
+const char *redis_fault(const struct redis *r)
+{
+	bool is_old = loop_now_ms(r->config.loop) - r->fault_at_ms > FAULT_AGE_MS;
+
+	return is_old ? NULL : r->fault;
+}
+
 /* --- the map of slots ----------------------------------------------------------- */
 
 void redis_on_map(struct link *l, const struct resp *reply)
@@ -110,7 +145,11 @@ void redis_on_map(struct link *l, const struct resp *reply)
 		return; /* another has been asked meanwhile: this one stood still */
 	r->map_link = NULL;
 	if (reply == NULL || reply->type != RESP_ARRAY || reply->count == 0) {
-		r->map_wanted = true; /* CLUSTERDOWN, NOPERM, or a node that knows nobody yet */
+		r->map_wanted = true;
+		if (reply && reply->type == RESP_ERROR)
+			redis_tell_fault(r, l->node, reply->text);
+		else if (reply)
+			redis_tell_fault(r, l->node, VIEW("no slots are assigned"));
 		return;
 	}
 	map_apply(r, reply, l->node);

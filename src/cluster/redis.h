@@ -152,6 +152,9 @@ enum redis_state {
 	REDIS_WHOLE,     /* every slot has a master */
 };
 const char *redis_state_text(enum redis_state state);
+/* What somebody has to mend in Redis, by what it has said itself in the last seconds; NULL: nothing that is
+ * known. Static. */
+const char *redis_fault(const struct redis *r);
 /* Two slots lie on one master, by the map; false also while nobody knows. */
 bool redis_share_master(const struct redis *r, uint16_t a, uint16_t b);
 

@@ -553,7 +553,34 @@ static void other_errors_are_the_callers_to_judge(void **state)
 	drive(r);
 	assert_int_equal(a->err, 0);
 	assert_string_equal(a->text, "OOM command not allowed");
+	assert_string_equal(redis_fault(r->redis), "it is out of memory (maxmemory)");
 	rig_free(r);
+}
+
+static void who_gives_no_map_says_why(void **state)
+{
+	static const struct {
+		const char *slots;
+		const char *fault;
+	} rows[] = {
+		{"-ERR This instance has cluster support disabled\r\n",
+			"it is no Redis Cluster (cluster-enabled no)"},
+		{"*0\r\n", "it has no slots: the Redis Cluster is not made yet"},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct rig *r = rig_new(get_number);
+		struct asked *a = ask(r);
+
+		r->slots = rows[i].slots;
+		a->request.limit_ms = 300;
+		assert_int_equal(redis_submit(r->redis, SLOT, &a->request), 0);
+		drive(r);
+		assert_int_equal(a->err, ERR_TIMEOUT);
+		assert_string_equal(redis_fault(r->redis), rows[i].fault);
+		rig_free(r);
+	}
 }
 
 static void a_lost_connection_repeats_only_what_may_be_repeated(void **state)
@@ -683,9 +710,11 @@ static void a_wrong_password_is_tried_with_pauses_and_right_ones_do(void **state
 	static const struct {
 		const char *answer;
 		int want;
+		const char *fault;
 	} rows[] = {
-		{"+OK\r\n", 0},
-		{"-WRONGPASS invalid username-password pair or user is disabled.\r\n", ERR_TIMEOUT},
+		{"+OK\r\n", 0, NULL},
+		{"-WRONGPASS invalid username-password pair or user is disabled.\r\n", ERR_TIMEOUT,
+			"user or password is wrong"},
 	};
 
 	(void)state;
@@ -705,6 +734,10 @@ static void a_wrong_password_is_tried_with_pauses_and_right_ones_do(void **state
 		assert_int_equal(a->err, rows[i].want);
 		assert_false(a->request.unknown);
 		assert_true(r->servers[0].played.visit_count < 60);
+		if (rows[i].fault)
+			assert_string_equal(redis_fault(r->redis), rows[i].fault);
+		else
+			assert_null(redis_fault(r->redis));
 		rig_free(r);
 	}
 }
@@ -1038,6 +1071,7 @@ int main(void)
 		cmocka_unit_test(nothing_new_is_sent_while_something_waits_to_be_sent_again),
 		cmocka_unit_test(none_overtakes_one_that_is_refused_just_before_the_slot_arrives),
 		cmocka_unit_test(other_errors_are_the_callers_to_judge),
+		cmocka_unit_test(who_gives_no_map_says_why),
 		cmocka_unit_test(a_lost_connection_repeats_only_what_may_be_repeated),
 		cmocka_unit_test(a_reply_that_is_cut_giant_or_surplus_ends_the_connection),
 		cmocka_unit_test(a_server_that_does_not_answer_is_left),

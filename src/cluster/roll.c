@@ -61,16 +61,17 @@ uint64_t roll_sum(struct roll *r, struct nodes_sum *out)
 
 char *roll_elsewhere(struct roll *r)
 {
-	char *found = NULL;
+	const char *found = NULL;
+	char *copy;
 
 	pthread_mutex_lock(&r->lock);
-	for (uint32_t i = 0; i < r->nodes.count && found == NULL; i++) {
+	for (uint32_t i = 0; i < r->nodes.count && (found == NULL || found[0] == '\0'); i++) {
 		const struct node *node = &r->nodes.list[r->elsewhere++ % r->nodes.count];
 
-		if (node_serves(node, NODE_SUBSCRIBERS) && node->advertise[0] &&
-			strcmp(node->name, r->own) != 0)
-			found = mem_text(node->advertise);
+		if (node_serves(node, NODE_SUBSCRIBERS) && strcmp(node->name, r->own) != 0)
+			found = node->advertise;
 	}
+	copy = mem_text(found);
 	pthread_mutex_unlock(&r->lock);
-	return found;
+	return copy;
 }

@@ -33,7 +33,8 @@ void roll_each(
 /* Gives when the nodes were read, by the monotonic clock; 0: not yet. */
 uint64_t roll_sum(struct roll *r, struct nodes_sum *out);
 
-/* What another node for subscribers advertises, each in turn; NULL: there is none. The caller frees. */
+/* What another node for subscribers advertises, each in turn; "": those that live advertise nothing; NULL:
+ * none lives. The caller frees. */
 char *roll_elsewhere(struct roll *r);
 
 #endif

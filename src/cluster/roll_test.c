@@ -55,6 +55,7 @@ static void elsewhere_is_what_another_living_node_advertises(void **state)
 	struct node list[3];
 	struct nodes nodes;
 	struct roll r;
+	char *nowhere_known;
 
 	(void)state;
 	fill(&nodes, list);
@@ -68,6 +69,11 @@ static void elsewhere_is_what_another_living_node_advertises(void **state)
 		free(found);
 	}
 	list[1].alive = false;
+	roll_set(&r, &nodes);
+	nowhere_known = roll_elsewhere(&r); /* c is there, wherever its clients find it */
+	assert_string_equal(nowhere_known, "");
+	free(nowhere_known);
+	list[2].roles = NODE_SOURCES;
 	roll_set(&r, &nodes);
 	assert_null(roll_elsewhere(&r));
 	roll_fini(&r);

@@ -79,6 +79,20 @@ bool slot_range_of(const struct resp *reply, uint32_t i, struct slot_range *out)
 	return true;
 }
 
+/* Among what else is known of the node; NULL: it is not. */
+static const struct resp *address_of(const struct resp *node)
+{
+	const struct resp *more = resp_item(node, 3, RESP_ARRAY);
+
+	for (uint32_t i = 0; more && i + 1 < more->count; i += 2) {
+		const struct resp *name = resp_item(more, i, RESP_STRING);
+
+		if (name && view_equal(name->text, VIEW("ip")))
+			return resp_item(more, i + 1, RESP_STRING);
+	}
+	return NULL;
+}
+
 bool slot_range_node(const struct slot_range *range, uint32_t i, struct slot_node *out)
 {
 	const struct resp *node = resp_item(range->row, i + 2, RESP_ARRAY);
@@ -90,7 +104,10 @@ bool slot_range_node(const struct slot_range *range, uint32_t i, struct slot_nod
 		return false;
 	if (host == NULL && resp_item(node, 0, RESP_NIL) == NULL)
 		return false;
-	if (host && (host->text.n > 253 || view_equal(host->text, VIEW("?"))))
+	/* "?": host names are preferred, and it has none. */
+	if (host && view_equal(host->text, VIEW("?")) && (host = address_of(node)) == NULL)
+		return false;
+	if (host && host->text.n > 253)
 		return false;
 	*out = (struct slot_node){host ? host->text : VIEW(""), (uint16_t)port->integer};
 	return true;

@@ -107,6 +107,25 @@ static void ranges_name_master_and_replicas(void **state)
 	resp_reader_free(r);
 }
 
+/* cluster-preferred-endpoint-type hostname */
+static void a_node_without_the_host_name_that_is_preferred_is_known_by_its_address(void **state)
+{
+	struct resp_reader *r = resp_reader_new(65536);
+	const struct resp *reply =
+		parse(r, "*1\r\n*4\r\n:5\r\n:9\r\n"
+			 "*4\r\n$1\r\n?\r\n:7000\r\n$2\r\nid\r\n*2\r\n$2\r\nip\r\n$3\r\n::1\r\n"
+			 "*4\r\n$1\r\n?\r\n:7001\r\n$2\r\nid\r\n*2\r\n$4\r\nname\r\n$1\r\nx\r\n");
+	struct slot_range range;
+	struct slot_node node;
+
+	(void)state;
+	assert_true(slot_range_of(reply, 0, &range));
+	assert_true(slot_range_node(&range, 0, &node));
+	assert_true(view_equal(node.host, VIEW("::1")));
+	assert_false(slot_range_node(&range, 1, &node));
+	resp_reader_free(r);
+}
+
 static void rows_that_are_not_ranges_are_refused(void **state)
 {
 	static const char *const rows[] = {
@@ -235,6 +254,8 @@ int main(void)
 		cmocka_unit_test(keys_lie_where_redis_says),
 		cmocka_unit_test(redirects_name_slot_and_node),
 		cmocka_unit_test(ranges_name_master_and_replicas),
+		cmocka_unit_test(
+			a_node_without_the_host_name_that_is_preferred_is_known_by_its_address),
 		cmocka_unit_test(rows_that_are_not_ranges_are_refused),
 		cmocka_unit_test(a_census_counts_the_replicas_of_a_slot_by_what_is_agreed),
 		cmocka_unit_test(fewer_replicas_count_only_when_all_missing_ones_have_failed),

@@ -108,10 +108,9 @@ int stream_state_of(const struct resp *reply, struct stream_state *out)
 	return 0;
 }
 
-/* --- which Redis process that is ---------------------------------------------- */
+/* --- what INFO says ------------------------------------------------------------ */
 
-/* The value of a line "name:value"; empty: there is none. */
-static struct view line_of(const struct resp *reply, struct view name)
+struct view info_value(const struct resp *reply, struct view name)
 {
 	struct view rest = reply->type == RESP_STRING ? reply->text : VIEW("");
 
@@ -129,7 +128,7 @@ static struct view line_of(const struct resp *reply, struct view name)
 
 bool run_id_of(const struct resp *reply, char out[RUN_ID_BYTES])
 {
-	struct view id = line_of(reply, VIEW("run_id:"));
+	struct view id = info_value(reply, VIEW("run_id:"));
 
 	if (id.n != RUN_ID_BYTES)
 		return false;
@@ -139,7 +138,7 @@ bool run_id_of(const struct resp *reply, char out[RUN_ID_BYTES])
 
 uint64_t server_clock_of(const struct resp *reply)
 {
-	struct view text = line_of(reply, VIEW("server_time_usec:"));
+	struct view text = info_value(reply, VIEW("server_time_usec:"));
 	uint64_t us = 0;
 
 	for (size_t i = 0; i < text.n; i++) {

@@ -43,7 +43,10 @@ void stream_ask_upto(struct buf *b, uint32_t shard, uint64_t place);
 /* 0 with its packed place, 0 when there is none. ERR_MALFORMED: not such a reply. */
 int stream_upto_of(const struct resp *reply, uint64_t *place);
 
-/* --- which Redis process that is -------------------------------------------- */
+/* --- what INFO says ----------------------------------------------------------- */
+
+/* The value of a line "name:value" of it, name with the colon; empty: there is none. */
+struct view info_value(const struct resp *reply, struct view name);
 
 #define RUN_ID_BYTES 40
 

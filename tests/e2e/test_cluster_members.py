@@ -105,6 +105,17 @@ def test_each_source_is_held_by_two_and_a_death_moves_only_what_the_dead_had(
                what=lambda: f"{before}, now {holders(three)}")
 
 
+def leave(broker, keeper):
+    """The body of the DISCONNECT that a client gets when this node is stopped."""
+    told = wire.Wire(broker.port)
+    keeper.keep(told.end)
+    told.login(5)
+    broker.stop()
+    first, body = told.read()
+    assert first == 0xE0, (first, body)
+    return body
+
+
 def test_a_node_that_leaves_hands_over_first_and_tells_its_clients_where_to_go(
         nodes, peers, client, subscriber, keeper):
     three = nodes(3)
@@ -119,19 +130,24 @@ def test_a_node_that_leaves_hands_over_first_and_tells_its_clients_where_to_go(
     on_first = subscriber(three[0].port, "#")
     feed = Feed(peers[0], client)
     wait_until(lambda: len(on_first.messages) > 50)
-    told = wire.Wire(three[2].port)
-    keeper.keep(told.end)
-    told.login(5)
     mark = three[0].process.mark()
-    three[2].stop()
-    first, body = told.read()
-    assert first == 0xE0 and body[0] == 0x9C, body
+    body = leave(three[2], keeper)
+    assert body[0] == 0x9C, body
     assert any(url.encode() in body for url in advertised[:2]), body
     three[0].process.wait_log(r"cluster nodes alive=2", since=mark)
     wait_held([three[0], three[1]])
     sent = feed.end()
     on_first.wait_count(len(sent))
     assert_same(on_first.messages, sent)
+
+
+def test_clients_are_sent_elsewhere_while_another_node_lives_though_none_advertises(nodes, keeper):
+    two = nodes(2)
+    two[1].process.wait_log(r"cluster nodes alive=2")
+    body = leave(two[1], keeper)
+    assert body[0] == 0x9C and b"://" not in body, body
+    two[0].process.wait_log(r"cluster nodes alive=1 ")
+    assert leave(two[0], keeper)[0] == 0x8B
 
 
 def test_the_last_node_leaves_at_once(nodes):
