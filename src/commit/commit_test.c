@@ -11,14 +11,14 @@
 #include "base/check.h"
 #include "base/error.h"
 #include "base/mem.h"
-#include "commit/commit.h"
+#include "commit/fixture.h"
 #include "journal/system.h"
 
 #define TOPIC "origin/a/wis2/de-dwd/data/core/weather/surface-based-observations/synop"
 #define DONE_MOST 4096
 
 struct fixture {
-	char dir[64];
+	char dir[FIXTURE_DIR_BYTES];
 	struct commit *commit;
 	struct loop *loop;
 	struct commit_port *port;
@@ -52,21 +52,7 @@ static void on_ready(struct commit_waiter *w)
 
 static void open_commit(struct fixture *f, enum journal_sync sync, const struct journal_system *sys)
 {
-	struct commit_config config = {
-		.journal = {.dir = f->dir,
-			.keep_ms = 3600000,
-			.size_bytes = 64u << 20,
-			.index_keep_ms = 3600000,
-			.least_ms = 3600000,
-			.sync = sync,
-			.sync_ms = 10,
-			.system = sys},
-		.window_ms = 3600000,
-		.ids = 10000,
-	};
-	char *why = NULL;
-
-	assert_int_equal(commit_open(&f->commit, &config, &why), 0);
+	f->commit = fixture_open_commit_in(f->dir, 10000, sync, sys);
 	f->loop = loop_new();
 	f->port = commit_port_new(f->commit, f->loop, 0);
 	f->owner.on_done = on_done;
@@ -85,22 +71,14 @@ static void fixture_init(
 	struct fixture *f, enum journal_sync sync, const struct journal_system *sys)
 {
 	*f = (struct fixture){0};
-	snprintf(f->dir, sizeof(f->dir),
-		"/tmp/isobar-commit-"
-		"XX"
-		"XX"
-		"XX");
-	assert_non_null(mkdtemp(f->dir));
+	fixture_make_dir(f->dir);
 	open_commit(f, sync, sys);
 }
 
 static void fixture_fini(struct fixture *f)
 {
-	char command[128];
-
 	close_commit(f);
-	snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	assert_int_equal(system(command), 0);
+	fixture_remove_dir(f->dir);
 }
 
 static struct commit_request request(uint32_t token, uint8_t id, bool claim)

@@ -13,8 +13,26 @@
 
 #define FIXTURE_DIR_BYTES 64
 
-/* dir: where it is, to be given to fixture_close_commit(). */
-static inline struct commit *fixture_open_commit(char dir[FIXTURE_DIR_BYTES], uint64_t ids)
+static inline void fixture_make_dir(char dir[FIXTURE_DIR_BYTES])
+{
+	snprintf(dir, FIXTURE_DIR_BYTES, "/tmp/isobar-commit-%s",
+		"XX"
+		"XX"
+		"XX");
+	assert_non_null(mkdtemp(dir));
+}
+
+static inline void fixture_remove_dir(const char *dir)
+{
+	char command[FIXTURE_DIR_BYTES + 16];
+
+	snprintf(command, sizeof(command), "rm -r %s", dir);
+	assert_int_equal(system(command), 0);
+}
+
+/* In a folder that is there, what stood in it before is known again; sys NULL: the machine's calls. */
+static inline struct commit *fixture_open_commit_in(
+	const char *dir, uint64_t ids, enum journal_sync sync, const struct journal_system *sys)
 {
 	struct commit_config config = {
 		.journal = {.dir = dir,
@@ -22,30 +40,31 @@ static inline struct commit *fixture_open_commit(char dir[FIXTURE_DIR_BYTES], ui
 			.size_bytes = 64u << 20,
 			.index_keep_ms = 3600000,
 			.least_ms = 3600000,
-			.sync = JOURNAL_SYNC_NEVER},
+			.sync = sync,
+			.sync_ms = 10,
+			.system = sys},
 		.window_ms = 3600000,
 		.ids = ids,
 	};
 	struct commit *c = NULL;
 	char *why = NULL;
 
-	snprintf(dir, FIXTURE_DIR_BYTES, "/tmp/isobar-commit-%s",
-		"XX"
-		"XX"
-		"XX");
-	assert_non_null(mkdtemp(dir));
 	assert_int_equal(commit_open(&c, &config, &why), 0);
 	return c;
+}
+
+/* dir: where it is, to be given to fixture_close_commit(). */
+static inline struct commit *fixture_open_commit(char dir[FIXTURE_DIR_BYTES], uint64_t ids)
+{
+	fixture_make_dir(dir);
+	return fixture_open_commit_in(dir, ids, JOURNAL_SYNC_NEVER, NULL);
 }
 
 /* Without ports. */
 static inline void fixture_close_commit(const char *dir, struct commit *c)
 {
-	char command[FIXTURE_DIR_BYTES + 16];
-
 	commit_close(c);
-	snprintf(command, sizeof(command), "rm -r %s", dir);
-	assert_int_equal(system(command), 0);
+	fixture_remove_dir(dir);
 }
 
 #endif

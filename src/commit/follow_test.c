@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/mem.h"
+#include "commit/fixture.h"
 #include "commit/follow.h"
 #include "journal/system.h"
 
@@ -20,7 +21,7 @@
 #define MOST 64u
 
 struct fixture {
-	char dir[64];
+	char dir[FIXTURE_DIR_BYTES];
 	struct commit *commit;
 	struct journal_reader reader;
 	struct commit_record records[SHARDS][MOST];
@@ -37,20 +38,7 @@ static void on_retain(void *context, const struct journal_message *m, uint64_t s
 
 static void open_commit(struct fixture *f, const struct journal_system *sys)
 {
-	struct commit_config config = {
-		.journal = {.dir = f->dir,
-			.keep_ms = 3600000,
-			.size_bytes = 64u << 20,
-			.index_keep_ms = 3600000,
-			.least_ms = 3600000,
-			.sync = JOURNAL_SYNC_NEVER,
-			.system = sys},
-		.window_ms = 3600000,
-		.ids = 200000,
-	};
-	char *why = NULL;
-
-	assert_int_equal(commit_open(&f->commit, &config, &why), 0);
+	f->commit = fixture_open_commit_in(f->dir, 200000, JOURNAL_SYNC_NEVER, sys);
 	commit_on_retain(f->commit, on_retain, f);
 	journal_reader_open(commit_journal(f->commit), &f->reader);
 }
@@ -65,23 +53,15 @@ static struct fixture *fixture_new(const struct journal_system *sys)
 {
 	struct fixture *f = mem_new(sizeof(*f));
 
-	snprintf(f->dir, sizeof(f->dir),
-		"/tmp/isobar-follow-"
-		"XX"
-		"XX"
-		"XX");
-	assert_non_null(mkdtemp(f->dir));
+	fixture_make_dir(f->dir);
 	open_commit(f, sys);
 	return f;
 }
 
 static void fixture_free(struct fixture *f)
 {
-	char command[128];
-
 	close_commit(f);
-	snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	assert_int_equal(system(command), 0);
+	fixture_remove_dir(f->dir);
 	free(f);
 }
 

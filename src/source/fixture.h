@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/mem.h"
+#include "commit/fixture.h"
 #include "journal/system.h"
 #include "source/internal.h"
 
@@ -25,7 +26,7 @@
 #define CONTENT "\"content\":{\"encoding\":\"utf-8\",\"size\":1,\"value\":\"x\"}"
 
 struct fixture {
-	char dir[64];
+	char dir[FIXTURE_DIR_BYTES];
 	struct commit *commit;
 	struct loop *loop;
 	struct commit_port *port;
@@ -38,24 +39,10 @@ struct fixture {
 
 /* --- setting up -------------------------------------------------------- */
 
-static inline void fixture_open_commit(
+static inline void fixture_open_port(
 	struct fixture *f, enum journal_sync sync, const struct journal_system *sys)
 {
-	struct commit_config config = {
-		.journal = {.dir = f->dir,
-			.keep_ms = 3600000,
-			.size_bytes = 64u << 20,
-			.index_keep_ms = 3600000,
-			.least_ms = 3600000,
-			.sync = sync,
-			.sync_ms = 10,
-			.system = sys},
-		.window_ms = 3600000,
-		.ids = 100000,
-	};
-	char *why = NULL;
-
-	assert_int_equal(commit_open(&f->commit, &config, &why), 0);
+	f->commit = fixture_open_commit_in(f->dir, 100000, sync, sys);
 	f->loop = loop_new();
 	f->port = commit_port_new(f->commit, f->loop, 0);
 }
@@ -85,14 +72,9 @@ static inline void fixture_init_with(
 {
 	*f = (struct fixture){0};
 	log_configure(LOG_ERROR + 1, false);
-	snprintf(f->dir, sizeof(f->dir),
-		"/tmp/isobar-source-"
-		"XX"
-		"XX"
-		"XX");
-	assert_non_null(mkdtemp(f->dir));
+	fixture_make_dir(f->dir);
 	f->hierarchy = hierarchy_built_in();
-	fixture_open_commit(f, sync, sys);
+	fixture_open_port(f, sync, sys);
 	fixture_open_sources(f);
 	peer_init(&f->peer, f->loop);
 	fixture_config(&f->config, "dwd", address_port(&f->peer.at));
@@ -231,8 +213,6 @@ static inline void fixture_close_sources(struct fixture *f)
 
 static inline void fixture_fini(struct fixture *f)
 {
-	char command[128];
-
 	fixture_close_sources(f);
 	peer_fini(&f->peer);
 	commit_port_free(f->port);
@@ -240,8 +220,7 @@ static inline void fixture_fini(struct fixture *f)
 	commit_close(f->commit);
 	hierarchy_unref(f->hierarchy);
 	source_config_fini(&f->config);
-	snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	assert_int_equal(system(command), 0);
+	fixture_remove_dir(f->dir);
 }
 
 #endif
