@@ -72,12 +72,14 @@ class Nodes:
         return iter(self.nodes)
 
     def start(self, settled=True):
-        """settled: until each has reached Redis and is not degraded."""
+        """settled: until each has reached Redis, is not degraded, and knows the others: whom a node does not
+        know yet is dead to it, and not told when it takes a session or a shard."""
         for node in self.nodes:
             node.start()
         for node in self.nodes:
             if settled:
                 node.wait_degraded("")
+                node.wait_metric("isobar_cluster_nodes", len(self.nodes), state="alive")
         return self
 
     def end(self):
