@@ -44,6 +44,7 @@ page() { # TITLE NUMBER NAME SEE
 		options=$("$program" help "$command" | sed -nE 's/^  (-.,|   ) (--[a-z0-9-]+).*/\2/p' | sort -u)
 		actions=$("$program" help "$command" | sed -n "s/.*isobar $command \([a-z|]*\) .*/\1/p" |
 			tr '|' '\n' | sort -u)
+		[ "$command" = help ] && actions="$commands configuration"
 		# shellcheck disable=SC2086
 		echo "	$command) words='$(echo $actions $options)' ;;"
 	done

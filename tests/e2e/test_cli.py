@@ -46,6 +46,9 @@ def test_the_shell_completes_every_option_of_every_command(tmp_path):
         offered = next(line for line in lines if line.startswith(f"\t{command}) "))
         rows = re.findall(r"^  (?:-.,|   ) (--[a-z0-9-]+)", isobar("help", command).stdout, re.M)
         assert set(rows) == set(re.findall(r"--[a-z0-9-]+", offered)), command
+    script = f". {tmp_path}/isobar.bash; COMP_WORDS=(isobar help conf); COMP_CWORD=2; _isobar; echo ${{COMPREPLY[@]}}"
+    asked = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert asked.stdout == "configuration\n"
 
 
 @pytest.mark.parametrize("arguments", [
