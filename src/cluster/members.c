@@ -477,6 +477,11 @@ bool members_has_run(const struct members *m, struct view run)
 	return nodes_by_run(&m->nodes, run) != NULL;
 }
 
+bool members_may_have_run(const struct members *m, struct view run)
+{
+	return nodes_may_have_run(&m->nodes, run);
+}
+
 /* --- the list of sources ---------------------------------------------------------------- */
 
 static int by_text(const void *a, const void *b)

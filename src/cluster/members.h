@@ -62,6 +62,8 @@ bool members_is_cut_off(const struct members *m);
 
 /* Is it a run, "NODE/START", of a node that lives? */
 bool members_has_run(const struct members *m, struct view run);
+/* Or of one that may have begun since the nodes were last read? */
+bool members_may_have_run(const struct members *m, struct view run);
 
 /* The nodes as last read; borrowed until the loop's next turn. */
 const struct nodes *members_nodes(const struct members *m);

@@ -378,3 +378,14 @@ const struct node *nodes_by_run(const struct nodes *n, struct view run)
 		return NULL;
 	return node->start == start ? node : NULL;
 }
+
+bool nodes_may_have_run(const struct nodes *n, struct view run)
+{
+	struct view rest = run;
+	const struct node *node = nodes_find(n, view_cut(&rest, '/'));
+	uint64_t start;
+
+	if (!parse_number(rest, 16, &start))
+		return false;
+	return node == NULL || node->start < start || nodes_by_run(n, run);
+}

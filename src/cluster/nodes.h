@@ -121,6 +121,9 @@ bool node_serves(const struct node *node, unsigned role);
 
 /* The node of this run, "NAME/START"; NULL: it is not alive, or another run of it is. */
 const struct node *nodes_by_run(const struct nodes *n, struct view run);
+/* Does it live, or may it have begun since the nodes were read: of a node that is not known, or by a later
+ * start than is known? */
+bool nodes_may_have_run(const struct nodes *n, struct view run);
 /* Appends it. */
 void node_run(struct buf *b, const char *name, uint64_t start);
 

@@ -298,11 +298,17 @@ static void a_run_is_found_while_it_lives(void **state)
 	assert_null(nodes_by_run(&n, VIEW("a")));
 	assert_null(nodes_by_run(&n, VIEW("a/")));
 	assert_null(nodes_by_run(&n, VIEW("c/00000000000000aa")));
+	assert_true(nodes_may_have_run(&n, buf_view(&run)));
+	assert_true(nodes_may_have_run(&n, VIEW("a/00000000000000ab")));  /* begun again */
+	assert_true(nodes_may_have_run(&n, VIEW("c/00000000000000aa")));  /* joined */
+	assert_false(nodes_may_have_run(&n, VIEW("a/00000000000000a9"))); /* an earlier run */
+	assert_false(nodes_may_have_run(&n, VIEW("a")));
 	assert_true(node_serves(nodes_find(&n, VIEW("a")), NODE_SUBSCRIBERS));
 	assert_false(node_serves(nodes_find(&n, VIEW("b")), NODE_SUBSCRIBERS));
 	take(&n, 3999, "a", FIELD(A_RUN, "1", "up"), "b", FIELD(B_RUN, "2", "up"));
 	take(&n, 4000, "a", FIELD(A_RUN, "1", "up"), "b", FIELD(B_RUN, "3", "up"));
 	assert_null(nodes_by_run(&n, buf_view(&run)));
+	assert_false(nodes_may_have_run(&n, buf_view(&run)));
 	nodes_fini(&n);
 	buf_fini(&run);
 }

@@ -227,7 +227,9 @@ bool taking_has_other(const struct taking *g)
 	return buf_length(&g->run) && !view_equal(buf_view(&g->run), view_of(g->takes->config.run));
 }
 
-/* The letter goes out before replicas have the take: if that is undone then, no row is given under
+/* A node that began within the last second may not be known yet: it is told, and waited for as one that
+ * does not answer, or two connections of one client would stay.
+ * The letter goes out before replicas have the take: if that is undone then, no row is given under
  * its number, and the one in Redis stands. */
 static void tell_other(struct taking *g)
 {
@@ -236,7 +238,7 @@ static void tell_other(struct taking *g)
 	struct view node = run;
 
 	if (g->is_told || g->owner == 0 || !taking_has_other(g) ||
-		!members_has_run(c->members, run))
+		!members_may_have_run(c->members, run))
 		return;
 	if (g->take == NULL && !g->is_claim) /* it will be undone */
 		return;

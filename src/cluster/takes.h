@@ -1,7 +1,7 @@
 /* cluster/takes.h - sessions on their way to this node (commit/roaming.h)
  *
  *     take --> take.lua, WAIT --> nobody had it, or this run ------------------------> mark --> answered
- *                 |  a node that lives: "taken" to it --> "given", row read --------->
+ *                 |  a node that lives, or is new: "taken" to it --> "given", row read --------->
  *                 |  ... that does not answer within SESSIONS_PATIENCE_MS, or is dead:
  *                 +----------------------------------------> its client's will ------>
  *

@@ -11,12 +11,14 @@
 #include "cluster/wills.h"
 
 #define OTHER "there/00000000000000aa" /* lives */
-#define DEAD "gone/00000000000000bb"
+#define DEAD "there/0000000000000099"  /* an earlier run */
+#define NEW "other/00000000000000cc"
 #define CALL "EVALSHA isobar:session:k here/1 "
 #define NOBODY "*4\r\n:1\r\n$0\r\n\r\n$0\r\n\r\n$0\r\n\r\n"
 #define HAD_BY(run) "*4\r\n:8\r\n$" run "\r\n$3\r\nExx\r\n$1\r\nw\r\n"
 #define LEN_OTHER "22\r\n" OTHER
-#define LEN_DEAD "21\r\n" DEAD
+#define LEN_DEAD "22\r\n" DEAD
+#define LEN_NEW "22\r\n" NEW
 #define NONE "$-1\r\n"
 
 struct rig {
@@ -295,6 +297,19 @@ static void a_node_that_lives_is_told_and_its_last_row_read(void **state)
 	assert_false(played_was_asked(&r->redis, "HGET isobar:wills"));
 }
 
+/* It has begun since the nodes were read. */
+static void a_node_that_is_not_known_yet_is_told_as_well(void **state)
+{
+	struct rig *r = *state;
+
+	r->answer = HAD_BY(LEN_NEW);
+	begin_take(r);
+	played_await(&r->redis, "XADD isobar:mail:other ", 1);
+	takes_given(r->takes, VIEW("k"), 8);
+	await_told(r, "taken known=1 refused=0 owner=8 before=7 row=Eyy mark=\n");
+	assert_false(played_was_asked(&r->redis, "HGET isobar:wills"));
+}
+
 static void a_row_of_before_a_clean_start_does_not_count(void **state)
 {
 	struct rig *r = *state;
@@ -570,6 +585,7 @@ int main(void)
 		TEST(a_clean_start_of_a_scoped_client_says_so),
 		TEST(before_redis_is_reached_nothing_is_known),
 		TEST(a_node_that_lives_is_told_and_its_last_row_read),
+		TEST(a_node_that_is_not_known_yet_is_told_as_well),
 		TEST(a_row_of_before_a_clean_start_does_not_count),
 		TEST(of_one_that_does_not_answer_will_and_row_are_read),
 		TEST(of_a_dead_one_the_will_is_said_before_the_answer),
