@@ -91,8 +91,8 @@ static void tell_change(struct census *c)
 	c->is_short = n > 0;
 	if (n)
 		log_warn("cluster", "replicas_missing",
-			"shards=%u all replicas missing are agreed to have failed: messages "
-			"count without them",
+			"shards=%u replicas that are missing have failed, by agreement, or were "
+			"never there: messages count without them",
 			n);
 	else
 		log_info("cluster", "replicas_back", "messages count with acknowledge=%u again",
