@@ -163,7 +163,7 @@ SESSION = b"isobar:session:partner\0roamer"
 
 def row_in(redis):
     """Of the client "roamer"; its first byte says of what kind (src/broker/passport.h)."""
-    return redis.master_of(SESSION).command("hget", SESSION, "row") or b""
+    return redis.ask(SESSION, "hget", SESSION, "row") or b""
 
 
 def test_who_was_away_while_his_client_was_elsewhere_does_not_go_on_from_his_own_rows(

@@ -43,6 +43,10 @@ class _Paho(paho.Client):
 
     on_handled = None
 
+    def stay_away(self):
+        """It is not back by itself a second later, as it is after all other ends of a connection."""
+        self._reconnect_on_failure = False
+
     def _packet_handle(self):
         result = super()._packet_handle()
         self.on_handled()
@@ -108,12 +112,14 @@ class Client:
 
     def _on_connect(self, client, userdata, flags, reason, props=None):
         code = reason if isinstance(reason, int) else reason.value
+        if code != 0:
+            client.stay_away()
         self._note(lambda: self.connects.append((code, bool(flags["session present"]))))
 
     def _on_disconnect(self, client, userdata, reason, props=None):
         code = reason if isinstance(reason, int) else reason.value
         if code == TAKEN_OVER:
-            client.disconnect()     # or paho would be back a second later, and take over in its turn
+            client.stay_away()      # or it would take over in its turn
         self._note(lambda: self.disconnects.append(code))
 
     def _on_message(self, client, userdata, m):

@@ -73,7 +73,7 @@ class Nodes:
 
     def start(self, settled=True):
         """settled: until each has reached Redis, is not degraded, and knows the others: whom a node does not
-        know yet is dead to it, and not told when it takes a session or a shard."""
+        know yet is dead to it when shards are dealt."""
         for node in self.nodes:
             node.start()
         for node in self.nodes:
@@ -89,6 +89,7 @@ class Nodes:
                 continue
             was_running = node.process.is_running()
             status = node.end()
+            print(f"--- last lines of {node.name}'s log\n" + "\n".join(node.process.lines[-40:]))
             assert status == 0 or not was_running, f"{node.name} ended with status {status}:\n" \
                 + node.process.log()[-8000:]
 
@@ -133,8 +134,7 @@ def encode(message, previous="", publisher="by-hand"):
 def add(redis, shard, *raws):
     """Appends these bytes to the shard's stream, in one piece; gives their places."""
     key = f"{{{shard}}}:log"
-    node = redis.master_of(key)
-    return [node.command("xadd", key, "*", "m", raw).decode() for raw in raws]
+    return [redis.ask(key, "xadd", key, "*", "m", raw).decode() for raw in raws]
 
 
 def stream(redis, events=False):
@@ -142,7 +142,7 @@ def stream(redis, events=False):
     found = []
     for k in range(SHARDS):
         key = f"{{{k}}}:log"
-        for place, fields in redis.master_of(key).command("xrange", key, "-", "+"):
+        for place, fields in redis.ask(key, "xrange", key, "-", "+"):
             found.append(_record(k, place.decode(), fields[1]))
     return [r for r in found if events or not r.topic.startswith("monitor/")]
 
@@ -150,7 +150,7 @@ def stream(redis, events=False):
 def trim(redis):
     """No stream has an entry any more."""
     for k in range(SHARDS):
-        redis.master_of(f"{{{k}}}:log").command("xtrim", f"{{{k}}}:log", "maxlen", 0)
+        redis.ask(f"{{{k}}}:log", "xtrim", f"{{{k}}}:log", "maxlen", 0)
 
 
 def retained(redis):
@@ -158,7 +158,7 @@ def retained(redis):
     found = {}
     for k in range(SHARDS):
         key = f"{{{k}}}:retained"
-        pairs = redis.master_of(key).command("hgetall", key)
+        pairs = redis.ask(key, "hgetall", key)
         for topic, value in zip(pairs[::2], pairs[1::2]):
             place, record = value.split(b" ", 1) if topic else (value, b"")
             if topic:

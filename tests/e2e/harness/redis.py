@@ -226,6 +226,17 @@ class RedisCluster:
         return wait_until(lambda: next((n for n in self.masters() if n.has_slot_of(key)), None), 15,
                           f"a master that has {key}", pause=0.1)
 
+    def ask(self, key, *words):
+        """One command about this key, of whoever is its master; for a moment that may be nobody."""
+        def answer():
+            try:
+                return [self.master_of(key).command(*words)]
+            except AssertionError as refusal:
+                if not str(refusal).startswith(("MOVED", "CLUSTERDOWN", "READONLY")):
+                    raise
+                return None
+        return wait_until(answer, 15, f"an answer about {key}", pause=0.1)[0]
+
     def keep_masters(self):
         """From now on nobody is said to have failed for the time a test takes: for what a failover, which
         a busy machine may bring about, would change."""

@@ -247,8 +247,8 @@ class World:
         for k in range(SHARDS):
             key = f"{{{k}}}:log"
             after = self.places.get(k)
-            for place, fields in self.redis.master_of(key).command(
-                    "xrange", key, f"({after}" if after else "-", "+"):
+            for place, fields in self.redis.ask(
+                    key, "xrange", key, f"({after}" if after else "-", "+"):
                 self.places[k] = place.decode()
                 self.appended[identity_of(fields[1])] += 1
         twice = [i for i, n in self.appended.items() if n > 1]
