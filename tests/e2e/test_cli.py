@@ -382,6 +382,7 @@ def test_simulate_as_a_source_agrees_with_the_metrics(gb, subscriber, keeper):
     simulate.signal(signal.SIGTERM) if simulate.is_running() else None
     said = json.loads(simulate.popen.stdout.read().decode().strip().split("\n")[-1])
     simulate.wait()
+    broker.wait_received(said["sent"], "fr-meteofrance-global-broker")
     m = broker.metrics()
     assert m.value("wmo_wis2_gb_messages_received_total") == said["sent"]
     assert m.value("wmo_wis2_gb_messages_published_total") == said["valid"]
@@ -401,4 +402,4 @@ def test_bench_counts_what_it_delivers(gb):
     assert result.returncode == DONE, result.stdout + result.stderr
     said = json.loads(result.stdout.strip().split("\n")[-1])
     assert said["lost"] == 0 and said["repeated"] == 0, said
-    assert broker.metric("isobar_delivered_total") == 10000
+    broker.wait_metric("isobar_delivered_total", 10000)
