@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "cluster/mail.h"
 #include "cluster/members.h"
 #include "commit/fixture.h"
 
@@ -31,10 +32,12 @@ struct rig {
 	struct cluster_settings settings;
 	struct cluster_core core;
 	struct members members;
+	struct mail *mail;
 	struct groups *groups;
 	/* Redis: who has the shards; "": nobody */
 	const char *owner;
 	bool other_is_there;
+	bool other_rests;
 	/* the broker */
 	struct sharing_group group; /* number 0: there is none */
 	struct sharing_group over;  /* told once when it has a number */
@@ -52,6 +55,10 @@ static void serve(struct played_visit *v, const struct resp *c)
 	uint32_t shards = r->owner[0] ? SHARDS : 0;
 	char field[8], value[64];
 
+	if (played_is(c, "XADD")) {
+		played_say(v, "$3\r\n1-0\r\n");
+		return;
+	}
 	if (played_word(c, 6).n == 0) { /* there is no session any more */
 		played_array(v, 0);
 		return;
@@ -61,7 +68,8 @@ static void serve(struct played_visit *v, const struct resp *c)
 	played_bulk(v, VIEW("0000000000000001 seated"));
 	if (r->other_is_there) {
 		played_bulk(v, VIEW("there"));
-		played_bulk(v, VIEW("0000000000000002 seated"));
+		played_bulk(v, r->other_rests ? VIEW("0000000000000002 held")
+					      : VIEW("0000000000000002 seated"));
 	}
 	for (uint32_t k = 0; k < shards; k++) {
 		snprintf(field, sizeof(field), "#%u", k);
@@ -124,7 +132,8 @@ static int set_up(void **state)
 	r->members.list[0] = node_of("here", 1);
 	r->members.list[1] = node_of("there", 2);
 	r->members.nodes = (struct nodes){.list = r->members.list, .count = 2};
-	r->groups = groups_new(&r->core, &r->members, NULL, GROUPS_SHARED);
+	r->mail = mail_new(&r->core);
+	r->groups = groups_new(&r->core, &r->members, r->mail, GROUPS_SHARED);
 	groups_set_host(r->groups, &host);
 	r->owner = "";
 	r->group = (struct sharing_group){
@@ -140,6 +149,7 @@ static int tear_down(void **state)
 
 	played_end_client(&r->redis);
 	groups_free(r->groups);
+	mail_free(r->mail);
 	played_close(&r->redis);
 	fixture_close_commit(r->dir, r->core.commit);
 	free(r);
@@ -207,6 +217,33 @@ static void a_group_that_came_again_names_its_own_beginning(void **state)
 	r->group.number = 2;
 	set_places(&r->group, 32, 32);
 	played_await(&r->redis, " 15   0000000000000020", 1);
+}
+
+/* --- resting --------------------------------------------------------------------- */
+
+static void who_rests_with_what_is_wanted_here_is_told_so_once_a_second(void **state)
+{
+	struct rig *r = *state;
+
+	r->owner = OTHER;
+	r->other_is_there = r->other_rests = true;
+	groups_begin(r->groups);
+	played_await(&r->redis, "XADD isobar:mail:there ", 1);
+	played_expect(&r->redis, " kind wanted key owner~~crew/a number 0 from here ", 1);
+	buf_clear(&r->redis.asked);
+	played_await(&r->redis, "XADD", 1);
+	assert_true(played_count(&r->redis, CALL) > 1); /* oftener, as shards are to change hands */
+}
+
+static void who_does_not_rest_is_told_nothing(void **state)
+{
+	struct rig *r = *state;
+
+	r->owner = OTHER;
+	r->other_is_there = true;
+	groups_begin(r->groups);
+	played_await(&r->redis, CALL, 3);
+	played_expect(&r->redis, "XADD", 0);
 }
 
 /* --- going ---------------------------------------------------------------------- */
@@ -298,6 +335,8 @@ int main(void)
 		T(what_nobody_has_is_claimed_after_that),
 		T(what_redis_says_is_ours_is_dealt_from_its_place),
 		T(a_group_that_came_again_names_its_own_beginning),
+		T(who_rests_with_what_is_wanted_here_is_told_so_once_a_second),
+		T(who_does_not_rest_is_told_nothing),
 		T(the_last_session_that_ends_leaves_the_last_places),
 		T(a_group_that_comes_again_at_once_waits_for_the_end_of_the_last_one),
 		T(a_stop_writes_the_last_places),

@@ -265,10 +265,11 @@ static void a_clean_start_of_a_scoped_client_says_so(void **state)
 {
 	struct rig *r = *state;
 
+	r->answer = HAD_BY(LEN_OTHER);
 	r->take.flags = ROAMING_CLEAN;
 	r->take.is_scoped = true;
 	begin_take(r);
-	await_told(r, "taken known=1");
+	played_await(&r->redis, " kind taken key k number 8 from here clean 1\n", 1);
 	assert_true(played_was_asked(&r->redis, "take 0 86400000 0 0000000000000007 1 1\n"));
 }
 
@@ -284,13 +285,18 @@ static void before_redis_is_reached_nothing_is_known(void **state)
 static void a_node_that_lives_is_told_and_its_last_row_read(void **state)
 {
 	struct rig *r = *state;
+	uint64_t open;
 
 	r->answer = HAD_BY(LEN_OTHER);
 	begin_take(r);
-	played_await(
-		&r->redis, "XADD isobar:mail:there MAXLEN ~ 4096 * kind taken key k number 8", 1);
+	played_await(&r->redis,
+		"XADD isobar:mail:there MAXLEN ~ 4096 * kind taken key k number 8 from here clean "
+		"0\n",
+		1);
+	open = played_open_requests(&r->redis);
 	takes_given(r->takes, VIEW("k"), 7); /* of another take */
 	takes_given(r->takes, VIEW("j"), 8);
+	assert_int_equal(played_open_requests(&r->redis), open); /* no row is read */
 	takes_given(r->takes, VIEW("k"), 8);
 	await_told(r, "taken known=1 refused=0 owner=8 before=7 row=Eyy mark=\n");
 	assert_int_equal(played_count(&r->redis, "HMGET isobar:session:k row by new\n"), 1);
@@ -366,6 +372,7 @@ static void a_take_counts_when_replicas_have_it(void **state)
 	begin_take(r);
 	played_await(&r->redis, CALL "1 take", 3);
 	assert_false(was_told(r, "taken"));
+	assert_true(r->redis.waits > 0);
 	r->redis.replicas = 1;
 	await_told(r, "taken known=1 refused=0 owner=8");
 	assert_int_equal(played_count(&r->redis, "XADD"), 1); /* one letter */
