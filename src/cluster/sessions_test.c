@@ -34,6 +34,11 @@ bool members_has_run(const struct members *m, struct view run)
 	return view_starts_with(run, VIEW("there/"));
 }
 
+bool members_may_have_run(const struct members *m, struct view run)
+{
+	return members_has_run(m, run);
+}
+
 bool members_is_cut_off(const struct members *m)
 {
 	(void)m;
