@@ -112,7 +112,8 @@ struct target {
 	bool is_ending;   /* and shards of them are to be given away */
 	pthread_mutex_t look_lock;
 	struct target_look look;
-	uint64_t asked;   /* under set->lock, as the next: number of the parts told last */
+	bool is_over;     /* under set->lock, as the next: the cluster was told how far it got */
+	uint64_t asked;   /* number of the parts told last */
 	uint64_t upto_at; /* position that `upto` is of; UINT64_MAX: none */
 	struct vector upto;
 };
@@ -146,10 +147,10 @@ struct publisher {
 	bool has_begun; /* a configuration was applied */
 	unsigned worker_count;
 	struct publish_worker *workers;
-	pthread_mutex_t lock; /* of the list: applying thread writes, walks and ledger read */
+	pthread_mutex_t lock; /* of both lists: applying thread writes, walks and ledger read */
 	struct target **list; /* in the order of the configuration */
 	uint32_t count;
-	struct target **gone; /* the applying thread's: taken out, freed once stopped */
+	struct target **gone; /* taken out, freed once stopped and the cluster was told */
 	uint32_t gone_count;
 	pthread_mutex_t stop_lock;
 	pthread_cond_t stopped;
@@ -208,6 +209,7 @@ void share_show(struct target *t);
 /* --- publisher.c ----------------------------------------------------------- */
 
 void publisher_target_stopped(struct target *t);
+bool publisher_is_stopped(struct publisher *p, const struct target *t);
 /* Posts to its worker what run() is to do with the target. */
 void publisher_order(
 	struct target *t, void (*run)(struct target *t, void *argument), void *argument);

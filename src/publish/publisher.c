@@ -318,7 +318,7 @@ void publisher_stop(struct publisher *p)
 	await_stopped(p, p->gone, p->gone_count);
 }
 
-static bool is_stopped(struct publisher *p, const struct target *t)
+bool publisher_is_stopped(struct publisher *p, const struct target *t)
 {
 	bool stopped;
 
@@ -328,20 +328,24 @@ static bool is_stopped(struct publisher *p, const struct target *t)
 	return stopped;
 }
 
-/* Frees those of `gone` that are stopped. */
+/* Frees those of `gone` that are done with. */
 static void sweep(struct publisher *p)
 {
 	uint32_t kept = 0;
 
 	if (p->gone_count)
 		ledger_await(p->ledger);
+	pthread_mutex_lock(&p->lock);
 	for (uint32_t i = 0; i < p->gone_count; i++) {
-		if (is_stopped(p, p->gone[i]))
-			target_free(p->gone[i]);
+		struct target *t = p->gone[i];
+
+		if (publisher_is_stopped(p, t) && (p->commit == NULL || t->is_over))
+			target_free(t);
 		else
-			p->gone[kept++] = p->gone[i];
+			p->gone[kept++] = t;
 	}
 	p->gone_count = kept;
+	pthread_mutex_unlock(&p->lock);
 }
 
 void publisher_free(struct publisher *p)
@@ -451,13 +455,16 @@ static void replace_list(struct publisher *p, struct target **list, uint32_t n)
 	old_count = p->count;
 	p->list = list;
 	p->count = n;
+	p->gone = mem_resize(p->gone, (p->gone_count + old_count + 1) * sizeof(struct target *));
+	for (uint32_t i = 0; i < old_count; i++) {
+		if (find(list, n, old[i]->name) == NULL)
+			p->gone[p->gone_count++] = old[i];
+	}
 	pthread_mutex_unlock(&p->lock);
 	for (uint32_t i = 0; i < old_count; i++) {
 		if (find(list, n, old[i]->name))
 			continue;
 		log_info("publish", "target-removed", "target=%s", old[i]->name);
-		p->gone = mem_resize(p->gone, (p->gone_count + 1) * sizeof(*p->gone));
-		p->gone[p->gone_count++] = old[i];
 		publisher_order(old[i], order_quit, NULL);
 	}
 	free(old);

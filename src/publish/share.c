@@ -171,26 +171,61 @@ static void tell_places(struct target *t, const struct target_look *look, struct
 		out->dealt = out->acked;
 }
 
+/* False: the worker has not begun it yet. */
+static bool look_at(struct target *t, struct sharing_group *out)
+{
+	struct target_look look;
+
+	pthread_mutex_lock(&t->look_lock);
+	look = t->look;
+	pthread_mutex_unlock(&t->look_lock);
+	*out = (struct sharing_group){
+		.key = view_of(t->name), .number = t->number, .is_seated = look.is_seated};
+	if (look.is_there)
+		tell_places(t, &look, out);
+	return look.is_there;
+}
+
+static bool is_listed(const struct publisher *p, const char *name)
+{
+	for (uint32_t i = 0; i < p->count; i++) {
+		if (strcmp(p->list[i]->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* One that was taken out: it keeps its shards until what is open has been acknowledged, so that who goes on
+ * finds the last place; unless it is there again already. */
+static bool look_at_gone(struct publisher *p, struct target *t, struct sharing_group *out)
+{
+	bool is_stopped = publisher_is_stopped(p, t);
+
+	if (t->is_over || (!is_stopped && is_listed(p, t->name)))
+		return false;
+	t->is_over = is_stopped;
+	if (!look_at(t, out))
+		return false;
+	out->is_seated = true;
+	out->is_over = is_stopped;
+	return true;
+}
+
 /* The lock is held over the walks through the index: no worker takes it. */
 static void each(
 	void *context, void (*on_group)(void *asker, const struct sharing_group *g), void *asker)
 {
 	struct publisher *p = context;
+	struct sharing_group group;
 
 	pthread_mutex_lock(&p->lock);
+	for (uint32_t i = 0; i < p->gone_count; i++) {
+		if (look_at_gone(p, p->gone[i], &group))
+			on_group(asker, &group);
+	}
 	for (uint32_t i = 0; i < p->count; i++) {
-		struct target *t = p->list[i];
-		struct sharing_group group = {.key = view_of(t->name), .number = t->number};
-		struct target_look look;
-
-		pthread_mutex_lock(&t->look_lock);
-		look = t->look;
-		pthread_mutex_unlock(&t->look_lock);
-		if (!look.is_there)
-			continue;
-		group.is_seated = look.is_seated;
-		tell_places(t, &look, &group);
-		on_group(asker, &group);
+		if (look_at(p->list[i], &group))
+			on_group(asker, &group);
 	}
 	pthread_mutex_unlock(&p->lock);
 }

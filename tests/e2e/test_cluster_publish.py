@@ -214,6 +214,31 @@ def test_who_leaves_hands_over_what_it_fed(nodes, fed, feed, listen):
     assert_order(seen, sent)
 
 
+def test_who_has_a_target_no_more_hands_it_over_without_a_repeat(nodes, fed, feed, listen):
+    target = fed()
+    two = nodes(2, [target])
+    seen = listen(target)
+    wait_connected(two, target)
+    first = wait_feeder(two, target)
+    other = next(n for n in two if n is not first)
+    running = feed(other)
+    running.wait_sent(300)
+    wanted = first.config["publish"]
+    first.config["publish"] = []
+    first.write_config()
+    first.reload()
+    wait_feeder([other], target)
+    running.wait_sent(len(running.sent) + 200)
+    first.config["publish"] = wanted        # and back again
+    first.write_config()
+    first.reload()
+    wait_connected(two, target)
+    running.wait_sent(len(running.sent) + 200)
+    sent = running.stop()
+    assert wait_all(seen, sent) == 0, "all was acknowledged before it was handed over"
+    assert_order(seen, sent)
+
+
 def test_a_target_that_was_away_gets_everything_in_order(nodes, fed, feed, listen):
     target = fed()
     two = nodes(2, [target])
