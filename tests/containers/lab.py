@@ -27,6 +27,11 @@ PLAYBOOKS = os.path.join(ROOT, "deploy", "ansible")
 BOOT = ["--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--cap-add", "SYS_NICE", "--cgroupns", "private",
         "--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined", "--tmpfs", "/run",
         "--tmpfs", "/run/lock", "--tmpfs", "/tmp", "--sysctl", "net.ipv4.ip_nonlocal_bind=1"]
+# What Docker in a container needs: all of a machine's rights but one that the tests' own machine may lack, its control
+# groups, and a file system on which overlays can be laid.
+BOOT_DOCKER = [*BOOT, "--cap-add", "ALL", "--cap-drop", "SYS_RESOURCE", "--volume", "/var/lib/docker"]
+OPEN_CGROUPS = r"""awk '$2 ~ "^/sys/fs/cgroup" {print $2}' /proc/mounts | while read -r at; do
+    mount -o remount,bind,rw "$at"; done"""
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKy0T6mXz5hM0t2l0r3m5bqDkYH5p1wzUuN1yXQ0bV3x ansadm"
 
 
@@ -64,9 +69,10 @@ class Played:
 
 
 class Lab:
-    """name -> machine, as the inventory names them. settings: further variables of all machines."""
+    """name -> machine, as the inventory names them. has_docker: machines on which containers can run.
+    settings: further variables of all machines."""
 
-    def __init__(self, images, layout, folder, **settings):
+    def __init__(self, images, layout, folder, has_docker=False, **settings):
         self.images = images
         self.layout = layout
         self.folder = str(folder)
@@ -85,6 +91,7 @@ class Lab:
         self.nodes = {}
         self.clients = []
         self.network = Network(f"{self.subnet}.0/24")
+        self.has_docker = has_docker
         self.settings = settings
 
     # --- machines
@@ -100,13 +107,15 @@ class Lab:
     def boot(self, name):
         self.machines[name] = Container(
             self.images.get("machine"), network=self.network, alias=name,
-            options=[*BOOT, "--ip", self.addresses[name]])
+            options=[*(BOOT_DOCKER if self.has_docker else BOOT), "--ip", self.addresses[name]])
 
     def wait_booted(self, name):
         self.machines[name].sh("for _ in $(seq 600); do systemctl is-system-running | grep -q running && exit 0; "
                                "sleep 0.1; done; systemctl --failed >&2; exit 1")
         with open(self.key + ".pub", encoding="ascii") as key:
             self.machines[name].sh("mkdir -p -m 700 /root/.ssh; cat > /root/.ssh/authorized_keys", text=key.read())
+        if self.has_docker:
+            self.machines[name].sh(OPEN_CGROUPS)
 
     def sh(self, name, script, **options):
         return self.machines[name].sh(script, **options)
