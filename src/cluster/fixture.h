@@ -2,7 +2,7 @@
  *
  *     module under test --> struct redis --> played: notes the command, serve() --> played_say()
  *
- * What belongs to the connection (CLUSTER SLOTS, SCRIPT LOAD, READONLY, PING, WAIT), and INFO memory, is
+ * What belongs to the connection (CLUSTER SLOTS, SCRIPT LOAD, READONLY, PING, WAIT and the mark before it), and INFO memory, is
  * answered here, unless `first` does it; all else is noted, and the test's. With `is_silent` nothing is answered any more; a
  * visit that is_blocked reads no further until played_unblock(); played_cut() ends all connections. A
  * second machine is made by played_listen(). A call of a script is noted as "EVALSHA KEY ARGUMENT ...", a command of more words as it
@@ -105,6 +105,14 @@ static inline struct view played_word(const struct resp *c, uint32_t i)
 static inline bool played_is(const struct resp *c, const char *word)
 {
 	return view_equal(played_word(c, 0), view_of(word));
+}
+
+/* What is written before WAIT (cluster/mark.h). */
+static inline bool played_is_mark(const struct resp *c)
+{
+	struct view key = c->count == 5 ? c->items[1].text : VIEW("");
+
+	return played_is(c, "SET") && key.n > 6 && memcmp(key.p + key.n - 6, "}:mark", 6) == 0;
 }
 
 static inline void played_note(struct played *p, const struct resp *c)
@@ -241,7 +249,7 @@ static inline void played_obey(struct played_visit *v, const struct resp *c)
 		played_slots(v);
 	else if (played_is(c, "SCRIPT"))
 		played_say(v, "$1\r\nx\r\n");
-	else if (played_is(c, "READONLY") || played_is(c, "PING"))
+	else if (played_is(c, "READONLY") || played_is(c, "PING") || played_is_mark(c))
 		played_say(v, "+OK\r\n");
 	else if (played_is(c, "INFO") && view_equal(played_word(c, 1), VIEW("memory")))
 		played_bulk(v, view_of(p->memory ? p->memory : "maxmemory:0\r\n"));

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/map.h"
+#include "cluster/mark.h"
 #include "cluster/redis.h"
 #include "net/conn.h"
 
@@ -39,7 +40,8 @@ struct link {
 	bool doomed;      /* freed once it is closed */
 	bool told;        /* that it cannot be reached has been logged */
 	bool is_silent;   /* something is under way, and nothing came for SILENT_MS */
-	bool wait_due;    /* the next reply is one to WAIT */
+	bool is_marked;   /* the mark before the WAIT that is answered next was written */
+	uint8_t behind;   /* replies up to that to WAIT, which are no request's */
 	uint8_t wait_for; /* replicas; 0: nothing sent in this pass needs a WAIT */
 	uint32_t waits;   /* WAITs sent and not answered */
 	uint32_t number;  /* of the connection */
@@ -171,6 +173,7 @@ struct redis {
 	uint64_t fault_at_ms;
 	struct log_limit fault_log;
 	struct redis_figures figures;
+	struct marks marks;
 };
 
 /* An error that a node answered: kept for redis_fault(). */

@@ -57,7 +57,8 @@ int lane_submit(struct redis_lane *lane, struct redis_request *q)
 	q->sent_ms = 0;
 	q->skip = 0;
 	q->replicas = 0;
-	q->unknown = q->wait_follows = false;
+	q->behind = 0;
+	q->unknown = false;
 	list_append(&lane->queue, &q->link);
 	become_busy(lane);
 	return 0;
@@ -298,7 +299,7 @@ void lane_on_lost(struct redis_request *q, bool was_answered)
 {
 	q->ask = NULL;
 	q->skip = 0;
-	q->wait_follows = false;
+	q->behind = 0;
 	q->unknown = true;
 	if (q->repeatable && !q->lane->closed) {
 		q->lane->under_way--;

@@ -145,7 +145,7 @@ static void give_all_back(struct link *l)
 		give_back(q, false);
 	l->waits = 0;
 	l->wait_for = 0;
-	l->wait_due = false;
+	l->behind = 0;
 }
 
 static void on_close(struct conn *c, int err, const char *why)
@@ -243,13 +243,16 @@ static void on_hello(struct link *l, const struct resp *reply)
 
 /* --- replies ------------------------------------------------------------------ */
 
-static void on_wait(struct link *l, const struct resp *reply)
+/* Where the mark is refused, WAIT has waited for nothing. */
+static void on_behind(struct link *l, const struct resp *reply)
 {
-	int64_t replicas = reply->type == RESP_INTEGER ? reply->integer : -1;
+	int64_t replicas = reply->type == RESP_INTEGER && l->is_marked ? reply->integer : -1;
 	struct list settled;
 	struct redis_request *q;
 
-	l->wait_due = false;
+	l->is_marked = reply->type != RESP_ERROR;
+	if (--l->behind)
+		return;
 	l->waits--;
 	/* All that was answered so far was sent before this WAIT. */
 	list_init(&settled);
@@ -272,8 +275,8 @@ static void on_answer(struct link *l, const struct resp *reply)
 		return;
 	}
 	list_remove(&q->link);
-	l->wait_due = q->wait_follows;
-	q->wait_follows = false;
+	l->behind = q->behind;
+	q->behind = 0;
 	if (q->lane)
 		lane_on_reply(l, q, reply);
 	else if (q->on_reply)
@@ -284,8 +287,8 @@ static void on_reply(struct link *l, const struct resp *reply)
 {
 	if (l->state == LINK_HELLO)
 		on_hello(l, reply);
-	else if (l->wait_due)
-		on_wait(l, reply);
+	else if (l->behind)
+		on_behind(l, reply);
 	else
 		on_answer(l, reply);
 }
@@ -509,9 +512,10 @@ void link_send(struct link *l, struct redis_request *q)
 
 static void push_wait(struct link *l)
 {
+	struct redis_request *last = container_of(l->sent.prev, struct redis_request, link);
 	struct buf *b = conn_out(&l->conn);
 
-	container_of(l->sent.prev, struct redis_request, link)->wait_follows = true;
+	last->behind = 1 + mark_push(&l->redis->marks, b, last->lane->slot, last->skip > 0);
 	resp_begin(b, 3);
 	resp_bytes(b, VIEW("WAIT"));
 	resp_number(b, l->wait_for);

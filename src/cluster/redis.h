@@ -17,7 +17,7 @@
  * between two commands of one pipeline. Whose order matters even then has one under way at a time.)
  *
  * **Acknowledged by replicas.** With `acknowledge` set, WAIT follows on the connection of the
- * command, one for all requests of a turn, and on_done says how many replicas have it. A connection
+ * command, one for all requests of a turn, behind a write of its own (cluster/mark.h), and on_done says how many replicas have it. A connection
  * lost before that means that the command itself is sent again before the next WAIT, as WAIT proves
  * nothing on another connection.
  *
@@ -121,8 +121,8 @@ struct redis_request {
 	struct redis_node *ask; /* where it is to be sent with ASKING */
 	uint64_t due_ms;
 	uint64_t sent_ms;
-	uint32_t skip;     /* replies that come before its own */
-	bool wait_follows; /* the reply behind its own is one to WAIT */
+	uint32_t skip;  /* replies that come before its own */
+	uint8_t behind; /* so many replies behind its own are no request's: the mark's, WAIT's */
 };
 
 /* For commands that any node can answer (CLUSTER NODES). */

@@ -16,7 +16,7 @@
 enum { ASKING = 1, READ_ONLY = 2 }; /* marks of a connection */
 
 struct server {
-	struct played played; /* asked: "GET 1;WAIT 1;..." without greetings and maps */
+	struct played played; /* asked: "GET 1;MARK;WAIT 1;..." without greetings and maps */
 	struct rig *rig;
 	uint32_t gets;
 	uint32_t loads;
@@ -38,6 +38,7 @@ struct rig {
 	char folder[32];
 	answer_get *get;
 	const char *auth; /* answer to AUTH */
+	const char *mark; /* answer to the write before WAIT; NULL: OK */
 	const char
 		*wait; /* answer to WAIT; "": none yet; NULL: the connection ends instead, once */
 	uint32_t waits;
@@ -125,6 +126,10 @@ static bool serve(struct played_visit *v, const struct resp *command)
 		server_of(v)->loads++;
 		note(v, command);
 		played_say(v, "$1\r\nx\r\n");
+	} else if (played_is_mark(command)) {
+		buf_text(&v->played->asked, "MARK;");
+		played_say(v, server_of(v)->rig->mark ? server_of(v)->rig->mark : "+OK\r\n");
+		v->marks &= ~(unsigned)ASKING;
 	} else if (played_is(command, "ASKING")) {
 		note(v, command);
 		v->marks |= ASKING;
@@ -761,7 +766,7 @@ static void one_wait_follows_all_requests_of_a_turn(void **state)
 	assert_int_equal(r->requests[0].request.replicas, 0);
 	for (int i = 1; i < 4; i++)
 		assert_int_equal(r->requests[i].request.replicas, 7);
-	assert_asked(&r->servers[0], "GET 0;GET 1;GET 2;GET 3;WAIT 2;");
+	assert_asked(&r->servers[0], "GET 0;GET 1;GET 2;GET 3;MARK;WAIT 2;");
 	rig_free(r);
 }
 
@@ -781,12 +786,13 @@ static void at_most_two_waits_are_under_way_and_the_rest_makes_one_group(void **
 		assert_int_equal(redis_submit(r->redis, SLOT, &a->request), 0);
 		drive_turns(r->loop, 50);
 	}
-	assert_asked(&r->servers[0], "GET 1;WAIT 1;");
+	assert_asked(&r->servers[0], "GET 1;MARK;WAIT 1;");
 	r->wait = ":1\r\n";
 	played_unblock(&r->servers[0].played, ":1\r\n");
 	drive(r);
 	assert_all_answered_in_order(r);
-	assert_asked(&r->servers[0], "GET 1;WAIT 1;GET 2;WAIT 1;GET 3;GET 4;GET 5;WAIT 1;");
+	assert_asked(&r->servers[0],
+		"GET 1;MARK;WAIT 1;GET 2;MARK;WAIT 1;GET 3;GET 4;GET 5;MARK;WAIT 1;");
 	rig_free(r);
 }
 
@@ -804,7 +810,7 @@ static void after_a_connection_lost_before_wait_the_command_goes_again_first(voi
 	assert_int_equal(a->err, 0);
 	assert_int_equal(a->replies, 2);
 	assert_int_equal(a->request.replicas, 1);
-	assert_asked(&r->servers[0], "GET 0;WAIT 1;GET 0;WAIT 1;");
+	assert_asked(&r->servers[0], "GET 0;MARK;WAIT 1;GET 0;MARK;WAIT 1;");
 	rig_free(r);
 }
 
@@ -824,7 +830,31 @@ static void a_wait_that_fails_means_again_too(void **state)
 	played_unblock(&r->servers[0].played, "-UNBLOCKED the role changed\r\n");
 	drive(r);
 	assert_int_equal(a->request.replicas, 1);
-	assert_asked(&r->servers[0], "GET 0;WAIT 1;GET 0;WAIT 1;");
+	assert_asked(&r->servers[0], "GET 0;MARK;WAIT 1;GET 0;MARK;WAIT 1;");
+	rig_free(r);
+}
+
+/* WAIT behind it has waited for nothing that it should have. */
+static void a_mark_that_is_refused_means_again_too(void **state)
+{
+	struct rig *r = rig_new(get_number);
+	struct asked *a = ask(r);
+
+	(void)state;
+	r->wait = "";
+	r->mark = "-ASK 866 127.0.0.1:1\r\n";
+	a->request.acknowledge = 1;
+	a->request.repeatable = true;
+	assert_int_equal(redis_submit(r->redis, SLOT, &a->request), 0);
+	while (r->waits == 0)
+		drive_turns(r->loop, 1);
+	r->mark = NULL;
+	r->wait = ":3\r\n";
+	played_unblock(&r->servers[0].played, ":1\r\n");
+	drive(r);
+	assert_int_equal(a->replies, 2);
+	assert_int_equal(a->request.replicas, 3);
+	assert_asked(&r->servers[0], "GET 0;MARK;WAIT 1;GET 0;MARK;WAIT 1;");
 	rig_free(r);
 }
 
@@ -1082,6 +1112,7 @@ int main(void)
 		cmocka_unit_test(at_most_two_waits_are_under_way_and_the_rest_makes_one_group),
 		cmocka_unit_test(after_a_connection_lost_before_wait_the_command_goes_again_first),
 		cmocka_unit_test(a_wait_that_fails_means_again_too),
+		cmocka_unit_test(a_mark_that_is_refused_means_again_too),
 		cmocka_unit_test(scripts_are_loaded_first_and_again_when_redis_forgot_them),
 		cmocka_unit_test(scripts_are_loaded_when_nothing_is_under_way_that_would_find_them),
 		cmocka_unit_test(what_is_too_much_is_refused_at_once),
