@@ -79,7 +79,7 @@ class Nodes:
         for node in self.nodes:
             if settled:
                 node.wait_degraded("")
-                node.wait_metric("isobar_cluster_nodes", len(self.nodes), state="alive")
+                node.process.wait_log(rf"cluster nodes alive={len(self.nodes)} ")
         return self
 
     def end(self):
