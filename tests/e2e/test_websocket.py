@@ -7,7 +7,6 @@ import socket
 import ssl
 import struct
 
-import paho.mqtt.client as paho
 import pytest
 
 from harness import notifications as wnm
@@ -45,7 +44,7 @@ class WebClient(Client):
         old, made = self.paho, {"transport": "websockets", "protocol": self.version}
         if self.version == V4:
             made["clean_session"] = True
-        self.paho = paho.Client(client_id=options.get("client_id", ""), **made)
+        self.paho = type(old)(client_id=options.get("client_id", ""), **made)
         self.paho.ws_set_options(path=path)
         self.paho.max_queued_messages_set(0)
         self.paho.max_inflight_messages_set(100)
@@ -55,7 +54,7 @@ class WebClient(Client):
             self.paho.tls_set(ca_certs=ca)
             self.paho.tls_insecure_set(True)
         for name in ("on_connect", "on_disconnect", "on_message", "on_subscribe", "on_unsubscribe",
-                     "on_publish"):
+                     "on_publish", "on_handled"):
             setattr(self.paho, name, getattr(old, name))
         self.connect(limit)
 
