@@ -212,9 +212,10 @@ static void take_puback(struct target *t, const struct mqtt_ack *ack)
 
 /* --- the connection ----------------------------------------------------------------- */
 
+/* Draining ends on the connection there is: on no other, and not before its time. */
 static bool is_wanted(struct uplink *u)
 {
-	return !target_of(u)->draining;
+	return !target_of(u)->draining || u->has_conn;
 }
 
 static void on_state(struct uplink *u)
