@@ -79,6 +79,7 @@ class Lab:
         self.inventory = os.path.join(self.folder, "inventory.yml")
         with open(os.path.join(PLAYBOOKS, "inventories", layout + ".yml"), encoding="utf-8") as f:
             self.rows = yaml.safe_load(f)
+        os.makedirs(BUILD, exist_ok=True)
         open(os.path.join(BUILD, f"ansible-{layout}.log"), "w", encoding="utf-8").close()
         names = list(dict.fromkeys(n for group in self.rows.values() for n in group.get("hosts", {})))
         self.subnet = f"10.98.{random.randrange(256)}"
