@@ -121,13 +121,14 @@ def test_what_the_inventory_says_is_taken_in_by_a_reload(lab):
 def test_a_certificate_that_certbot_has_renewed_is_served_at_once(lab):
     """By the hook that the role leaves there; HAProxy's file, too."""
     with open(os.path.join(PLAYBOOKS, "roles", "certificates", "files", "renewed.sh"), encoding="ascii") as f:
-        lab.sh(HOST, "cat > /tmp/hook && chmod 755 /tmp/hook", text=f.read())
+        lab.sh(HOST, "cat > /usr/local/bin/renewed && chmod 755 /usr/local/bin/renewed", text=f.read())
     lab.sh(HOST, "mkdir -p /tmp/live/isobar /tmp/live/other /etc/haproxy/certs && cd /tmp/live/isobar && "
                  "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=renewed -days 90 "
                  "-keyout privkey.pem -out fullchain.pem 2> /dev/null && groupadd -f haproxy && "
                  "printf '#!/bin/sh\necho \"$@\" > /tmp/told\n' > /usr/local/bin/systemctl && chmod 755 /usr/local/bin/systemctl")
-    lab.sh(HOST, "RENEWED_LINEAGE=/tmp/live/other /tmp/hook && test ! -e /tmp/told")       # another one's
-    lab.sh(HOST, "RENEWED_LINEAGE=/tmp/live/isobar PATH=/usr/local/bin:$PATH /tmp/hook; rm /usr/local/bin/systemctl")
+    lab.sh(HOST, "RENEWED_LINEAGE=/tmp/live/other /usr/local/bin/renewed && test ! -e /tmp/told")    # another one's
+    lab.sh(HOST, "RENEWED_LINEAGE=/tmp/live/isobar PATH=/usr/local/bin:$PATH renewed; "
+                 "rm /usr/local/bin/systemctl /usr/local/bin/renewed")
     wait_until(lambda: "CN = renewed" in lab.sh(
         HOST, "openssl s_client -connect 127.0.0.1:8883 < /dev/null 2> /dev/null | openssl x509 -noout -subject"),
         30, "the new certificate", pause=0.5)
