@@ -148,6 +148,14 @@ static inline uint32_t played_count(const struct played *p, const char *text)
 	return n;
 }
 
+/* Exactly this was gathered; then nothing is. */
+static inline void expect_text(struct buf *gathered, const char *want)
+{
+	buf_append(gathered, "", 1);
+	assert_string_equal((const char *)buf_bytes(gathered), want);
+	buf_clear(gathered);
+}
+
 /* Exactly so often. */
 static inline void played_expect(const struct played *p, const char *text, uint32_t n)
 {

@@ -284,9 +284,7 @@ static const char *lease(struct rig *r, const char *name)
 
 static void expect_told(struct rig *r, const char *want)
 {
-	buf_append(&r->told, "", 1);
-	assert_string_equal((const char *)buf_bytes(&r->told), want);
-	buf_clear(&r->told);
+	expect_text(&r->told, want);
 }
 
 static void expect(struct rig *r, const char *text, uint32_t n)

@@ -151,9 +151,7 @@ static void release(struct rig *r, const char *answer)
 
 static void expect_told(struct rig *r, const char *want)
 {
-	buf_append(&r->told, "", 1);
-	assert_string_equal((const char *)buf_bytes(&r->told), want);
-	buf_clear(&r->told);
+	expect_text(&r->told, want);
 }
 
 static void expect(struct rig *r, const char *text, uint32_t n)
@@ -164,9 +162,7 @@ static void expect(struct rig *r, const char *text, uint32_t n)
 /* Exactly this, in this order. */
 static void expect_asked(struct rig *r, const char *want)
 {
-	buf_append(&r->redis.asked, "", 1);
-	assert_string_equal((const char *)buf_bytes(&r->redis.asked), want);
-	buf_clear(&r->redis.asked);
+	expect_text(&r->redis.asked, want);
 }
 
 /* --- rows ----------------------------------------------------------------------- */

@@ -293,9 +293,7 @@ static void begin(struct rig *r)
 
 static void expect_told(struct rig *r, const char *want)
 {
-	buf_append(&r->told, "", 1);
-	assert_string_equal((const char *)buf_bytes(&r->told), want);
-	buf_clear(&r->told);
+	expect_text(&r->told, want);
 }
 
 static void expect_asked(struct rig *r, const char *text, uint32_t n)
